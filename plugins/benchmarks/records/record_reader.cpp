@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/benchmarks/records/record_reader.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+namespace dt2it::records {
+
+namespace {
+
+constexpr char kAllowed[] =
+    "a .json file with an array of objects, or a .jsonl file with one object a line; Parquet and TSV "
+    "carriers cannot be read";
+
+bool is_text_carrier(const std::filesystem::path& file) {
+  const std::string extension = file.extension().string();
+  return extension == ".json" || extension == ".jsonl" || extension == ".ndjson";
+}
+
+bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+// Outside strings only: a text may well contain the word NaN.
+void replace_python_numbers(std::string& text) {
+  std::string result;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      result += c;
+      if (c == '\\' && i + 1 < text.size()) result += text[++i];
+      if (c == '"') in_string = false;
+      continue;
+    }
+    std::size_t length = 0;
+    for (std::string_view word : {"-Infinity", "Infinity", "NaN"})
+      if (!length && std::string_view(text).substr(i, word.size()) == word) length = word.size();
+    if (length) {
+      result += "null";
+      i += length - 1;
+    } else {
+      result += c;
+      in_string = c == '"';
+    }
+  }
+  text = std::move(result);
+}
+
+}  // namespace
+
+std::filesystem::path find_data_file(const std::filesystem::path& path,
+                                     const std::vector<std::string>& usual_names) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (!fs::exists(path, error))
+    throw DataError(path.string() + ": no such file or folder (allowed: " + kAllowed + ")");
+  if (!fs::is_directory(path, error)) {
+    if (!is_text_carrier(path))
+      throw DataError(path.string() + ": not a file this benchmark can read (allowed: " + kAllowed + ")");
+    return path;
+  }
+  for (const std::string& name : usual_names)
+    if (fs::is_regular_file(path / name, error)) return path / name;
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(path))
+    if (entry.is_regular_file(error) && is_text_carrier(entry.path())) found.push_back(entry.path());
+  if (found.size() == 1) return found.front();
+  std::string names;
+  for (const std::string& name : usual_names) names += (names.empty() ? "" : ", ") + name;
+  throw DataError(path.string() + ": " +
+                  (found.empty() ? "no .json or .jsonl file in this folder"
+                                 : "more than one .json or .jsonl file in this folder; name the file") +
+                  " (looked for " + names + ")");
+}
+
+RecordReader::RecordReader(std::filesystem::path file, bool python_numbers)
+    : file_(std::move(file)), python_numbers_(python_numbers), lines_(file_, std::ios::binary) {
+  if (!lines_) throw DataError(file_.string() + ": cannot be opened for reading");
+  char bom[3] = {};
+  lines_.read(bom, 3);
+  if (!(lines_.gcount() == 3 && std::string_view(bom, 3) == "\xEF\xBB\xBF")) {
+    lines_.clear();
+    lines_.seekg(0);
+  }
+  const auto start = lines_.tellg();
+  char c = ' ';
+  while (lines_.get(c) && is_space(c)) {
+  }
+  array_ = lines_ && c == '[';
+  lines_.clear();
+  lines_.seekg(start);
+  if (!array_) return;
+  text_.assign(std::istreambuf_iterator<char>(lines_), {});
+  reading_line_ = 1;
+  peek();
+  ++position_;  // the '['
+}
+
+void RecordReader::fail(const std::string& what) const { throw DataError(where() + ": " + what); }
+
+char RecordReader::peek() {
+  while (position_ < text_.size() && is_space(text_[position_]))
+    if (text_[position_++] == '\n') ++reading_line_;
+  return position_ < text_.size() ? text_[position_] : '\0';
+}
+
+bool RecordReader::next_line(std::string& text) {
+  while (std::getline(lines_, text, '\n')) {
+    ++line_;
+    if (std::any_of(text.begin(), text.end(), [](char c) { return !is_space(c); })) return true;
+  }
+  return false;
+}
+
+bool RecordReader::next_element(std::string_view& text) {
+  if (closed_) return false;
+  char c = peek();
+  line_ = reading_line_;
+  if (c == ']') {
+    closed_ = true;
+    ++position_;
+    if (peek() != '\0') {
+      line_ = reading_line_;
+      fail("text after the end of the JSON array");
+    }
+    return false;
+  }
+  if (!first_) {
+    if (c != ',') fail("',' or ']' expected in the JSON array");
+    ++position_;
+    peek();
+    line_ = reading_line_;
+  }
+  first_ = false;
+  const std::size_t start = position_;
+  int depth = 0;
+  bool in_string = false;
+  for (; position_ < text_.size(); ++position_) {
+    c = text_[position_];
+    if (c == '\n') ++reading_line_;
+    if (in_string) {
+      if (c == '\\') ++position_;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if (depth == 0 && (c == ',' || c == ']')) {
+      break;
+    } else if (c == '}' || c == ']') {
+      if (--depth == 0) {
+        ++position_;
+        break;
+      }
+    }
+  }
+  position_ = std::min(position_, text_.size());
+  if (in_string || depth != 0) fail("the file ends within this record");
+  text = std::string_view(text_).substr(start, position_ - start);
+  return true;
+}
+
+bool RecordReader::next(simdjson::dom::object& record) {
+  std::string_view element;
+  if (array_) {
+    if (!next_element(element)) return false;
+  } else {
+    if (!next_line(text_)) {
+      if (lines_.bad()) fail("reading failed");
+      return false;
+    }
+    element = text_;
+  }
+  if (python_numbers_) {
+    std::string clean(element);
+    replace_python_numbers(clean);
+    padded_ = simdjson::padded_string(clean);
+  } else {
+    padded_ = simdjson::padded_string(element);
+  }
+  simdjson::dom::element parsed;
+  if (const auto error = parser_.parse(padded_).get(parsed))
+    fail(std::string("not valid JSON: ") + simdjson::error_message(error));
+  if (parsed.get(record)) fail("a JSON object is expected");
+  return true;
+}
+
+}  // namespace dt2it::records
