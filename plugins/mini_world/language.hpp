@@ -60,7 +60,7 @@ struct Reading {
 };
 Reading parse_response(std::string_view text);
 
-// Style whose marks the text bears; none for foreign text.
+// Style whose marks the text bears, terse when there are none; none for a text without an answer.
 std::optional<Style> style_of(std::string_view text);
 
 // Every word and punctuation mark that questions and answers can hold, in a fixed order: words in the exact
