@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+
+#include "dt2it/mllm.hpp"
+#include "dt2it/plugin.hpp"
+#include "request_key.hpp"
+
+namespace dt2it {
+namespace {
+
+namespace json = boost::json;
+
+// Answers from recorded calls and asks nobody. Thread-safe: nothing changes after construction.
+class ReplayMllm final : public Mllm {
+ public:
+  struct Params {
+    std::filesystem::path file;
+  };
+  static void describe(Schema<Params>& schema) {
+    schema.field("file", &Params::file, "JSON lines {\"key\": ..., \"text\": ...}, one for each recorded call.")
+        .required()
+        .argument();
+  }
+
+  ReplayMllm(const Params& params, Context&) : file_(params.file) {
+    std::ifstream in(file_, std::ios::binary);
+    if (!in) throw DataError(fmt::format("{}: {}", file_.string(), std::strerror(errno)));
+    std::string line;
+    for (std::size_t number = 1; std::getline(in, line); ++number) {
+      if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+      read(line, number);
+    }
+    if (in.bad()) throw DataError(fmt::format("{}: reading stopped with an error", file_.string()));
+  }
+
+  ChatReply chat(const ChatRequest& request) override {
+    const std::string key = request_key(request);
+    const auto found = replies_.find(key);
+    if (found != replies_.end()) return found->second;
+    ChatReply reply;
+    reply.status = Status::unavailable;
+    reply.detail = fmt::format("no recorded answer for request {} ({}) in {}", key,
+                               request.purpose.empty() ? "no purpose given" : request.purpose, file_.string());
+    return reply;
+  }
+
+ private:
+  void read(const std::string& line, std::size_t number) {
+    const auto wrong = [&](const std::string& what) {
+      return DataError(fmt::format("{}:{}: {}", file_.string(), number, what));
+    };
+    boost::system::error_code error;
+    const json::value value = json::parse(line, error);
+    if (error || !value.is_object()) throw wrong("this line is not a JSON object");
+    const json::object& object = value.get_object();
+    const auto text = [&](const char* key) -> std::string {
+      const json::value* member = object.if_contains(key);
+      if (member == nullptr) return {};
+      if (!member->is_string()) throw wrong(fmt::format("\"{}\" must be a string", key));
+      return {member->get_string().data(), member->get_string().size()};
+    };
+    const std::string key = text("key");
+    if (key.size() != 32 || key.find_first_not_of("0123456789abcdef") != std::string::npos)
+      throw wrong("\"key\" must be a string of 32 hex digits");
+    if (!object.if_contains("text")) throw wrong("\"text\" is missing");
+    ChatReply reply;
+    reply.status = Status::ok;
+    reply.text = text("text");
+    reply.model = text("model");
+    reply.detail = text("detail");
+    reply.finish_reason = object.if_contains("finish_reason") ? text("finish_reason") : "stop";
+    if (object.if_contains("status")) {
+      static const std::map<std::string, Status> kNames{
+          {"ok", Status::ok},                   {"unparsed", Status::unparsed},
+          {"refused", Status::refused},         {"truncated", Status::truncated},
+          {"unavailable", Status::unavailable}, {"missing_media", Status::missing_media},
+          {"invalid", Status::invalid}};
+      const auto status = kNames.find(text("status"));
+      if (status == kNames.end())
+        throw wrong("\"status\" must be one of ok, unparsed, refused, truncated, unavailable, missing_media, invalid");
+      reply.status = status->second;
+    }
+    const auto count = [&](const char* name) -> std::int64_t {
+      const json::value* member = object.if_contains(name);
+      if (member == nullptr) return 0;
+      if (!member->is_int64() || member->get_int64() < 0)
+        throw wrong(fmt::format("\"{}\" must be a whole number, 0 or more", name));
+      return member->get_int64();
+    };
+    reply.usage = {count("prompt_tokens"), count("cached_tokens"), count("completion_tokens")};
+    if (!replies_.emplace(key, std::move(reply)).second) throw wrong("key " + key + " stands in an earlier line");
+  }
+
+  std::filesystem::path file_;
+  std::map<std::string, ChatReply> replies_;
+};
+
+}  // namespace
+}  // namespace dt2it
+
+DT2IT_PLUGIN("mllms/replay", "1.0.0", registrar) {
+  registrar.add<dt2it::Mllm, dt2it::ReplayMllm>("replay", "Answers from a file of recorded calls.");
+}
