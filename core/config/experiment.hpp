@@ -10,10 +10,17 @@
 //   [KIND.NAME]   type = "..."  + parameters of that component type
 //   [stages.NAME] type = "..."  (default: NAME) + parameters of that stage type
 //   [stages.NAME.with.KIND.NAME] parameters that replace those of [KIND.NAME] within this stage only
+//
+// A table that states another `type` than the layer below it starts afresh. [experiment] paper, about,
+// expect and rows speak of one file and are not inherited; seed is. In strings ${NAME} is the environment
+// variable (unset: an error), ${NAME:-text} has a default, $${ is a plain ${. `expect` maps a metric to
+// "OP TARGET": OP one of >= <= > < ==, TARGET a number, or another row (a file beside this one, without
+// .toml) with an optional "+ NUMBER" or "- NUMBER".
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -48,6 +55,7 @@ struct ComponentConfig {
   std::string type;
   Table params;  // checked; defaults filled in; paths absolute or "stage:NAME"
   Location where;
+  std::map<std::string, Location> given;  // where each parameter was set; defaults are not here
 };
 
 struct StageConfig {
@@ -56,6 +64,7 @@ struct StageConfig {
   Table params;
   std::vector<ComponentConfig> with;  // complete components: base merged with the overrides
   Location where;
+  std::map<std::string, Location> given;
 };
 
 // What an experiment promises on the mini profile: "vl_rewardbench.overall_accuracy" = ">= listwise".
@@ -76,10 +85,14 @@ struct Experiment {
   const StageConfig* stage(std::string_view name) const;
 };
 
+class TomlCache;
+std::shared_ptr<TomlCache> make_toml_cache();
+
 struct LoadOptions {
-  std::string profile = "mini";             // configs/profiles/NAME.toml, or a path to a .toml file
+  std::string profile = "mini";             // configs/profiles/NAME.toml, or a path; empty: none
   std::filesystem::path profiles_folder;    // where named profiles are
   std::vector<std::string> settings;        // --set a.b=c, c in TOML syntax, else taken as a string
+  std::shared_ptr<TomlCache> cache;         // when loading many: files already parsed are not read again
 };
 
 // Adds every problem to `diagnostics`; the result is usable only when there are none.
