@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
 #include <cmath>
 
 #include "dt2it/plugin.hpp"
@@ -32,7 +33,7 @@ class ReplayRewardModel final : public RewardModel {
       rows_.push_back({number(record, "chosen", reader.where()), number(record, "rejected", reader.where())});
   }
 
-  void begin(std::size_t rows) override {
+  void finish(std::size_t rows) override {
     if (rows != rows_.size()) fail_count(std::to_string(rows) + " pairs");
   }
 

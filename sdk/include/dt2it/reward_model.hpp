@@ -27,13 +27,13 @@ class DT2IT_API RewardModel {
   static constexpr const char* kKind = "reward_models";
   virtual ~RewardModel() = default;
 
-  // Told once before the first request how many records will be asked about: a model that looks rewards
-  // up compares this with what it has.
-  virtual void begin(std::size_t rows) { static_cast<void>(rows); }
-
   // One vector per request, one Reward per response, same order. A request may be batched with others,
   // but its rewards do not depend on them beyond float noise.
   virtual std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) = 0;
+
+  // Told once after the last request how many records there were: a model that looks rewards up throws
+  // DataError when it has another number of them.
+  virtual void finish(std::size_t rows) { static_cast<void>(rows); }
 
   // How many requests to hand over at once.
   virtual std::size_t batch_size() const { return 64; }
