@@ -15,7 +15,8 @@ namespace dt2it {
 
 // Knows every plugin on the search path by its description file and loads a library when one of its
 // components is made: handshake on the C manifest first, then registration. Libraries stay loaded until
-// the process ends. Thread-safe.
+// the process ends. Thread-safe. What is broken or ambiguous hurts only when it is named: then find() and
+// make() throw PluginError, which holds the library's path and both versions.
 class PluginRegistry : public Catalog {
  public:
   // Folders hold KIND/NAME.so beside KIND/NAME.json; earlier folders win over later ones, and the same
@@ -30,6 +31,11 @@ class PluginRegistry : public Catalog {
   const ComponentDescription* find(std::string_view kind, std::string_view type) const override;
   std::vector<const ComponentDescription*> of_kind(std::string_view kind) const override;
   std::vector<std::string> kinds() const override;
+
+  // Every library that is known to be unusable and every name offered twice, one sentence each.
+  std::vector<std::string> problems() const;
+  // KIND/NAME of the plugins whose libraries this registry has loaded.
+  std::vector<std::string> loaded() const;
 
   // The host's own stage types are described by the same means.
   void add_builtin(ComponentDescription description);

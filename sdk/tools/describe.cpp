@@ -7,7 +7,9 @@
 #include <fstream>
 #include <iostream>
 #include <sstream>
+#include <string>
 
+#include "dt2it/handshake.hpp"
 #include "dt2it/plugin.hpp"
 
 namespace {
@@ -157,22 +159,24 @@ int main(int argc, char** argv) {
   }
   const auto* manifest = static_cast<const PluginManifest*>(dlsym(library, "dt2it_plugin_manifest"));
   auto enter = reinterpret_cast<void (*)(Registrar&)>(dlsym(library, "dt2it_plugin_register"));
-  const PluginManifest own = make_manifest("", "");
-  if (!manifest || !enter || manifest->magic != own.magic || manifest->abi != own.abi ||
-      manifest->size != own.size || std::string_view(manifest->toolchain) != own.toolchain) {
-    std::cerr << "dt2it-describe: " << argv[1] << " is no plugin built with this SDK and toolchain\n";
+  if (!manifest || !enter) {
+    std::cerr << "dt2it-describe: " << argv[1] << ": it is no dt2it plugin (use DT2IT_PLUGIN)\n";
+    return 3;
+  }
+  if (const std::string problem = manifest_problem(*manifest); !problem.empty()) {
+    std::cerr << "dt2it-describe: " << argv[1] << ": " << problem << '\n';
     return 3;
   }
   try {
     std::ostringstream out;
     out << "{\"name\":";
-    write(out, std::string_view(manifest->name));
+    write(out, manifest_text(manifest->name));
     out << ",\"version\":";
-    write(out, std::string_view(manifest->version));
+    write(out, manifest_text(manifest->version));
     out << ",\"abi\":" << manifest->abi << ",\"toolchain\":";
-    write(out, std::string_view(manifest->toolchain));
+    write(out, manifest_text(manifest->toolchain));
     out << ",\"torch\":";
-    write(out, std::string_view(manifest->torch));
+    write(out, manifest_text(manifest->torch));
     out << ",\"components\":[";
     Describer describer(out);
     enter(describer);
