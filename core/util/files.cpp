@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/util/files.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "dt2it/error.hpp"
+
+namespace dt2it {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+[[noreturn]] void fail(const fs::path& path, const char* what) {
+  throw Error(fmt::format("{}: {}: {}", path.string(), what, std::strerror(errno)));
+}
+
+void fsync_path(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail(path, "cannot be opened");
+  const int result = ::fsync(descriptor);
+  ::close(descriptor);
+  if (result != 0 && errno != EINVAL) fail(path, "cannot be flushed to disk");
+}
+
+}  // namespace
+
+std::string read_file(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) fail(file, "cannot be opened");
+  std::string bytes((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+  if (stream.bad()) fail(file, "cannot be read");
+  return bytes;
+}
+
+void write_all(int descriptor, std::string_view bytes, const fs::path& named) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      fail(named, "cannot be written");
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void write_file_atomically(const fs::path& file, std::string_view bytes) {
+  static std::atomic<unsigned> counter{0};
+  const fs::path part = file.parent_path() / fmt::format(".{}.{}.{}.part", file.filename().string(),
+                                                         ::getpid(), counter.fetch_add(1));
+  const int descriptor = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor < 0) fail(part, "cannot be written");
+  try {
+    write_all(descriptor, bytes, file);
+    if (::fsync(descriptor) != 0) fail(file, "cannot be flushed to disk");
+  } catch (...) {
+    ::close(descriptor);
+    ::unlink(part.c_str());
+    throw;
+  }
+  ::close(descriptor);
+  if (::rename(part.c_str(), file.c_str()) != 0) {
+    ::unlink(part.c_str());
+    fail(file, "cannot be replaced");
+  }
+}
+
+void fsync_tree(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.is_symlink()) continue;
+    if (entry.is_directory())
+      fsync_tree(entry.path());
+    else if (entry.is_regular_file())
+      fsync_path(entry.path());
+  }
+  fsync_path(folder);
+}
+
+void rename_into_place(const fs::path& from, const fs::path& to) {
+  fs::create_directories(to.parent_path());
+  if (::rename(from.c_str(), to.c_str()) != 0) fail(to, "cannot be put in place");
+  fsync_path(to.parent_path());
+  fsync_path(from.parent_path());
+}
+
+}  // namespace dt2it

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace dt2it {
+
+// All throw Error with the path and the system's reason.
+
+std::string read_file(const std::filesystem::path& file);
+
+// Whole or not at all: written beside, flushed to disk, renamed into place.
+void write_file_atomically(const std::filesystem::path& file, std::string_view bytes);
+
+// Writes everything, however often the system writes only a part.
+void write_all(int descriptor, std::string_view bytes, const std::filesystem::path& named);
+
+// Flushes every file and folder below a folder to disk, the folder itself last.
+void fsync_tree(const std::filesystem::path& folder);
+
+// Renames a folder and flushes both parents; the target must not exist.
+void rename_into_place(const std::filesystem::path& from, const std::filesystem::path& to);
+
+}  // namespace dt2it

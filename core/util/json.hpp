@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dt2it {
+
+// Appends JSON to a string, keys in the order given. Numbers are written in the shortest form that reads
+// back the same; NaN and infinities, which JSON has not, as null. Text is written as it is but for what
+// JSON must escape, so bytes that are no UTF-8 come out as they went in. Calls can be chained.
+class JsonWriter {
+ public:
+  JsonWriter& begin_object();
+  JsonWriter& end_object();
+  JsonWriter& begin_array();
+  JsonWriter& end_array();
+  JsonWriter& key(std::string_view name);
+  JsonWriter& value(std::string_view text);
+  JsonWriter& value(const char* text) { return value(std::string_view(text)); }
+  JsonWriter& value(const std::string& text) { return value(std::string_view(text)); }
+  JsonWriter& value(bool flag);
+  JsonWriter& value(double number);
+  JsonWriter& value(std::int64_t number);
+  JsonWriter& value(int number) { return value(static_cast<std::int64_t>(number)); }
+  JsonWriter& value(std::size_t number) { return value(static_cast<std::int64_t>(number)); }
+  JsonWriter& null();
+  JsonWriter& raw(std::string_view json);  // trusted JSON text
+
+  const std::string& text() const { return text_; }
+
+ private:
+  void separate();
+  std::string text_;
+  std::vector<bool> first_;  // per open object or array: nothing written yet
+  bool after_key_ = false;
+};
+
+void append_json_string(std::string& out, std::string_view text);
+
+}  // namespace dt2it
