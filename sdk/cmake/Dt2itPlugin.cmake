@@ -2,7 +2,8 @@
 # dt2it_add_plugin(KIND/NAME [SOURCES ...] [LINK ...] [TORCH]): the only way to build a plugin, here and
 # out of tree. Makes <output>/KIND/NAME.so of all *.cpp in the current folder unless told otherwise, and
 # beside it NAME.json, its description (manifest, components, parameters), by which the host checks a
-# configuration without loading the library.
+# configuration without loading the library. The target is plugin_KIND_NAME; out of tree <output> is
+# plugins/ in the build folder (what --plugin-path wants), unless DT2IT_PLUGIN_OUTPUT says otherwise.
 function(dt2it_add_plugin plugin)
   cmake_parse_arguments(arg "TORCH" "" "SOURCES;LINK" ${ARGN})
   if(NOT plugin MATCHES "^([a-z_]+)/([a-z0-9_]+)$")
@@ -21,6 +22,9 @@ function(dt2it_add_plugin plugin)
   target_compile_features(${target} PRIVATE cxx_std_20)
   target_link_libraries(${target} PRIVATE dt2it::sdk ${arg_LINK})
   if(arg_TORCH)
+    if(NOT TARGET dt2it::sdk_torch)
+      message(FATAL_ERROR "dt2it_add_plugin: ${plugin} needs LibTorch; set LIBTORCH_ROOT")
+    endif()
     target_link_libraries(${target} PRIVATE dt2it::sdk_torch)
   endif()
   if(NOT DT2IT_PLUGIN_OUTPUT)
