@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+// Draws the page from the JSON it carries. Everything that comes from data is set as text, never as markup.
+(() => {
+  "use strict";
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const main = document.getElementById("main");
+  const state = document.documentElement.dataset;
+  const charts = [];  // of the run that is shown; the first `fixed` stay
+  let fixed = 0;
+
+  // ------------------------------------------------------------------ small tools
+
+  function make(tag, className, text) {
+    const node = document.createElement(tag);
+    if (className) node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
+  }
+  function add(parent, ...rest) {
+    const node = make(...rest);
+    parent.append(node);
+    return node;
+  }
+  const whole = (n) => Number(n).toLocaleString("en-US");
+  const per_cent = (x) => (x === null || x === undefined ? "–" : (100 * x).toFixed(1) + " %");
+  const fixed2 = (x) => (x === null || x === undefined ? "–" : x.toFixed(2));
+  const share = (n, of) => (of ? n / of : null);
+
+  function section(parent, title, note) {
+    const node = add(parent, "section");
+    add(node, "h2", "", title);
+    if (note) add(node, "p", "note", note);
+    return node;
+  }
+
+  // rows: lists of texts, or of {text, className}.
+  function table(parent, header, rows) {
+    const node = add(add(parent, "div", "scroll"), "table");
+    const head = add(add(node, "thead"), "tr");
+    for (const cell of header) add(head, "th", "", cell).scope = "col";
+    const body = add(node, "tbody");
+    for (const row of rows) {
+      const line = add(body, "tr");
+      for (const cell of row) {
+        const plain = typeof cell === "object" && cell !== null ? cell : { text: cell };
+        add(line, "td", plain.className || "", plain.text === "" ? "–" : plain.text);
+      }
+    }
+    return node;
+  }
+
+  // A table of figures: the best of each column that `best` names stands out, if there is something to compare.
+  function figures(parent, source, best) {
+    const rows = source.rows.map((row, r) => row.map((text, c) => {
+      const values = source.values.map((line) => line[c]).filter((value) => value !== null);
+      const top = best(source.header[c]) && values.length > 1 && source.values[r][c] === Math.max(...values);
+      return { text, className: top ? "best" : "" };
+    }));
+    table(parent, source.header, rows);
+    for (const note of source.notes) add(parent, "p", "note", note);
+  }
+
+  // ------------------------------------------------------------------ charts
+
+  const palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c", "#b8a100"];
+  const color = (i) => palette[i % palette.length];
+
+  function chart(parent, title, explanation, config, className) {
+    if (!window.Chart) return;
+    const figure = add(parent, "figure");
+    const caption = add(figure, "figcaption", "", title);
+    if (explanation) add(caption, "small", "", explanation);
+    const canvas = add(add(figure, "div", "chart " + (className || "")), "canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", title);
+    charts.push(new window.Chart(canvas, config));
+  }
+
+  function axes(x_title, y_title, more) {
+    const style = getComputedStyle(document.documentElement);
+    const soft = style.getPropertyValue("--soft").trim();
+    const line = style.getPropertyValue("--line").trim();
+    const axis = (title) => ({
+      title: { display: Boolean(title), text: title, color: soft },
+      ticks: { color: soft },
+      grid: { color: line },
+    });
+    const options = {
+      animation: false,
+      responsive: true,
+      maintainAspectRatio: false,
+      interaction: { mode: "index", intersect: false },
+      plugins: { legend: { position: "bottom", labels: { color: soft, boxWidth: 14, boxHeight: 10 } } },
+      scales: { x: axis(x_title), y: axis(y_title) },
+    };
+    Object.assign(options.scales.y, more || {});
+    return options;
+  }
+
+  function lines(labels, sets) {
+    return {
+      labels,
+      datasets: sets.map((set, i) => ({
+        label: set.label, data: set.data, borderColor: color(i), backgroundColor: color(i),
+        borderWidth: 2, pointRadius: set.points ? 3 : 0, tension: 0, spanGaps: true,
+      })),
+    };
+  }
+
+  // ------------------------------------------------------------------ results
+
+  function results() {
+    const node = section(main, "Results");
+    figures(node, data.overview, (heading) => /Bench|Acc/.test(heading));
+    add(node, "p", "note",
+      "Mean Acc is the mean of the three suites; Overall Acc is all correct pairs of all rows, from counts. " +
+      "A pair counts as correct only when the chosen response has the strictly higher reward; ties and failures " +
+      "are wrong. Label noise: wrong labels among the training pairs whose truth is known.");
+    const columns = data.overview.header.map((heading, c) => ({ heading, c }))
+      .filter(({ heading }) => /Bench|Acc/.test(heading));
+    const rows = data.overview.rows.map((row, r) => ({
+      label: row[0], values: columns.map(({ c }) => data.overview.values[r][c]),
+    })).filter((row) => row.values.some((value) => value !== null));
+    if (rows.length) {
+      add(node, "h3");
+      chart(node, "Accuracy of each method", "", {
+        type: "bar",
+        data: {
+          labels: columns.map(({ heading }) => heading),
+          datasets: rows.map((row, i) => ({
+            label: row.label, backgroundColor: color(i),
+            data: row.values.map((value) => (value === null ? null : 100 * value)),
+          })),
+        },
+        options: axes("", "per cent", { min: 0, max: 100 }),
+      }, "tall");
+    }
+    if (data.expectations.length) {
+      add(node, "h3", "", "What the experiments expect");
+      const list = add(node, "ul", "claims");
+      const words = { holds: "✓ holds", fails: "✗ does not hold", unknown: "? cannot be told" };
+      for (const one of data.expectations) {
+        const item = add(list, "li");
+        add(item, "span", "state " + one.state, words[one.state]);
+        item.append(` ${one.run}: `);
+        add(item, "code", "", one.claim);
+        item.append(` — ${one.detail}`);
+      }
+    }
+    add(node, "h3", "", "To reproduce");
+    add(node, "pre", "", data.command);
+  }
+
+  function benchmarks() {
+    if (!data.benchmarks.length) return;
+    const node = section(main, "Benchmarks", "Accuracy in per cent, as each suite's own script counts it.");
+    for (const one of data.benchmarks) {
+      add(node, "h3", "", one.title);
+      figures(node, one, (heading) => !["Model", "Ties", "Failed", "Rows"].includes(heading));
+    }
+  }
+
+  function noise() {
+    if (!data.noise.rows.length) return;
+    const node = section(main, "Labels against known truth",
+      "Drawn data carry their truth; no model sees it. Wrong: the rejected response is really the better one.");
+    figures(node, data.noise, () => false);
+    chart(node, "Wrong labels", "", {
+      type: "bar",
+      data: {
+        labels: data.noise.rows.map((row) => row[0]),
+        datasets: [{
+          label: "wrong, per cent", backgroundColor: color(5),
+          data: data.noise.values.map((row) => (row[1] === null ? null : 100 * row[1])),
+        }],
+      },
+      options: axes("", "per cent", { min: 0 }),
+    });
+  }
+
+  // ------------------------------------------------------------------ one run
+
+  function funnel(parent, run) {
+    const stages = run.stages.filter((stage) => stage.funnel.length);
+    if (!stages.length) return;
+    const node = section(parent, "Funnel", "What each stage made, and what it dropped and why.");
+    const grid = add(node, "div", "funnel");
+    for (const stage of stages) {
+      add(grid, "div", "stage", `${stage.name} (${stage.type})`);
+      const top = Math.max(1, ...stage.funnel.map((step) => step.count));
+      for (const step of stage.funnel) {
+        add(grid, "div", "name", step.name);
+        const bar = add(grid, "div", "bar");
+        add(bar, "div", "fill").style.width = `${(60 * step.count) / top}%`;
+        add(bar, "span", "", whole(step.count));
+        const reasons = step.dropped.map((one) => `${one.reason} ${whole(one.count)}`).join(", ");
+        if (reasons) add(bar, "span", "dropped", `dropped: ${reasons}`);
+      }
+    }
+  }
+
+  function judge(parent, run) {
+    if (!run.judge) return;
+    const node = section(parent, "The judge",
+      `${whole(run.judge.prompts)} prompts. Pointwise scores see one response at a time, so they cannot depend on ` +
+      "its place; a slope of the listwise line is position bias.");
+    const grid = add(node, "div", "grid");
+    const scorers = run.judge.scorers;
+    chart(grid, "Distribution of scores", "share of the scored candidates, bins of half a point", {
+      type: "bar",
+      data: {
+        labels: scorers[0].histogram.map((_, i) => (i / 2).toFixed(1)),
+        datasets: scorers.map((one, i) => ({
+          label: `${one.name} (${whole(one.scored)})`, backgroundColor: color(i),
+          data: one.histogram.map((count) => (one.scored ? (100 * count) / one.scored : null)),
+        })),
+      },
+      options: axes("overall score", "per cent", { min: 0 }),
+    });
+    const places = Math.max(...scorers.map((one) => one.places.length));
+    if (places > 1) {
+      chart(grid, "Score by place in the list", "mean difference from the mean score of the same prompt", {
+        type: "line",
+        data: lines(Array.from({ length: places }, (_, i) => i + 1),
+          scorers.filter((one) => one.places.length > 1).map((one) => ({
+            label: one.name, points: true, data: one.places.map((place) => place.deviation),
+          }))),
+        options: axes("place", "points"),
+      });
+    }
+    add(node, "h3", "", "Scorers");
+    table(node, ["Scorer", "Scored", "Mean", "Failed", "Mean by place (1, 2, …)"], scorers.map((one) => [
+      one.name, whole(one.scored), fixed2(one.mean),
+      Object.entries(one.failed).map(([status, count]) => `${status} ${whole(count)}`).join(", ") || "0",
+      one.places.map((place) => fixed2(place.score)).join("  ") || "–",
+    ]));
+    if (!run.judge.agreements.length) return;
+    add(node, "h3", "", "Agreement of the scorers on couples of candidates");
+    table(node, ["Scorers", "Agree", "Opposed", "Tie in the first", "Tie in the second", "Correlation"],
+      run.judge.agreements.map((one) => {
+        const all = one.agree + one.opposed + one.tie_first + one.tie_second;
+        const cell = (n) => `${whole(n)} (${per_cent(share(n, all))})`;
+        return [`${one.first}, ${one.second}`, cell(one.agree), cell(one.opposed), cell(one.tie_first),
+          cell(one.tie_second), fixed2(one.correlation)];
+      }));
+  }
+
+  function training(parent, run) {
+    if (!run.training.length) return;
+    const node = section(parent, "Training");
+    const last = (curve, key) => curve[key][curve[key].length - 1];
+    table(node, ["Stage", "Steps", "Loss at the end", "Accuracy at the end", "Margin at the end"],
+      run.training.map((curve) => [curve.stage, whole(last(curve, "step")), fixed2(last(curve, "loss")),
+        per_cent(last(curve, "accuracy")), fixed2(last(curve, "margin"))]));
+    const grid = add(node, "div", "grid");
+    // Trainings may differ in length: each is drawn over its own steps.
+    const points = (curve, key, factor) =>
+      curve.step.map((step, i) => ({ x: step, y: curve[key][i] === null ? null : factor * curve[key][i] }));
+    for (const [key, title, unit, factor] of [["loss", "Loss", "", 1],
+      ["accuracy", "Accuracy on the batches trained on", "per cent", 100]]) {
+      const options = axes("step", unit);
+      options.scales.x.type = "linear";
+      chart(grid, title, "", {
+        type: "line",
+        data: lines(undefined, run.training.map((curve) => ({ label: curve.stage, data: points(curve, key, factor) }))),
+        options,
+      });
+    }
+  }
+
+  function pictures(parent, list) {
+    if (!list.length) return;
+    const box = add(parent, "div", "pictures");
+    for (const one of list) {
+      const figure = add(box, "figure");
+      if (one.url) {
+        const image = add(figure, "img");
+        image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 100));
+        image.alt = one.caption;
+        image.src = one.url;
+      }
+      add(figure, "figcaption", "", one.caption);
+    }
+  }
+
+  function candidates(parent, pair) {
+    if (!pair.candidates.length) return;
+    const box = add(parent, "details");
+    add(box, "summary", "", `${pair.candidates.length} candidates with their scores`);
+    const names = [...new Set(pair.candidates.flatMap((one) => Object.keys(one.scores)))];
+    const role = (one) => (one.id === pair.chosen_id ? "chosen" : one.id === pair.rejected_id ? "rejected" : "");
+    const overall = (score) =>
+      (!score ? "–" : score.status && score.status !== "ok" ? score.status : fixed2(score.overall));
+    table(box, ["Candidate", "Text", ...names], pair.candidates.map((one) => [
+      { text: [one.id, one.mllm, one.origin, role(one)].filter(Boolean).join(" · "), className: "" },
+      { text: one.text || `(${one.status || "empty"})`, className: "text" },
+      ...names.map((name) => overall(one.scores[name])),
+    ]));
+    for (const name of names) {
+      const with_criteria = pair.candidates.filter((one) => one.scores[name]?.criteria?.length);
+      if (!with_criteria.length) continue;
+      const inner = add(box, "details");
+      add(inner, "summary", "", `Criteria, ${name}`);
+      for (const one of with_criteria) {
+        const score = one.scores[name];
+        add(inner, "h3", "", `Candidate ${one.id}: ${overall(score)}` +
+          (typeof score.stated_overall === "number" ? ` (the judge itself wrote ${score.stated_overall})` : ""));
+        const grid = table(inner, ["Criterion", "Weight", "Score", "Analysis"], score.criteria.map((criterion) => [
+          criterion.name ?? "", fixed2(criterion.weight), fixed2(criterion.score),
+          { text: criterion.analysis || "", className: "text" },
+        ]));
+        grid.classList.add("criterion");
+      }
+      const reference = with_criteria.find((one) => one.scores[name].judge_reference);
+      if (reference) add(inner, "p", "note", `The judge's own answer: ${reference.scores[name].judge_reference}`);
+    }
+  }
+
+  function gallery(parent, run) {
+    if (!run.gallery.length) return;
+    const node = section(parent, "Pairs",
+      `${run.gallery.length} pairs of the stage ${run.pair_stage}, evenly spread over its file.`);
+    for (const pair of run.gallery) {
+      const card = add(node, "div", "pair");
+      const head = add(card, "div", "head");
+      add(head, "code", "", pair.id);
+      for (const text of [pair.source, pair.group]) if (text) add(head, "span", "chip", text);
+      if (typeof pair.strength === "number") add(head, "span", "chip", `strength ${pair.strength.toFixed(3)}`);
+      const body = add(card, "div", "body");
+      if (pair.rejected_pictures.length) {
+        const box = add(body, "div", "pictures");
+        add(box, "p", "note", "For the chosen response:");
+        pictures(box, pair.pictures);
+        add(box, "p", "note", "For the rejected response:");
+        pictures(box, pair.rejected_pictures);
+      } else {
+        pictures(body, pair.pictures);
+      }
+      const texts = add(body, "div", "texts");
+      add(texts, "div", "words question", pair.question);
+      const answers = add(texts, "div", "answers");
+      for (const side of ["chosen", "rejected"]) {
+        const answer = add(answers, "div", "answer " + side);
+        add(answer, "b", "", side);
+        add(answer, "div", "words", pair[side]);
+      }
+      if (pair.reference) add(texts, "p", "note", `Reference answer: ${pair.reference}`);
+      if (pair.truth !== undefined) {
+        const truth = add(texts, "details");
+        add(truth, "summary", "", "Known truth");
+        add(truth, "pre", "", JSON.stringify(pair.truth));
+      }
+      candidates(card, pair);
+    }
+  }
+
+  function stages(parent, run) {
+    const node = section(parent, "Stages");
+    const number = (value) => (value === undefined ? "–" : whole(Math.round(value)));
+    table(node, ["Stage", "Type", "State", "Seconds", "Model calls", "Failed", "Tokens", "Key"], run.stages.map((one) => [
+      one.name, one.type, one.complete ? "done" : "not finished",
+      one.seconds === undefined ? "–" : one.seconds.toFixed(1),
+      number(one.calls), number(one.failures), number(one.tokens), one.key,
+    ]));
+    add(node, "p", "note",
+      "Runs share stages of the same key; seconds and calls are those of the run that did the work.");
+  }
+
+  // ------------------------------------------------------------------ page
+
+  function show(parent, index) {
+    for (const one of charts.splice(fixed)) one.destroy();
+    parent.replaceChildren();
+    const run = data.runs[index];
+    const about = section(parent, run.label);
+    if (run.about) add(about, "p", "", run.about);
+    add(about, "p", "note", [run.paper, `experiment ${run.name}`, `profile ${run.profile}`, `seed ${run.seed}`,
+      `dt2it ${run.version}`].filter(Boolean).join(" · "));
+    funnel(parent, run);
+    judge(parent, run);
+    training(parent, run);
+    gallery(parent, run);
+    stages(parent, run);
+    state.charts = String(charts.length);
+  }
+
+  function runs() {
+    if (!data.runs.length) return;
+    const head = section(main, "One run in detail");
+    const picker = add(head, "div", "picker");
+    const place = add(main, "div");
+    fixed = charts.length;
+    // Opens with the run that has most to show.
+    const weight = (run) => (run.judge ? 10 * run.judge.scorers.length : 0) + (run.gallery.length ? 1 : 0);
+    const first = data.runs.reduce((best, run, i) => (weight(run) > weight(data.runs[best]) ? i : best), 0);
+    const buttons = data.runs.map((run, i) => {
+      const button = add(picker, "button", "", run.label);
+      button.type = "button";
+      button.addEventListener("click", () => pick(i));
+      return button;
+    });
+    function pick(index) {
+      buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === index)));
+      show(place, index);
+    }
+    pick(first);
+  }
+
+  const versions = [...new Set(data.runs.map((run) => run.version))].join(", ");
+  const profiles = [...new Set(data.runs.map((run) => run.profile))].join(", ");
+  document.title = data.runs.length === 1 ? `${data.runs[0].label} — dt2it` : `${data.runs.length} runs — dt2it`;
+  document.getElementById("subtitle").textContent =
+    `${data.runs.length} run${data.runs.length === 1 ? "" : "s"} · profile ${profiles} · dt2it ${versions}`;
+  if (!window.Chart) {
+    add(main, "p", "warning", "The chart library was not there when this page was written, so it shows tables " +
+      "only. ./dev setup fetches it; writing the report again adds the charts.");
+  }
+  results();
+  benchmarks();
+  noise();
+  runs();
+  document.getElementById("footer").textContent = window.Chart
+    ? `Charts: Chart.js ${window.Chart.version} (MIT licence).` : "";
+  state.charts = String(charts.length);
+  state.ready = "yes";
+})();

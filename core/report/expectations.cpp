@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "core/report/tables.hpp"
+
+namespace dt2it::report {
+
+namespace {
+
+// The figure of a run; the last evaluation when there are several. Empty: the run has no such figure.
+std::optional<double> figure(const RunSummary& run, const std::string& name) {
+  if (name == "label_noise") return run.noise() ? run.noise()->fraction() : std::nullopt;
+  if (run.evaluations.empty()) return std::nullopt;
+  const Evaluation& evaluation = run.evaluations.back();
+  if (name == "mean_accuracy") return mean_accuracy(evaluation);
+  if (name == "overall_accuracy") return overall_accuracy(evaluation);
+  const std::size_t dot = name.find('.');
+  const BenchmarkResult* result = evaluation.find(name.substr(0, dot));
+  if (!result || dot == name.npos) return std::nullopt;
+  const Metric* metric = result->find(name.substr(dot + 1));
+  return metric ? std::optional(metric->value) : std::nullopt;
+}
+
+const RunSummary* find_run(std::span<const RunSummary> runs, const std::string& name, const RunSummary& self) {
+  for (const RunSummary& run : runs)
+    if (run.name == name) return &run;
+  // A short name means the run beside this one, else any.
+  const auto parent = std::filesystem::path(self.name).parent_path();
+  for (const RunSummary& run : runs)
+    if (std::filesystem::path(run.name) == parent / name) return &run;
+  for (const RunSummary& run : runs)
+    if (std::filesystem::path(run.name).filename() == name) return &run;
+  return nullptr;
+}
+
+Expectation check(std::span<const RunSummary> runs, const RunSummary& run, const std::string& name,
+                  const std::string& relation) {
+  Expectation result{run.label, name + " " + relation, Expectation::State::unknown, {}};
+  const std::size_t space = relation.find_first_not_of("<>=");
+  const std::string op = relation.substr(0, space);
+  const std::size_t start = relation.find_first_not_of(' ', op.size());
+  const std::string target = start == relation.npos ? "" : relation.substr(start);
+  if ((op != ">=" && op != ">" && op != "<=" && op != "<" && op != "==") || target.empty()) {
+    result.detail = "not understood (allowed: >=, >, <=, < or ==, then a number or the name of a run)";
+    return result;
+  }
+  const std::optional<double> ours = figure(run, name);
+  if (!ours) {
+    result.detail = "this run has no such figure";
+    return result;
+  }
+  char* end = nullptr;
+  double theirs = std::strtod(target.c_str(), &end);
+  if (end == target.c_str() || *end != '\0') {
+    const RunSummary* other = find_run(runs, target, run);
+    const std::optional<double> value = other ? figure(*other, name) : std::nullopt;
+    if (!value) {
+      result.detail = other ? "'" + target + "' has no such figure" : "the run '" + target + "' is not among these";
+      return result;
+    }
+    theirs = *value;
+  }
+  const bool holds = op == ">="  ? *ours >= theirs
+                     : op == ">" ? *ours > theirs
+                     : op == "<=" ? *ours <= theirs
+                     : op == "<"  ? *ours < theirs
+                                  : *ours == theirs;
+  result.state = holds ? Expectation::State::holds : Expectation::State::fails;
+  result.detail = fmt::format("{} % against {} %", percent(*ours), percent(theirs));
+  return result;
+}
+
+}  // namespace
+
+std::vector<Expectation> check_expectations(std::span<const RunSummary> runs) {
+  std::vector<Expectation> results;
+  for (const RunSummary& run : runs)
+    for (const auto& [name, relation] : run.expect) results.push_back(check(runs, run, name, relation));
+  return results;
+}
+
+}  // namespace dt2it::report

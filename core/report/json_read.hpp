@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Tolerant reading: what is absent or of another type gives the fallback.
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include <simdjson.h>
+
+namespace dt2it::report {
+
+inline std::string text_of(const simdjson::dom::element& object, std::string_view key) {
+  std::string_view text;
+  return object[key].get(text) ? std::string() : std::string(text);
+}
+
+inline std::int64_t integer_of(const simdjson::dom::element& object, std::string_view key,
+                               std::int64_t fallback = 0) {
+  std::int64_t number = 0;
+  return object[key].get(number) ? fallback : number;
+}
+
+inline double number_of(const simdjson::dom::element& object, std::string_view key, double fallback = 0) {
+  double number = 0;
+  return object[key].get(number) ? fallback : number;
+}
+
+inline bool flag_of(const simdjson::dom::element& object, std::string_view key, bool fallback) {
+  bool flag = false;
+  return object[key].get(flag) ? fallback : flag;
+}
+
+// Parses one JSON file; false when it is not there. Throws DataError on bad JSON.
+bool read_json(const std::filesystem::path& file, simdjson::dom::parser& parser, simdjson::dom::element& root);
+
+// Calls `use` with every line's object and its number from 0; false when the file is not there. A last
+// line without its end (a run at work) is left out when it does not parse. Throws DataError otherwise.
+bool for_each_line(const std::filesystem::path& file,
+                   const std::function<void(std::size_t, const simdjson::dom::element&)>& use);
+
+// Lines that are not empty; 0 when the file is not there.
+std::int64_t count_lines(const std::filesystem::path& file);
+
+}  // namespace dt2it::report

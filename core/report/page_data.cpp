@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <map>
+
+#include "core/report/gallery.hpp"
+#include "core/report/html.hpp"
+#include "core/report/judge_statistics.hpp"
+#include "core/report/tables.hpp"
+#include "core/util/json.hpp"
+
+namespace dt2it::report {
+
+namespace {
+
+constexpr std::size_t kCurvePoints = 200;
+
+template <class Value>
+void share(JsonWriter& json, const char* key, Value value, std::int64_t of) {
+  json.key(key);
+  if (of)
+    json.value(static_cast<double>(value) / static_cast<double>(of));
+  else
+    json.null();
+}
+
+template <class List>
+void strings(JsonWriter& json, const char* key, const List& list) {
+  json.key(key).begin_array();
+  for (const std::string& text : list) json.value(text);
+  json.end_array();
+}
+
+void write_table(JsonWriter& json, const TextTable& table) {
+  json.begin_object();
+  json.key("title").value(table.title);
+  strings(json, "header", table.header);
+  json.key("rows").begin_array();
+  for (const auto& row : table.rows) {
+    json.begin_array();
+    for (const std::string& cell : row) json.value(cell);
+    json.end_array();
+  }
+  json.end_array();
+  json.key("values").begin_array();
+  for (const auto& row : table.values) {
+    json.begin_array();
+    for (double value : row) json.value(value);
+    json.end_array();
+  }
+  json.end_array();
+  strings(json, "notes", table.notes);
+  json.end_object();
+}
+
+void write_stage(JsonWriter& json, const StageSummary& stage) {
+  json.begin_object();
+  json.key("name").value(stage.name);
+  json.key("type").value(stage.type);
+  json.key("key").value(stage.key.substr(0, 12));
+  json.key("complete").value(stage.complete);
+  if (stage.cost) {
+    json.key("seconds").value(stage.cost->seconds);
+    json.key("calls").value(stage.cost->calls);
+    json.key("failures").value(stage.cost->failures);
+    json.key("tokens").value(stage.cost->prompt_tokens + stage.cost->completion_tokens);
+  }
+  json.key("funnel").begin_array();
+  for (const FunnelStep& step : stage.funnel) {
+    json.begin_object();
+    json.key("name").value(step.name);
+    json.key("count").value(step.count);
+    json.key("dropped").begin_array();
+    for (const auto& [reason, count] : step.dropped) {
+      json.begin_object();
+      json.key("reason").value(reason);
+      json.key("count").value(count);
+      json.end_object();
+    }
+    json.end_array();
+    json.end_object();
+  }
+  json.end_array();
+  json.end_object();
+}
+
+// Means over equal stretches, so that a long training fits on a page and no peak is picked by chance.
+void write_curve(JsonWriter& json, const TrainingCurve& curve) {
+  const std::size_t n = curve.steps.size();
+  const std::size_t points = std::min(n, kCurvePoints);
+  json.begin_object();
+  json.key("stage").value(curve.stage);
+  const std::pair<const char*, double TrainStep::*> lines[] = {{"loss", &TrainStep::loss},
+                                                               {"accuracy", &TrainStep::accuracy},
+                                                               {"margin", &TrainStep::margin},
+                                                               {"learning_rate", &TrainStep::learning_rate}};
+  json.key("step").begin_array();
+  for (std::size_t k = 0; k < points; ++k) json.value(curve.steps[(k + 1) * n / points - 1].step);
+  json.end_array();
+  for (const auto& [name, member] : lines) {
+    json.key(name).begin_array();
+    for (std::size_t k = 0; k < points; ++k) {
+      const std::size_t begin = k * n / points, end = (k + 1) * n / points;
+      double sum = 0;
+      for (std::size_t i = begin; i < end; ++i) sum += curve.steps[i].*member;
+      json.value(sum / static_cast<double>(end - begin));
+    }
+    json.end_array();
+  }
+  json.end_object();
+}
+
+void write_judge(JsonWriter& json, const JudgeStatistics& judge) {
+  json.begin_object();
+  json.key("prompts").value(judge.prompts);
+  json.key("scorers").begin_array();
+  for (const ScorerStatistics& scorer : judge.scorers) {
+    json.begin_object();
+    json.key("name").value(scorer.name);
+    json.key("scored").value(scorer.scored);
+    share(json, "mean", scorer.sum, scorer.scored);
+    json.key("histogram").begin_array();
+    for (std::int64_t count : scorer.histogram) json.value(count);
+    json.end_array();
+    json.key("failed").begin_object();
+    for (const auto& [status, count] : scorer.failed) json.key(status).value(count);
+    json.end_object();
+    json.key("places").begin_array();
+    for (const auto& place : scorer.places) {
+      json.begin_object();
+      json.key("count").value(place.count);
+      share(json, "score", place.score, place.count);
+      share(json, "deviation", place.deviation, place.count);
+      json.end_object();
+    }
+    json.end_array();
+    json.end_object();
+  }
+  json.end_array();
+  json.key("agreements").begin_array();
+  for (const ScorerAgreement& one : judge.agreements) {
+    json.begin_object();
+    json.key("first").value(one.first);
+    json.key("second").value(one.second);
+    json.key("agree").value(one.agree);
+    json.key("opposed").value(one.opposed);
+    json.key("tie_first").value(one.tie_first);
+    json.key("tie_second").value(one.tie_second);
+    json.key("candidates").value(one.candidates);
+    json.key("correlation").value(one.correlation);
+    json.end_object();
+  }
+  json.end_array();
+  json.end_object();
+}
+
+void write_pictures(JsonWriter& json, const char* key, const std::vector<GalleryPicture>& pictures) {
+  json.key(key).begin_array();
+  for (const GalleryPicture& one : pictures) {
+    json.begin_object();
+    json.key("caption").value(one.caption);
+    json.key("url").value(one.data_url);
+    json.end_object();
+  }
+  json.end_array();
+}
+
+void write_pair(JsonWriter& json, const GalleryPair& pair) {
+  json.begin_object();
+  const std::pair<const char*, const std::string*> texts[] = {
+      {"id", &pair.id},           {"source", &pair.source},       {"group", &pair.group},
+      {"question", &pair.question}, {"reference", &pair.reference}, {"chosen", &pair.chosen},
+      {"rejected", &pair.rejected}, {"chosen_id", &pair.chosen_id}, {"rejected_id", &pair.rejected_id}};
+  for (const auto& [key, text] : texts) json.key(key).value(*text);
+  if (pair.strength) {
+    json.key("strength").value(*pair.strength);
+  }
+  if (!pair.truth.empty()) json.key("truth").raw(pair.truth);
+  write_pictures(json, "pictures", pair.pictures);
+  write_pictures(json, "rejected_pictures", pair.rejected_pictures);
+  json.key("candidates").begin_array();
+  for (const GalleryCandidate& one : pair.candidates) {
+    json.begin_object();
+    json.key("id").value(one.id);
+    json.key("text").value(one.text);
+    json.key("mllm").value(one.mllm);
+    json.key("origin").value(one.origin);
+    json.key("status").value(one.status);
+    json.key("scores").begin_object();
+    for (const auto& [scorer, score] : one.scores)
+      if (!score.empty()) json.key(scorer).raw(score);
+    json.end_object();
+    json.end_object();
+  }
+  json.end_array();
+  json.end_object();
+}
+
+// Runs may share stages: each file is read once.
+class JudgeCache {
+ public:
+  const JudgeStatistics& of(const std::filesystem::path& folder) {
+    auto found = known_.find(folder);
+    if (found == known_.end())
+      found = known_.emplace(folder, judge_statistics(folder / "candidates.jsonl")).first;
+    return found->second;
+  }
+
+ private:
+  std::map<std::filesystem::path, JudgeStatistics> known_;
+};
+
+void write_run(JsonWriter& json, const RunSummary& run, const PageOptions& options, JudgeCache& judges) {
+  json.begin_object();
+  json.key("name").value(run.name);
+  json.key("label").value(run.label);
+  json.key("profile").value(run.profile);
+  json.key("paper").value(run.paper);
+  json.key("about").value(run.about);
+  json.key("version").value(run.version);
+  json.key("seed").value(static_cast<std::int64_t>(run.seed));
+  json.key("stages").begin_array();
+  for (const StageSummary& stage : run.stages) write_stage(json, stage);
+  json.end_array();
+  json.key("training").begin_array();
+  for (const TrainingCurve& curve : run.training)
+    if (!curve.steps.empty()) write_curve(json, curve);
+  json.end_array();
+  if (const StageSummary* stage = candidate_stage(run)) {
+    const JudgeStatistics& judge = judges.of(stage->folder);
+    if (!judge.scorers.empty()) {
+      json.key("judge");
+      write_judge(json, judge);
+    }
+  }
+  const StageSummary* pairs = pair_stage(run);
+  json.key("pair_stage").value(pairs ? pairs->name : std::string());
+  json.key("gallery").begin_array();
+  for (const GalleryPair& pair : make_gallery(run, options.gallery, options.media)) write_pair(json, pair);
+  json.end_array();
+  json.end_object();
+}
+
+std::string command_of(std::span<const RunSummary> runs) {
+  std::string command = "dt2it run";
+  for (const RunSummary& run : runs) command += " experiments/" + run.name + ".toml";
+  if (!runs.empty() && !runs.front().profile.empty()) command += " --profile " + runs.front().profile;
+  return command;
+}
+
+}  // namespace
+
+std::string page_data(std::span<const RunSummary> runs, const PageOptions& options) {
+  JudgeCache judges;
+  JsonWriter json;
+  json.begin_object();
+  json.key("command").value(options.command.empty() ? command_of(runs) : options.command);
+  json.key("overview");
+  write_table(json, overview_table(runs));
+  json.key("benchmarks").begin_array();
+  for (const TextTable& table : benchmark_tables(runs)) write_table(json, table);
+  json.end_array();
+  json.key("noise");
+  write_table(json, noise_table(runs));
+  json.key("expectations").begin_array();
+  for (const Expectation& one : check_expectations(runs)) {
+    json.begin_object();
+    json.key("run").value(one.run);
+    json.key("claim").value(one.claim);
+    json.key("state").value(std::string(one.state == Expectation::State::holds   ? "holds"
+                                        : one.state == Expectation::State::fails ? "fails"
+                                                                                 : "unknown"));
+    json.key("detail").value(one.detail);
+    json.end_object();
+  }
+  json.end_array();
+  json.key("runs").begin_array();
+  for (const RunSummary& run : runs) write_run(json, run, options, judges);
+  json.end_array();
+  json.end_object();
+  return json.text();
+}
+
+}  // namespace dt2it::report
