@@ -5,7 +5,8 @@
 #include <boost/json/stream_parser.hpp>
 #include <cctype>
 #include <cstdint>
-#include <cstdio>
+#include <functional>
+#include <set>
 #include <string>
 
 namespace dt2it::rubric {
@@ -83,6 +84,7 @@ class Mender {
     bool object;
     bool empty;
     Expect expect;
+    std::set<std::string, std::less<>> keys;
   };
 
   void skip_blank() {
@@ -121,12 +123,12 @@ class Mender {
   bool open(char c) {
     if (stack_.size() >= kMaxDepth || !before_token(true)) return false;
     json_ += c;
-    stack_.push_back({c == '{', true, c == '{' ? Expect::key : Expect::item});
+    stack_.push_back({c == '{', true, c == '{' ? Expect::key : Expect::item, {}});
     ++at_;
     return true;
   }
   bool close(char c) {
-    const Level level = stack_.back();
+    const Level& level = stack_.back();
     if (level.object != (c == '}') || level.expect == Expect::colon || level.expect == Expect::value)
       return false;
     json_ += c;
@@ -145,9 +147,14 @@ class Mender {
     if (rest[0] == '"' || rest[0] == '\'') closing = rest[0];
     for (const std::string_view curly : {"\u201C", "\u201D"})
       if (rest.starts_with(curly)) closing = "\u201D";
-    const bool read = closing.empty() ? bare() : quoted(closing);
-    if (read) after_token();
-    return read;
+    const bool key = !stack_.empty() && stack_.back().expect == Expect::key;
+    const std::size_t begin = json_.size();
+    if (!(closing.empty() ? bare() : quoted(closing))) return false;
+    // A key that comes twice may be foreign text that broke out of a string: better no value than a wrong one.
+    hopeless_ = key && !stack_.back().keys.insert(json_.substr(begin)).second;
+    if (hopeless_) return false;
+    after_token();
+    return true;
   }
 
   // Is the quote that ends at `after` the closing one? It is when what follows could follow a string.
@@ -169,9 +176,14 @@ class Mender {
     const char d = text_[then];
     if (d == '"' || d == '\'' || d == '{' || d == '[' || d == '}' || d == ']' || d == ',') return true;
     if (text_.substr(then).starts_with("\u201C")) return true;
-    // Unquoted keys and words follow on a new line; on the same line it is more of the sentence.
-    return text_.substr(next, then - next).find('\n') != std::string_view::npos ||
-           (!stack_.back().object && (is_digit(d) || d == '-'));
+    if (text_.substr(next, then - next).find('\n') != std::string_view::npos) return true;
+    // On the same line it is more of the sentence, unless it can only be an unquoted key or a number.
+    if (!stack_.back().object) return is_digit(d) || d == '-';
+    std::size_t word = then;
+    while (word < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[word])) != 0 || text_[word] == '_'))
+      ++word;
+    const std::size_t colon = skip(word);
+    return word > then && colon < text_.size() && text_[colon] == ':';
   }
 
   bool quoted(std::string_view closing) {

@@ -6,6 +6,7 @@
 // missing commas, single or curly quotes, unescaped line breaks and quotes in strings, bad escapes,
 // comments, unquoted keys and words, Python's True/False/None, "8/10" without quotes.
 //
+// In a mended value no key may come twice: that is how text that broke out of its string would show.
 // Nothing that was not written is added: a value that ends before it is closed is reported as `cut`
 // and not returned.
 

@@ -111,7 +111,8 @@ class RubricJudge final : public Judge {
       ParsedReply reply =
           answer.status == Status::ok
               ? parse_reply(answer.text, answer.finish_reason, responses.size(), options_.criteria)
-              : nothing(responses.size(), answer.status, answer.detail);
+              : nothing(responses.size(), answer.status,
+                        answer.detail.empty() ? "the judge gave no answer" : answer.detail);
       for (Score& score : reply.scores) score.reply = answer.text;
       const auto with = [&](Status status) {
         return std::count_if(reply.scores.begin(), reply.scores.end(),

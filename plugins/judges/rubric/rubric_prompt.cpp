@@ -99,7 +99,7 @@ std::string reply_form(Task task, std::span<const CriterionSpec> criteria) {
   if (task == Task::pairwise) form += ",\n" + response("2");
   if (task == Task::listwise) form += ",\n    ... one entry for each response";
   form += "\n  ]";
-  if (task == Task::pairwise) form += ",\n  \"better\": \"1\"";
+  if (task == Task::pairwise) form += ",\n  \"better\": \"1\" or \"2\" or \"tie\"";
   return form + "\n}";
 }
 

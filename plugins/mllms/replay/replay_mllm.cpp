@@ -89,6 +89,7 @@ class ReplayMllm final : public Mllm {
       if (status == kNames.end())
         throw wrong("\"status\" must be one of ok, unparsed, refused, truncated, unavailable, missing_media, invalid");
       reply.status = status->second;
+      if (reply.status != Status::ok && reply.detail.empty()) reply.detail = "recorded so, without a reason";
     }
     const auto count = [&](const char* name) -> std::int64_t {
       const json::value* member = object.if_contains(name);
