@@ -191,6 +191,8 @@ inline void check_curator_contract(Curator& curator, const std::vector<Preferenc
 namespace detail {
 
 inline bool is_accuracy(const Metric& metric) {
+  // Shares of ties and of failures have counts too.
+  if (metric.name == "ties" || metric.name.starts_with("failed")) return false;
   return metric.total.has_value() || metric.name.find("acc") != std::string::npos;
 }
 
