@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Rewards of both sides of many pairs by one reward model; shared by the curators that look at margins.
+// Rewards of both sides of many pairs by one reward model; shared by the curators that look at
+// margins.
 
 #include <algorithm>
 #include <array>
@@ -19,13 +20,15 @@ struct PairRewards {
   Reward chosen, rejected;
   // Both are there and finite; only then margin() means something.
   bool ok() const {
-    return chosen.ok() && rejected.ok() && std::isfinite(chosen.value) && std::isfinite(rejected.value);
+    return chosen.ok() && rejected.ok() && std::isfinite(chosen.value) &&
+           std::isfinite(rejected.value);
   }
   double margin() const { return chosen.value - rejected.value; }
 };
 
 // One per pair, same order. Pairs with a rejected_prompt make two requests, one for each prompt.
-inline std::vector<PairRewards> pair_rewards(RewardModel& model, std::span<const PreferencePair> pairs) {
+inline std::vector<PairRewards> pair_rewards(RewardModel& model,
+                                             std::span<const PreferencePair> pairs) {
   static constexpr std::array<std::size_t, 2> kIndex{0, 1};
   const std::size_t batch = std::max<std::size_t>(1, model.batch_size());
   std::vector<PairRewards> all(pairs.size());
@@ -39,7 +42,8 @@ inline std::vector<PairRewards> pair_rewards(RewardModel& model, std::span<const
       const auto& two = responses.emplace_back(std::array<Response, 2>{pair.chosen, pair.rejected});
       if (pair.rejected_prompt) {
         requests.push_back({&pair.prompt, std::span(two).first(1), i, std::span(kIndex).first(1)});
-        requests.push_back({&*pair.rejected_prompt, std::span(two).last(1), i, std::span(kIndex).last(1)});
+        requests.push_back(
+            {&*pair.rejected_prompt, std::span(two).last(1), i, std::span(kIndex).last(1)});
       } else {
         requests.push_back({&pair.prompt, two, i, kIndex});
       }

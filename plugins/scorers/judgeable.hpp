@@ -11,7 +11,8 @@ namespace dt2it {
 inline Score not_judgeable(const Response& candidate) {
   Score score;
   score.status = Status::invalid;
-  score.detail = "candidate '" + candidate.id + "' has no complete answer and was not shown to the judge";
+  score.detail =
+      "candidate '" + candidate.id + "' has no complete answer and was not shown to the judge";
   return score;
 }
 

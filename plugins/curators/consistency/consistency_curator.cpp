@@ -13,8 +13,8 @@
 namespace dt2it {
 namespace {
 
-// Keeps the pairs with which the trained reward model agrees (paper section 3.3, second step); the others
-// go to the next curator. A tie is no agreement.
+// Keeps the pairs with which the trained reward model agrees (paper section 3.3, second step); the
+// others go to the next curator. A tie is no agreement.
 class ConsistencyCurator final : public Curator {
  public:
   struct Params {
@@ -47,8 +47,8 @@ class ConsistencyCurator final : public Curator {
           decision.reason = fmt::format("the model disagrees, margin {:.4g}", margin);
         }
         // Not in `strength`: that is the vote of several models, which this must not replace.
-        decision.detail = fmt::format("{{\"chosen_reward\":{},\"rejected_reward\":{}}}", rewards.chosen.value,
-                                      rewards.rejected.value);
+        decision.detail = fmt::format("{{\"chosen_reward\":{},\"rejected_reward\":{}}}",
+                                      rewards.chosen.value, rewards.rejected.value);
       }
       decisions.push_back(std::move(decision));
     }

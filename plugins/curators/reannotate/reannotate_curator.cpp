@@ -35,8 +35,9 @@ std::string_view status_name(Status status) {
   return "invalid";
 }
 
-// Lets several judges compare the responses of each pair, in both orders, and follows the majority (paper
-// section 3.3, third step). The judges are asked from several threads, since most of them are remote.
+// Lets several judges compare the responses of each pair, in both orders, and follows the majority
+// (paper section 3.3, third step). The judges are asked from several threads, since most of them
+// are remote.
 class ReannotateCurator final : public Curator {
  public:
   struct Params {
@@ -48,12 +49,17 @@ class ReannotateCurator final : public Curator {
 
   static void describe(Schema<Params>& schema) {
     schema.component<Judge>("judges", &Params::judges, "The judges that vote.").required();
-    schema.field("both_orders", &Params::both_orders,
-                 "Ask each judge twice, with the responses in either order; false: once, in a drawn order.");
-    schema.field("expected_votes", &Params::expected_votes,
-                 "Discard a pair unless exactly so many votes were given; not given: any number will do.")
+    schema.field(
+        "both_orders", &Params::both_orders,
+        "Ask each judge twice, with the responses in either order; false: once, in a drawn order.");
+    schema
+        .field("expected_votes", &Params::expected_votes,
+               "Discard a pair unless exactly so many votes were given; not given: any number will "
+               "do.")
         .min(1);
-    schema.field("concurrency", &Params::concurrency, "Comparisons in flight at a time.").min(1).max(256);
+    schema.field("concurrency", &Params::concurrency, "Comparisons in flight at a time.")
+        .min(1)
+        .max(256);
   }
 
   ReannotateCurator(const Params& params, Context& context) : params_(params), context_(&context) {
@@ -83,8 +89,9 @@ class ReannotateCurator final : public Curator {
     for (std::size_t i = 0; i < pairs.size(); ++i) {
       const auto first = next;
       while (next != comparisons.end() && next->pair == i) ++next;
-      decisions[i] = pairs[i].rejected_prompt ? undecided("the two responses answer different prompts")
-                                              : count({first, next});
+      decisions[i] = pairs[i].rejected_prompt
+                         ? undecided("the two responses answer different prompts")
+                         : count({first, next});
     }
     return decisions;
   }
@@ -107,8 +114,9 @@ class ReannotateCurator final : public Curator {
         Comparison& task = comparisons[at];
         const PreferencePair& pair = pairs[task.pair];
         try {
-          task.verdict = judges_[task.judge]->compare(pair.prompt, task.chosen_first ? pair.chosen : pair.rejected,
-                                                      task.chosen_first ? pair.rejected : pair.chosen);
+          task.verdict = judges_[task.judge]->compare(
+              pair.prompt, task.chosen_first ? pair.chosen : pair.rejected,
+              task.chosen_first ? pair.rejected : pair.chosen);
         } catch (...) {
           const std::lock_guard lock(mutex);
           if (!failure) failure = std::current_exception();
@@ -119,7 +127,8 @@ class ReannotateCurator final : public Curator {
     };
     {
       std::vector<std::jthread> workers;
-      const std::size_t count = std::min(static_cast<std::size_t>(params_.concurrency), comparisons.size());
+      const std::size_t count =
+          std::min(static_cast<std::size_t>(params_.concurrency), comparisons.size());
       for (std::size_t i = 0; i < count; ++i) workers.emplace_back(work);
     }
     if (failure) std::rethrow_exception(failure);
@@ -149,7 +158,8 @@ class ReannotateCurator final : public Curator {
         rejected += 0.5;
         entry["better"] = "tie";
       } else {
-        const bool for_chosen = (verdict.winner == Verdict::Winner::first) == comparison.chosen_first;
+        const bool for_chosen =
+            (verdict.winner == Verdict::Winner::first) == comparison.chosen_first;
         (for_chosen ? chosen : rejected) += 1;
         entry["better"] = for_chosen ? "chosen" : "rejected";
       }
@@ -168,14 +178,15 @@ class ReannotateCurator final : public Curator {
         decision.reason = "tie";
       } else {
         decision.action = chosen > rejected ? Decision::Action::keep : Decision::Action::flip;
-        decision.reason = fmt::format("{} votes to {} {} the label", std::max(chosen, rejected),
-                                      std::min(chosen, rejected), chosen > rejected ? "for" : "against");
+        decision.reason =
+            fmt::format("{} votes to {} {} the label", std::max(chosen, rejected),
+                        std::min(chosen, rejected), chosen > rejected ? "for" : "against");
       }
     }
     decision.votes_chosen = chosen;
     decision.votes_rejected = rejected;
-    decision.detail = boost::json::serialize(
-        boost::json::object{{"comparisons", comparisons.size()}, {"failed", failed}, {"verdicts", std::move(each)}});
+    decision.detail = boost::json::serialize(boost::json::object{
+        {"comparisons", comparisons.size()}, {"failed", failed}, {"verdicts", std::move(each)}});
     return decision;
   }
 
@@ -188,6 +199,6 @@ class ReannotateCurator final : public Curator {
 }  // namespace dt2it
 
 DT2IT_PLUGIN("curators/reannotate", "1.0.0", registrar) {
-  registrar.add<dt2it::Curator, dt2it::ReannotateCurator>("reannotate",
-                                                          "Asks several judges and follows their majority.");
+  registrar.add<dt2it::Curator, dt2it::ReannotateCurator>(
+      "reannotate", "Asks several judges and follows their majority.");
 }

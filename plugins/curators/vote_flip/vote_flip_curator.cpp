@@ -18,8 +18,9 @@ namespace {
 // With so few pairs against them, the models' own mistakes are a large part of the negatives.
 constexpr double kCleanShare = 0.2;
 
-// Flips the labels of the pairs which several reward models contradict most (paper section 3.3, first
-// step). Pairs with a negative mean margin are sorted by it, and the lowest part of them is flipped.
+// Flips the labels of the pairs which several reward models contradict most (paper section 3.3,
+// first step). Pairs with a negative mean margin are sorted by it, and the lowest part of them is
+// flipped.
 class VoteFlipCurator final : public Curator {
  public:
   struct Params {
@@ -29,19 +30,25 @@ class VoteFlipCurator final : public Curator {
   };
 
   static void describe(Schema<Params>& schema) {
-    schema.component<RewardModel>("reward_models", &Params::reward_models, "The models that vote.").required();
-    schema.field("fraction", &Params::fraction,
-                 "Share of the pairs with negative strength that is flipped, the lowest first, rounded down.")
+    schema.component<RewardModel>("reward_models", &Params::reward_models, "The models that vote.")
+        .required();
+    schema
+        .field("fraction", &Params::fraction,
+               "Share of the pairs with negative strength that is flipped, the lowest first, "
+               "rounded down.")
         .min(0)
         .max(1);
-    schema.field("scale", &Params::scale,
-                 "none: plain mean of the margins; std: each model's margins are divided by their standard "
-                 "deviation over the source, so that no model counts more for its wider scale.")
+    schema
+        .field("scale", &Params::scale,
+               "none: plain mean of the margins; std: each model's margins are divided by their "
+               "standard "
+               "deviation over the source, so that no model counts more for its wider scale.")
         .choices({"none", "std"});
   }
 
   VoteFlipCurator(const Params& params, Context& context) : params_(params), context_(&context) {
-    if (params.reward_models.empty()) throw ConfigError("reward_models: name at least one reward model");
+    if (params.reward_models.empty())
+      throw ConfigError("reward_models: name at least one reward model");
     for (const std::string& name : params.reward_models)
       models_.push_back(context.component<RewardModel>(name));
   }
@@ -57,7 +64,8 @@ class VoteFlipCurator final : public Curator {
       decisions[i].settled = false;
       std::string missing;
       for (std::size_t m = 0; m < models_.size(); ++m)
-        if (!rewards[m][i].ok()) missing += (missing.empty() ? "" : ", ") + params_.reward_models[m];
+        if (!rewards[m][i].ok())
+          missing += (missing.empty() ? "" : ", ") + params_.reward_models[m];
       if (missing.empty())
         voted.push_back(i);
       else
@@ -88,9 +96,10 @@ class VoteFlipCurator final : public Curator {
     for (std::size_t place = 0; place < negative.size(); ++place) {
       Decision& decision = decisions[negative[place]];
       if (place < flips) decision.action = Decision::Action::flip;
-      decision.reason = fmt::format("strength {:.4g}, place {} of {} negatives, {} the lowest {} that are flipped",
-                                    *decision.strength, place + 1, negative.size(),
-                                    place < flips ? "among" : "not among", flips);
+      decision.reason = fmt::format(
+          "strength {:.4g}, place {} of {} negatives, {} the lowest {} that are flipped",
+          *decision.strength, place + 1, negative.size(), place < flips ? "among" : "not among",
+          flips);
     }
     report(pairs, voted.size(), negative.size(), flips);
     return decisions;
@@ -98,12 +107,14 @@ class VoteFlipCurator final : public Curator {
 
  private:
   // Population standard deviation of a model's margins; 1 when it is not wanted or says nothing.
-  double scale(const std::vector<PairRewards>& rewards, const std::vector<std::size_t>& voted) const {
+  double scale(const std::vector<PairRewards>& rewards,
+               const std::vector<std::size_t>& voted) const {
     if (params_.scale != "std" || voted.empty()) return 1;
     double mean = 0, variance = 0;
     for (const std::size_t i : voted) mean += rewards[i].margin();
     mean /= static_cast<double>(voted.size());
-    for (const std::size_t i : voted) variance += (rewards[i].margin() - mean) * (rewards[i].margin() - mean);
+    for (const std::size_t i : voted)
+      variance += (rewards[i].margin() - mean) * (rewards[i].margin() - mean);
     const double deviation = std::sqrt(variance / static_cast<double>(voted.size()));
     return deviation > 0 ? deviation : 1;
   }
@@ -111,14 +122,18 @@ class VoteFlipCurator final : public Curator {
   void report(std::span<const PreferencePair> pairs, std::size_t voted, std::size_t negative,
               std::size_t flips) const {
     if (pairs.empty()) return;
-    const std::string source = pairs.front().source.empty() ? "this source" : "'" + pairs.front().source + "'";
-    context_->log(LogLevel::info, fmt::format("{}: {} of {} pairs have a strength, {} negative, {} flipped", source,
-                                              voted, pairs.size(), negative, flips));
+    const std::string source =
+        pairs.front().source.empty() ? "this source" : "'" + pairs.front().source + "'";
+    context_->log(LogLevel::info,
+                  fmt::format("{}: {} of {} pairs have a strength, {} negative, {} flipped", source,
+                              voted, pairs.size(), negative, flips));
     if (flips > 0 && static_cast<double>(negative) < kCleanShare * static_cast<double>(voted))
-      context_->log(LogLevel::warning,
-                    fmt::format("{}: only {:.0f} % of the pairs have a negative strength. On a nearly clean source "
-                                "flipping spoils more labels than it mends; consider leaving vote_flip out for it",
-                                source, 100.0 * static_cast<double>(negative) / static_cast<double>(voted)));
+      context_->log(
+          LogLevel::warning,
+          fmt::format(
+              "{}: only {:.0f} % of the pairs have a negative strength. On a nearly clean source "
+              "flipping spoils more labels than it mends; consider leaving vote_flip out for it",
+              source, 100.0 * static_cast<double>(negative) / static_cast<double>(voted)));
   }
 
   Params params_;

@@ -19,8 +19,10 @@ namespace dt2it {
 namespace {
 
 constexpr std::string_view kWriterNote =
-    "For your eyes only, here is an answer that is known to be right in substance. Use it to get the facts "
-    "right, look at the image for the rest, and answer the question above as well as you can, in your own "
+    "For your eyes only, here is an answer that is known to be right in substance. Use it to get "
+    "the facts "
+    "right, look at the image for the rest, and answer the question above as well as you can, in "
+    "your own "
     "words and manner. Do not mention or hint that you were given an answer.";
 
 // The block around the reference answer must not be closed by the answer itself.
@@ -28,7 +30,9 @@ std::string without_closing_tag(std::string text) {
   constexpr std::string_view kName = "reference_answer";
   for (std::size_t at = text.find('<'); at != std::string::npos; at = text.find('<', at + 1)) {
     std::size_t i = at + 1;
-    while (i < text.size() && (text[i] == '/' || std::isspace(static_cast<unsigned char>(text[i])) != 0)) ++i;
+    while (i < text.size() &&
+           (text[i] == '/' || std::isspace(static_cast<unsigned char>(text[i])) != 0))
+      ++i;
     std::string word = text.substr(i, kName.size());
     for (char& c : word) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     if (word == kName) text.replace(at, 1, "&lt;");
@@ -36,8 +40,8 @@ std::string without_closing_tag(std::string text) {
   return text;
 }
 
-// Adds a better answer where all candidates scored low, worse ones where all scored high (paper section
-// 3.1, step 4). Only candidates with a score count; thread-safe: only constant members.
+// Adds a better answer where all candidates scored low, worse ones where all scored high (paper
+// section 3.1, step 4). Only candidates with a score count; thread-safe: only constant members.
 class EnhanceDiversity final : public DiversityStrategy {
  public:
   struct Params {
@@ -54,31 +58,44 @@ class EnhanceDiversity final : public DiversityStrategy {
   };
 
   static void describe(Schema<Params>& schema) {
-    schema.field("low", &Params::low, "All scores below this: better answers are added.").min(0).max(10);
-    schema.field("high", &Params::high, "All scores above this: answers from noised images are added.")
+    schema.field("low", &Params::low, "All scores below this: better answers are added.")
+        .min(0)
+        .max(10);
+    schema
+        .field("high", &Params::high,
+               "All scores above this: answers from noised images are added.")
         .min(0)
         .max(10);
     schema.component<Mllm>("proprietary", &Params::proprietary,
                            "Writers of better answers; one is drawn at random for each prompt.");
     schema.field("better_count", &Params::better_count, "Better answers to add.").min(0);
-    schema.field("noised_count", &Params::noised_count, "Answers from noised images to add.").min(0);
+    schema.field("noised_count", &Params::noised_count, "Answers from noised images to add.")
+        .min(0);
     schema.field("noise", &Params::noise, "Kind of noise.").choices(noise_kinds());
-    schema.field("strength", &Params::strength,
-                 "How strong the noise is, 0 (none) to 1; its meaning for each kind is in the plugin's README.")
+    schema
+        .field("strength", &Params::strength,
+               "How strong the noise is, 0 (none) to 1; its meaning for each kind is in the "
+               "plugin's README.")
         .min(0)
         .max(1);
-    schema.field("temperature", &Params::temperature, "Sampling temperature of added answers.").min(0).max(2);
+    schema.field("temperature", &Params::temperature, "Sampling temperature of added answers.")
+        .min(0)
+        .max(2);
     schema.field("top_p", &Params::top_p, "Nucleus of added answers.").min(0).max(1);
-    schema.field("max_tokens", &Params::max_tokens, "Longest answer, in tokens; not given: the model's own limit.")
+    schema
+        .field("max_tokens", &Params::max_tokens,
+               "Longest answer, in tokens; not given: the model's own limit.")
         .min(1);
   }
 
   EnhanceDiversity(const Params& params, Context& context) : params_(params), context_(&context) {
     if (params.low > params.high)
-      throw ConfigError(fmt::format("low ({}) must not be above high ({})", params.low, params.high));
+      throw ConfigError(
+          fmt::format("low ({}) must not be above high ({})", params.low, params.high));
     if (params.better_count > 0 && params.proprietary.empty())
       throw ConfigError("proprietary: name at least one MLLM, or set better_count = 0");
-    for (const std::string& name : params.proprietary) writers_.push_back(context.component<Mllm>(name));
+    for (const std::string& name : params.proprietary)
+      writers_.push_back(context.component<Mllm>(name));
   }
 
   std::vector<Response> extend(const Prompt& prompt, std::span<const Response> candidates,
@@ -96,7 +113,8 @@ class EnhanceDiversity final : public DiversityStrategy {
     }
     if (scored < scores.size() && (low == scored || high == scored))
       say(LogLevel::debug, prompt,
-          fmt::format("{} of {} candidates have no score and do not count", scores.size() - scored, scores.size()));
+          fmt::format("{} of {} candidates have no score and do not count", scores.size() - scored,
+                      scores.size()));
     if (low == scored && params_.better_count > 0) return better(prompt, candidates);
     if (high == scored && params_.noised_count > 0) return noised(prompt, candidates);
     return {};
@@ -105,20 +123,22 @@ class EnhanceDiversity final : public DiversityStrategy {
  private:
   std::vector<Response> better(const Prompt& prompt, std::span<const Response> candidates) const {
     if (prompt.reference.empty()) {
-      say(LogLevel::warning, prompt, "all candidates are low, but there is no reference answer to write from");
+      say(LogLevel::warning, prompt,
+          "all candidates are low, but there is no reference answer to write from");
       return {};
     }
     for (const Message& message : prompt.messages)
       for (const Part& part : message.content)
         if (part.kind != Part::Kind::text && !part.media.present()) {
-          say(LogLevel::warning, prompt, "all candidates are low, but the prompt's image is absent");
+          say(LogLevel::warning, prompt,
+              "all candidates are low, but the prompt's image is absent");
           return {};
         }
     const std::size_t drawn = context_->rng("better/" + prompt.id).below(writers_.size());
 
     ChatRequest request = ask(prompt.messages, "better");
-    const std::string note = fmt::format("{}\n<reference_answer>\n{}\n</reference_answer>", kWriterNote,
-                                         without_closing_tag(prompt.reference));
+    const std::string note = fmt::format("{}\n<reference_answer>\n{}\n</reference_answer>",
+                                         kWriterNote, without_closing_tag(prompt.reference));
     if (request.messages.empty() || request.messages.back().role != Message::Role::user)
       request.messages.push_back({Message::Role::user, {}});
     request.messages.back().content.push_back(Part::of_text(note));
@@ -133,12 +153,15 @@ class EnhanceDiversity final : public DiversityStrategy {
     return added;
   }
 
-  // The writer of the candidates answers again, from noised images: the manner of all answers stays one.
+  // The writer of the candidates answers again, from noised images: the manner of all answers stays
+  // one.
   std::vector<Response> noised(const Prompt& prompt, std::span<const Response> candidates) const {
-    const auto writer = std::find_if(candidates.begin(), candidates.end(),
-                                     [](const Response& candidate) { return !candidate.mllm.empty(); });
+    const auto writer =
+        std::find_if(candidates.begin(), candidates.end(),
+                     [](const Response& candidate) { return !candidate.mllm.empty(); });
     if (writer == candidates.end()) {
-      say(LogLevel::warning, prompt, "all candidates are high, but it is not known which MLLM wrote them");
+      say(LogLevel::warning, prompt,
+          "all candidates are high, but it is not known which MLLM wrote them");
       return {};
     }
     const std::shared_ptr<Mllm> mllm = context_->component<Mllm>(writer->mllm);
@@ -159,11 +182,13 @@ class EnhanceDiversity final : public DiversityStrategy {
             return {};
           }
           const Image worse = add_noise(decoded.image, params_.noise, params_.strength, rng);
-          part.media = context_->media().put_image(worse, fmt::format("{} noise of {}", params_.noise, part.media.id));
+          part.media = context_->media().put_image(
+              worse, fmt::format("{} noise of {}", params_.noise, part.media.id));
           if (!first.present()) first = part.media;
         }
       if (!first.present()) {
-        say(LogLevel::warning, prompt, "all candidates are high, but the prompt has no image to noise");
+        say(LogLevel::warning, prompt,
+            "all candidates are high, but the prompt has no image to noise");
         return {};
       }
       added.push_back(answer(*mllm, request, "noised"));
@@ -197,7 +222,8 @@ class EnhanceDiversity final : public DiversityStrategy {
   static std::string free_id(std::string_view stem, int index, std::span<const Response> taken) {
     std::string id = fmt::format("{}-{}", stem, index + 1);
     const auto is_taken = [&] {
-      return std::any_of(taken.begin(), taken.end(), [&](const Response& response) { return response.id == id; });
+      return std::any_of(taken.begin(), taken.end(),
+                         [&](const Response& response) { return response.id == id; });
     };
     while (is_taken()) id += "+";
     return id;
@@ -217,5 +243,6 @@ class EnhanceDiversity final : public DiversityStrategy {
 
 DT2IT_PLUGIN("diversity/enhance", "1.0.0", registrar) {
   registrar.add<dt2it::DiversityStrategy, dt2it::EnhanceDiversity>(
-      "enhance", "Adds a better answer where all candidates are bad, worse ones where all are good.");
+      "enhance",
+      "Adds a better answer where all candidates are bad, worse ones where all are good.");
 }

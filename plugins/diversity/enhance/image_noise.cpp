@@ -42,14 +42,16 @@ void occlusion(cv::Mat& pixels, double strength, Rng& rng) {
     const int left = rng.integer(0, pixels.cols - width);
     const int top = rng.integer(0, pixels.rows - height);
     if (width > 0 && height > 0)
-      cv::rectangle(pixels, cv::Rect(left, top, width, height), cv::Scalar(128, 128, 128), cv::FILLED);
+      cv::rectangle(pixels, cv::Rect(left, top, width, height), cv::Scalar(128, 128, 128),
+                    cv::FILLED);
   }
 }
 
 }  // namespace
 
 const std::vector<std::string>& noise_kinds() {
-  static const std::vector<std::string> kinds{"gaussian", "salt_and_pepper", "blur", "occlusion", "downsample"};
+  static const std::vector<std::string> kinds{"gaussian", "salt_and_pepper", "blur", "occlusion",
+                                              "downsample"};
   return kinds;
 }
 
@@ -71,7 +73,8 @@ Image add_noise(const Image& image, const std::string& kind, double strength, Rn
       return std::max(1, static_cast<int>(std::lround(side * (1 - strength))));
     };
     cv::Mat small;
-    cv::resize(pixels, small, cv::Size(kept(image.width), kept(image.height)), 0, 0, cv::INTER_AREA);
+    cv::resize(pixels, small, cv::Size(kept(image.width), kept(image.height)), 0, 0,
+               cv::INTER_AREA);
     cv::resize(small, pixels, pixels.size(), 0, 0, cv::INTER_LINEAR);
   } else {
     throw ConfigError("noise '" + kind + "' is not known");

@@ -12,7 +12,8 @@ namespace dt2it {
 // The kinds that add_noise knows.
 const std::vector<std::string>& noise_kinds();
 
-// A copy of `image` that is harder to see; same size. `strength` is 0 (unchanged) ... 1 (nothing left):
+// A copy of `image` that is harder to see; same size. `strength` is 0 (unchanged) ... 1 (nothing
+// left):
 //   gaussian         standard deviation of the added grey levels, as a share of 255
 //   salt_and_pepper  share of pixels set to black or white
 //   blur             sigma of the Gaussian, as a share of a quarter of the shorter side

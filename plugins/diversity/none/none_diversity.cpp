@@ -14,7 +14,8 @@ class NoDiversity final : public DiversityStrategy {
   struct Params {};
   static void describe(Schema<Params>&) {}
   NoDiversity(const Params&, Context&) {}
-  std::vector<Response> extend(const Prompt&, std::span<const Response>, std::span<const Score>) override {
+  std::vector<Response> extend(const Prompt&, std::span<const Response>,
+                               std::span<const Score>) override {
     return {};
   }
 };

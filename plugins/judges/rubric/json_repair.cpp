@@ -129,7 +129,8 @@ class Mender {
   }
   bool close(char c) {
     const Level& level = stack_.back();
-    if (level.object != (c == '}') || level.expect == Expect::colon || level.expect == Expect::value)
+    if (level.object != (c == '}') || level.expect == Expect::colon ||
+        level.expect == Expect::value)
       return false;
     json_ += c;
     stack_.pop_back();
@@ -150,14 +151,16 @@ class Mender {
     const bool key = !stack_.empty() && stack_.back().expect == Expect::key;
     const std::size_t begin = json_.size();
     if (!(closing.empty() ? bare() : quoted(closing))) return false;
-    // A key that comes twice may be foreign text that broke out of a string: better no value than a wrong one.
+    // A key that comes twice may be foreign text that broke out of a string: better no value than a
+    // wrong one.
     hopeless_ = key && !stack_.back().keys.insert(json_.substr(begin)).second;
     if (hopeless_) return false;
     after_token();
     return true;
   }
 
-  // Is the quote that ends at `after` the closing one? It is when what follows could follow a string.
+  // Is the quote that ends at `after` the closing one? It is when what follows could follow a
+  // string.
   bool closes(std::size_t after) const {
     const auto skip = [this](std::size_t i) {
       while (i < text_.size() && is_space(text_[i])) ++i;
@@ -170,17 +173,21 @@ class Mender {
     if (c == '}' || c == ']') return true;
     const bool new_line = text_.substr(after, next - after).find('\n') != std::string_view::npos;
     if (c == '"' || c == '\'') return new_line;  // a comma was forgotten
-    if (c != ',') return text_.substr(next).starts_with("//") || text_.substr(next).starts_with("/*");
+    if (c != ',')
+      return text_.substr(next).starts_with("//") || text_.substr(next).starts_with("/*");
     const std::size_t then = skip(next + 1);
     if (then >= text_.size()) return true;
     const char d = text_[then];
-    if (d == '"' || d == '\'' || d == '{' || d == '[' || d == '}' || d == ']' || d == ',') return true;
+    if (d == '"' || d == '\'' || d == '{' || d == '[' || d == '}' || d == ']' || d == ',')
+      return true;
     if (text_.substr(then).starts_with("\u201C")) return true;
     if (text_.substr(next, then - next).find('\n') != std::string_view::npos) return true;
-    // On the same line it is more of the sentence, unless it can only be an unquoted key or a number.
+    // On the same line it is more of the sentence, unless it can only be an unquoted key or a
+    // number.
     if (!stack_.back().object) return is_digit(d) || d == '-';
     std::size_t word = then;
-    while (word < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[word])) != 0 || text_[word] == '_'))
+    while (word < text_.size() &&
+           (std::isalnum(static_cast<unsigned char>(text_[word])) != 0 || text_[word] == '_'))
       ++word;
     const std::size_t colon = skip(word);
     return word > then && colon < text_.size() && text_[colon] == ':';
@@ -278,7 +285,8 @@ class Mender {
   // A number, a literal or an unquoted word.
   bool bare() {
     std::size_t end = at_;
-    while (end < text_.size() && std::string_view(",:{}[]\"\n\r").find(text_[end]) == std::string_view::npos)
+    while (end < text_.size() &&
+           std::string_view(",:{}[]\"\n\r").find(text_[end]) == std::string_view::npos)
       ++end;
     if (end >= text_.size()) return false;
     std::string_view word = text_.substr(at_, end - at_);

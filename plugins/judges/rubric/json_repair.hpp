@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Finds the JSON values in a model's answer and reads them although they are not quite JSON. Strict JSON
-// is tried first; only what it refuses is mended: code fences and prose around it, trailing, doubled and
-// missing commas, single or curly quotes, unescaped line breaks and quotes in strings, bad escapes,
-// comments, unquoted keys and words, Python's True/False/None, "8/10" without quotes.
+// Finds the JSON values in a model's answer and reads them although they are not quite JSON. Strict
+// JSON is tried first; only what it refuses is mended: code fences and prose around it, trailing,
+// doubled and missing commas, single or curly quotes, unescaped line breaks and quotes in strings,
+// bad escapes, comments, unquoted keys and words, Python's True/False/None, "8/10" without quotes.
 //
-// In a mended value no key may come twice: that is how text that broke out of its string would show.
-// Nothing that was not written is added: a value that ends before it is closed is reported as `cut`
-// and not returned.
+// In a mended value no key may come twice: that is how text that broke out of its string would
+// show. Nothing that was not written is added: a value that ends before it is closed is reported as
+// `cut` and not returned.
 
 #include <boost/json/value.hpp>
 #include <string>
@@ -22,7 +22,8 @@ struct FoundJson {
   bool cut = false;                        // the text ends inside a value (the last one looked at)
 };
 
-// Never throws on bad text; work is bounded by a constant times the length. `text` must be valid UTF-8.
+// Never throws on bad text; work is bounded by a constant times the length. `text` must be valid
+// UTF-8.
 FoundJson find_json(std::string_view text);
 
 // Replaces what is not UTF-8 by U+FFFD, byte by byte.

@@ -36,7 +36,9 @@ std::string plain_name(std::string_view name) {
 }
 
 std::string_view trimmed(std::string_view text) {
-  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '*'; };
+  const auto blank = [](char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '*';
+  };
   while (!text.empty() && blank(text.front())) text.remove_prefix(1);
   while (!text.empty() && blank(text.back())) text.remove_suffix(1);
   return text;
@@ -84,7 +86,8 @@ std::optional<double> read_weight(const json::value& value) {
   return read_score(value);
 }
 
-const json::value* find_key(const json::object& object, std::initializer_list<std::string_view> names) {
+const json::value* find_key(const json::object& object,
+                            std::initializer_list<std::string_view> names) {
   for (const std::string_view name : names)
     for (const auto& member : object)
       if (plain_name(view(member.key())) == name) return &member.value();
@@ -93,7 +96,8 @@ const json::value* find_key(const json::object& object, std::initializer_list<st
 
 // "accuracy_analysis" is about a criterion and no score of it.
 bool is_remark(std::string_view name) {
-  for (const std::string_view word : {"analysis", "reason", "comment", "justification", "explanation", "weight"})
+  for (const std::string_view word :
+       {"analysis", "reason", "comment", "justification", "explanation", "weight"})
     if (name.find(word) != std::string_view::npos) return true;
   return false;
 }
@@ -116,7 +120,8 @@ int criterion_index(std::string_view spelling, std::span<const CriterionSpec> cr
   return found;
 }
 
-// The values given for each criterion in {"accuracy": x, ...} or [{"criterion": "accuracy", ...}, ...].
+// The values given for each criterion in {"accuracy": x, ...} or [{"criterion": "accuracy", ...},
+// ...].
 struct PerCriterion {
   std::vector<const json::value*> values;
   std::string problem;
@@ -151,8 +156,8 @@ const json::value* inner(const json::value* value, std::initializer_list<std::st
 }
 
 // Fills in weights that sum to 1, or says what is wrong with them.
-std::string read_weights(const std::vector<const json::value*>& given, std::span<const CriterionSpec> criteria,
-                         std::vector<double>& weights) {
+std::string read_weights(const std::vector<const json::value*>& given,
+                         std::span<const CriterionSpec> criteria, std::vector<double>& weights) {
   weights.assign(criteria.size(), 0);
   double sum = 0;
   std::string_view missing;
@@ -191,7 +196,8 @@ std::string text_of(const json::value* value) {
 Score read_response(const json::object& entry, const json::value* shared_weights,
                     std::span<const CriterionSpec> criteria) {
   const json::value whole(entry);
-  const json::value* holder = find_key(entry, {"scores", "criteria", "evaluation", "aspects", "ratings"});
+  const json::value* holder =
+      find_key(entry, {"scores", "criteria", "evaluation", "aspects", "ratings"});
   if (holder == nullptr) holder = &whole;
   const PerCriterion scores = per_criterion(*holder, criteria);
   if (!scores.problem.empty()) return failed(Status::unparsed, scores.problem);
@@ -202,11 +208,13 @@ Score read_response(const json::object& entry, const json::value* shared_weights
   if (weights_of != nullptr) {
     const PerCriterion shared = per_criterion(*weights_of, criteria);
     if (!shared.problem.empty()) return failed(Status::unparsed, "weights: " + shared.problem);
-    for (std::size_t i = 0; i < criteria.size(); ++i) given_weights[i] = inner(shared.values[i], {"weight"});
+    for (std::size_t i = 0; i < criteria.size(); ++i)
+      given_weights[i] = inner(shared.values[i], {"weight"});
   }
   for (std::size_t i = 0; i < criteria.size(); ++i)  // {"accuracy": {"weight": .., "score": ..}}
     if (scores.values[i] != nullptr && scores.values[i]->is_object())
-      if (const json::value* own = find_key(scores.values[i]->get_object(), {"weight"})) given_weights[i] = own;
+      if (const json::value* own = find_key(scores.values[i]->get_object(), {"weight"}))
+        given_weights[i] = own;
 
   std::vector<double> weights;
   if (std::string problem = read_weights(given_weights, criteria, weights); !problem.empty())
@@ -222,25 +230,30 @@ Score read_response(const json::object& entry, const json::value* shared_weights
     const json::value* given = inner(scores.values[i], {"score", "value", "rating"});
     if (given == nullptr) return failed(Status::unparsed, "no score for " + criteria[i].name);
     const std::optional<double> number = read_score(*given);
-    if (!number) return failed(Status::unparsed, "the score for " + criteria[i].name + " is not a number");
+    if (!number)
+      return failed(Status::unparsed, "the score for " + criteria[i].name + " is not a number");
     if (*number < 0 || *number > 10)
-      return failed(Status::unparsed,
-                    fmt::format("the score {} for {} is outside 0 ... 10", *number, criteria[i].name));
+      return failed(Status::unparsed, fmt::format("the score {} for {} is outside 0 ... 10",
+                                                  *number, criteria[i].name));
     const double whole_number = std::floor(*number + 0.5);
     if (whole_number != *number)
-      score.detail += fmt::format("{}{} rounded from {}", score.detail.empty() ? "" : "; ", criteria[i].name,
-                                  *number);
+      score.detail += fmt::format("{}{} rounded from {}", score.detail.empty() ? "" : "; ",
+                                  criteria[i].name, *number);
     Criterion criterion{criteria[i].name, weights[i], whole_number, {}};
     criterion.analysis = text_of(inner(analyses.values[i], {"analysis", "text"}));
     if (criterion.analysis.empty() && scores.values[i]->is_object())
-      criterion.analysis = text_of(find_key(scores.values[i]->get_object(), {"analysis", "reason"}));
+      criterion.analysis =
+          text_of(find_key(scores.values[i]->get_object(), {"analysis", "reason"}));
     overall += criterion.weight * criterion.score;
     score.criteria.push_back(std::move(criterion));
   }
   score.status = Status::ok;
-  score.overall = std::clamp(std::round(overall * 1e6) / 1e6, 0.0, 10.0);  // float noise only: all terms are valid
-  if (const json::value* stated = find_key(entry, {"overall", "overallscore", "finalscore", "total"}))
-    if (const std::optional<double> number = read_score(*stated); number && *number >= 0 && *number <= 10)
+  score.overall = std::clamp(std::round(overall * 1e6) / 1e6, 0.0,
+                             10.0);  // float noise only: all terms are valid
+  if (const json::value* stated =
+          find_key(entry, {"overall", "overallscore", "finalscore", "total"}))
+    if (const std::optional<double> number = read_score(*stated);
+        number && *number >= 0 && *number <= 10)
       score.stated_overall = number;
   return score;
 }
@@ -259,13 +272,15 @@ std::size_t read_id(std::string_view text) {
   return runs == 1 ? id : 0;
 }
 std::size_t read_id(const json::value& value) {
-  if (const auto* number = value.if_int64()) return *number > 0 ? static_cast<std::size_t>(*number) : 0;
+  if (const auto* number = value.if_int64())
+    return *number > 0 ? static_cast<std::size_t>(*number) : 0;
   if (const auto* string = value.if_string()) return read_id(view(*string));
   return 0;
 }
 
 const json::value* id_of(const json::object& entry) {
-  const json::value* id = find_key(entry, {"id", "responseid", "response", "assistant", "candidate"});
+  const json::value* id =
+      find_key(entry, {"id", "responseid", "response", "assistant", "candidate"});
   if (id == nullptr || id->is_number()) return id;
   // A long string under "response" is the response itself, whatever numbers it mentions.
   const auto* string = id->if_string();
@@ -284,8 +299,8 @@ struct Report {
   bool shaped = false;  // it has the outline of a report
   ParsedReply reply;
   std::size_t readable() const {
-    return static_cast<std::size_t>(
-        std::count_if(reply.scores.begin(), reply.scores.end(), [](const Score& s) { return s.ok(); }));
+    return static_cast<std::size_t>(std::count_if(reply.scores.begin(), reply.scores.end(),
+                                                  [](const Score& s) { return s.ok(); }));
   }
 };
 
@@ -323,13 +338,14 @@ std::optional<Verdict::Winner> read_better(const json::object& object) {
   return std::nullopt;
 }
 
-Report read_report(const json::value& value, std::size_t expected, std::span<const CriterionSpec> criteria,
-                   int depth = 0) {
+Report read_report(const json::value& value, std::size_t expected,
+                   std::span<const CriterionSpec> criteria, int depth = 0) {
   Report report;
   const auto* object = value.if_object();
   const json::value* list = value.is_array() ? &value : nullptr;
   if (object != nullptr) {
-    list = find_key(*object, {"responses", "evaluations", "results", "candidates", "assistants", "assessments"});
+    list = find_key(*object, {"responses", "evaluations", "results", "candidates", "assistants",
+                              "assessments"});
     if (list != nullptr && !list->is_array() && !list->is_object()) list = nullptr;
   }
   Filing filing(expected);
@@ -361,7 +377,8 @@ Report read_report(const json::value& value, std::size_t expected, std::span<con
           report.shaped = true;
           filing.add(read_id(view(member.key())), *entry);
         }
-    if (!report.shaped && expected == 1 && find_key(*object, {"scores", "criteria", "aspects", "ratings"})) {
+    if (!report.shaped && expected == 1 &&
+        find_key(*object, {"scores", "criteria", "aspects", "ratings"})) {
       report.shaped = true;
       const json::value* id = id_of(*object);
       filing.add(id == nullptr ? 1 : read_id(*id), *object);
@@ -380,15 +397,18 @@ Report read_report(const json::value& value, std::size_t expected, std::span<con
   std::string own_answer;
   if (object != nullptr) {
     weights = find_key(*object, {"weights", "criteriaweights", "weight"});
-    own_answer = text_of(find_key(*object, {"referenceanswer", "reference", "ownanswer", "ownreferenceanswer"}));
+    own_answer = text_of(
+        find_key(*object, {"referenceanswer", "reference", "ownanswer", "ownreferenceanswer"}));
     report.reply.better = read_better(*object);
   }
   for (std::size_t i = 0; i < expected; ++i) {
     Score score;
     if (filing.entries[i] == nullptr)
-      score = failed(Status::unparsed, fmt::format("the reply has no entry with id {}{}", i + 1, filing.strays));
+      score = failed(Status::unparsed,
+                     fmt::format("the reply has no entry with id {}{}", i + 1, filing.strays));
     else if (filing.repeated[i])
-      score = failed(Status::unparsed, fmt::format("the reply has several entries with id {}", i + 1));
+      score =
+          failed(Status::unparsed, fmt::format("the reply has several entries with id {}", i + 1));
     else
       score = read_response(*filing.entries[i], weights, criteria);
     if (score.ok()) score.judge_reference = own_answer;
@@ -408,14 +428,17 @@ bool same_opinion(const ParsedReply& a, const ParsedReply& b) {
 
 bool looks_like_refusal(std::string_view text) {
   std::string start;
-  for (const char c : text.substr(0, 240)) start += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (const char c : text.substr(0, 240))
+    start += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   for (std::size_t at; (at = start.find("\u2019")) != std::string::npos;) start.replace(at, 3, "'");
   constexpr std::array<std::string_view, 14> kPhrases{
-      "i can't assist", "i cannot assist", "i can't help", "i cannot help", "i'm unable to", "i am unable to",
-      "i can't evaluate", "i cannot evaluate", "i won't", "i must decline", "i can't comply", "i cannot comply",
+      "i can't assist",  "i cannot assist", "i can't help",     "i cannot help",
+      "i'm unable to",   "i am unable to",  "i can't evaluate", "i cannot evaluate",
+      "i won't",         "i must decline",  "i can't comply",   "i cannot comply",
       "i'm not able to", "i cannot provide"};
-  return std::any_of(kPhrases.begin(), kPhrases.end(),
-                     [&](std::string_view phrase) { return start.find(phrase) != std::string::npos; });
+  return std::any_of(kPhrases.begin(), kPhrases.end(), [&](std::string_view phrase) {
+    return start.find(phrase) != std::string::npos;
+  });
 }
 
 }  // namespace
@@ -430,25 +453,29 @@ ParsedReply parse_reply(std::string_view raw, std::string_view finish_reason, st
   const std::string text = valid_utf8(raw);
   std::string_view body = trimmed(text);
   if (body.starts_with("<think>"))  // open reasoning models write their thoughts in front
-    if (const std::size_t end = body.rfind("</think>"); end != std::string_view::npos) body = body.substr(end + 8);
+    if (const std::size_t end = body.rfind("</think>"); end != std::string_view::npos)
+      body = body.substr(end + 8);
   if (trimmed(body).empty()) return all(Status::unparsed, "the reply is empty");
 
   const FoundJson found = find_json(body);
   if (found.cut) {
-    if (finish_reason == "length") return all(Status::truncated, "the reply was cut at the token limit");
+    if (finish_reason == "length")
+      return all(Status::truncated, "the reply was cut at the token limit");
     return all(Status::unparsed, "the reply's JSON ends before it is closed");
   }
   std::optional<Report> best;
   for (const json::value& value : found.values) {
     Report report = read_report(value, expected, criteria);
     if (!report.shaped) continue;
-    if (best && best->readable() > 0 && report.readable() > 0 && !same_opinion(best->reply, report.reply))
+    if (best && best->readable() > 0 && report.readable() > 0 &&
+        !same_opinion(best->reply, report.reply))
       return all(Status::unparsed, "the reply holds several reports that differ");
     if (!best || report.readable() > best->readable()) best = std::move(report);
   }
   if (best) return std::move(best->reply);
   if (looks_like_refusal(trimmed(body))) return all(Status::refused, "the judge declined");
-  if (finish_reason == "length") return all(Status::truncated, "the reply was cut before its report");
+  if (finish_reason == "length")
+    return all(Status::truncated, "the reply was cut before its report");
   return all(Status::unparsed, "the reply holds no report in JSON");
 }
 

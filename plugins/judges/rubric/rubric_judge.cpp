@@ -18,8 +18,8 @@
 namespace dt2it::rubric {
 namespace {
 
-// Asks an MLLM to grade responses by weighted criteria (paper section 3.1, appendix B). Thread-safe: only
-// constant members.
+// Asks an MLLM to grade responses by weighted criteria (paper section 3.1, appendix B).
+// Thread-safe: only constant members.
 class RubricJudge final : public Judge {
  public:
   struct Params {
@@ -36,17 +36,26 @@ class RubricJudge final : public Judge {
 
   static void describe(Schema<Params>& schema) {
     schema.component<Mllm>("mllm", &Params::mllm, "MLLM that judges.").argument();
-    schema.field("criteria", &Params::criteria,
-                 "What is graded: the six of the paper by name, or others as \"name: what to look at\".");
-    schema.field("temperature", &Params::temperature, "Sampling temperature of the judge.").min(0).max(2);
-    schema.field("max_tokens", &Params::max_tokens, "Longest reply, in tokens; not given: the model's own limit.")
+    schema.field(
+        "criteria", &Params::criteria,
+        "What is graded: the six of the paper by name, or others as \"name: what to look at\".");
+    schema.field("temperature", &Params::temperature, "Sampling temperature of the judge.")
+        .min(0)
+        .max(2);
+    schema
+        .field("max_tokens", &Params::max_tokens,
+               "Longest reply, in tokens; not given: the model's own limit.")
         .min(1);
-    schema.field("json_format", &Params::json_format,
-                 "Ask the server for JSON in the reply's schema; the reply is read tolerantly either way.");
-    schema.field("use_reference", &Params::use_reference, "Show the prompt's reference answer to the judge.");
+    schema.field(
+        "json_format", &Params::json_format,
+        "Ask the server for JSON in the reply's schema; the reply is read tolerantly either way.");
+    schema.field("use_reference", &Params::use_reference,
+                 "Show the prompt's reference answer to the judge.");
     schema.field("system_message", &Params::system_message,
                  "Put the rubric into a system message; false: at the head of the user message.");
-    schema.field("retries", &Params::retries, "Further draws when a reply cannot be read.").min(0).max(10);
+    schema.field("retries", &Params::retries, "Further draws when a reply cannot be read.")
+        .min(0)
+        .max(10);
   }
 
   RubricJudge(const Params& params, Context& context)
@@ -76,22 +85,25 @@ class RubricJudge final : public Judge {
                      : one.overall < two.overall ? Verdict::Winner::second
                                                  : Verdict::Winner::tie;
     if (reply.better && *reply.better != verdict.winner)
-      verdict.detail = fmt::format("the judge's word for the better one ({}) is not what its scores say",
-                                   *reply.better == Verdict::Winner::first    ? "1"
-                                   : *reply.better == Verdict::Winner::second ? "2"
-                                                                              : "tie");
+      verdict.detail =
+          fmt::format("the judge's word for the better one ({}) is not what its scores say",
+                      *reply.better == Verdict::Winner::first    ? "1"
+                      : *reply.better == Verdict::Winner::second ? "2"
+                                                                 : "tie");
     return verdict;
   }
 
  private:
   // Draws until every response is readable, at most 1 + retries times; then the draw with the most
-  // readable ones counts, the earliest of equals. Draws are never mixed: scores of one list belong together.
+  // readable ones counts, the earliest of equals. Draws are never mixed: scores of one list belong
+  // together.
   ParsedReply ask(Task task, const Prompt& prompt, std::span<const Response> responses) const {
     for (const Message& message : prompt.messages)
       for (const Part& part : message.content)
         if (part.kind != Part::Kind::text && !part.media.present())
           return nothing(responses.size(), Status::missing_media,
-                         "the judge cannot see " + (part.media.source.empty() ? "an image" : part.media.source));
+                         "the judge cannot see " +
+                             (part.media.source.empty() ? "an image" : part.media.source));
 
     ChatRequest request;
     request.messages = judge_messages(task, prompt, responses, options_);
@@ -148,5 +160,6 @@ class RubricJudge final : public Judge {
 
 DT2IT_PLUGIN("judges/rubric", "1.0.0", registrar) {
   registrar.add<dt2it::Judge, dt2it::rubric::RubricJudge>(
-      "rubric", "An MLLM that grades responses by weighted criteria, in a list, one by one or in pairs.");
+      "rubric",
+      "An MLLM that grades responses by weighted criteria, in a list, one by one or in pairs.");
 }

@@ -16,7 +16,8 @@
 namespace dt2it::rubric {
 namespace {
 
-constexpr std::array<std::string_view, 5> kTags{"task", "question", "reference_answer", "response", "turn"};
+constexpr std::array<std::string_view, 5> kTags{"task", "question", "reference_answer", "response",
+                                                "turn"};
 
 bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
 bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
@@ -48,7 +49,8 @@ std::string_view role_name(Message::Role role) {
 std::string message_text(const Message& message, bool mark_media, int& images, int& videos) {
   std::string text;
   const auto add = [&text](std::string_view piece) {
-    if (!text.empty() && !piece.empty() && !is_space(text.back()) && !is_space(piece.front())) text += '\n';
+    if (!text.empty() && !piece.empty() && !is_space(text.back()) && !is_space(piece.front()))
+      text += '\n';
     text += piece;
   };
   for (const Part& part : message.content) {
@@ -71,9 +73,11 @@ std::string question_block(const Prompt& prompt, bool mark_media) {
   int images = 0, videos = 0;
   std::string block = "<question>\n";
   for (std::size_t i = 0; i < prompt.messages.size(); ++i) {
-    const std::string text = escape_blocks(message_text(prompt.messages[i], mark_media, images, videos));
+    const std::string text =
+        escape_blocks(message_text(prompt.messages[i], mark_media, images, videos));
     if (i + 1 < prompt.messages.size())
-      block += fmt::format("<turn role=\"{}\">\n{}\n</turn>\n", role_name(prompt.messages[i].role), text);
+      block += fmt::format("<turn role=\"{}\">\n{}\n</turn>\n", role_name(prompt.messages[i].role),
+                           text);
     else
       block += text + "\n";
   }
@@ -91,8 +95,8 @@ std::string reply_form(Task task, std::span<const CriterionSpec> criteria) {
   }
   const auto response = [&](std::string_view id) {
     return fmt::format(
-        "    {{\"id\": {}, \"analysis\": {{{}}},\n     \"scores\": {{{}}}, \"overall\": 0.00}}", id, analysis,
-        scores);
+        "    {{\"id\": {}, \"analysis\": {{{}}},\n     \"scores\": {{{}}}, \"overall\": 0.00}}", id,
+        analysis, scores);
   };
   std::string form = "{\n  \"reference_answer\": \"...\",\n  \"weights\": {" + weights + "},\n";
   form += "  \"responses\": [\n" + response("1");
@@ -126,14 +130,17 @@ std::vector<CriterionSpec> make_criteria(std::span<const std::string> entries) {
       return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
     });
     if (criterion.name.empty() || !plain)
-      throw ConfigError("criteria: '" + entry +
-                        "' (allowed: name, or name: what to look at; a name has a-z, 0-9 and _ only)");
+      throw ConfigError(
+          "criteria: '" + entry +
+          "' (allowed: name, or name: what to look at; a name has a-z, 0-9 and _ only)");
     for (const CriterionSpec& earlier : criteria)
-      if (earlier.name == criterion.name) throw ConfigError("criteria: '" + criterion.name + "' stands twice");
+      if (earlier.name == criterion.name)
+        throw ConfigError("criteria: '" + criterion.name + "' stands twice");
 
     criterion.title = criterion.name;
     std::replace(criterion.title.begin(), criterion.title.end(), '_', ' ');
-    criterion.title.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(criterion.title[0])));
+    criterion.title.front() =
+        static_cast<char>(std::toupper(static_cast<unsigned char>(criterion.title[0])));
     criterion.what = kPlainCriterion;
     for (const CriterionText& known : kCriteria)
       if (known.name == criterion.name) {
@@ -170,18 +177,20 @@ std::string rubric_text(Task task, const PromptOptions& options) {
   text += fmt::format("\n\n{}\n\n## Criteria\n", kMaterial);
   int number = 0;
   for (const CriterionSpec& criterion : options.criteria)
-    text += fmt::format("{}. {} (\"{}\"): {}\n", ++number, criterion.title, criterion.name, criterion.what);
+    text += fmt::format("{}. {} (\"{}\"): {}\n", ++number, criterion.title, criterion.name,
+                        criterion.what);
   text += fmt::format("\n{}\n\n## How to proceed\n", kScale);
 
-  std::vector<std::string_view> steps{kStepReference, kStepWeights, many ? kStepAnalyseMany : kStepAnalyseOne,
-                                      kStepOverall};
+  std::vector<std::string_view> steps{kStepReference, kStepWeights,
+                                      many ? kStepAnalyseMany : kStepAnalyseOne, kStepOverall};
   if (task == Task::listwise) steps.push_back(kStepCompareMany);
   if (task == Task::pairwise) steps.push_back(kStepBetter);
   for (std::size_t i = 0; i < steps.size(); ++i) text += fmt::format("{}. {}\n", i + 1, steps[i]);
 
   text += "\n## Fairness\n";
   if (many) text += fmt::format("- {}\n", kFairMany);
-  text += fmt::format("- {}\n\n## Reply\n{}\n{}", kFairLength, kReplyOnly, reply_form(task, options.criteria));
+  text += fmt::format("- {}\n\n## Reply\n{}\n{}", kFairLength, kReplyOnly,
+                      reply_form(task, options.criteria));
   return text;
 }
 
@@ -218,7 +227,8 @@ std::string reply_schema(Task task, std::span<const CriterionSpec> criteria) {
   return json::serialize(object(std::move(reply)));
 }
 
-std::vector<Message> judge_messages(Task task, const Prompt& prompt, std::span<const Response> responses,
+std::vector<Message> judge_messages(Task task, const Prompt& prompt,
+                                    std::span<const Response> responses,
                                     const PromptOptions& options) {
   std::vector<Message> messages;
   Message user;
@@ -240,9 +250,11 @@ std::vector<Message> judge_messages(Task task, const Prompt& prompt, std::span<c
   std::string text = fmt::format("<task>{}</task>\n", task_name(task));
   text += question_block(prompt, media > 1);
   if (options.use_reference && !prompt.reference.empty())
-    text += fmt::format("<reference_answer>\n{}\n</reference_answer>\n", escape_blocks(prompt.reference));
+    text += fmt::format("<reference_answer>\n{}\n</reference_answer>\n",
+                        escape_blocks(prompt.reference));
   for (std::size_t i = 0; i < responses.size(); ++i)
-    text += fmt::format("<response id=\"{}\">\n{}\n</response>\n", i + 1, escape_blocks(responses[i].text));
+    text += fmt::format("<response id=\"{}\">\n{}\n</response>\n", i + 1,
+                        escape_blocks(responses[i].text));
   if (responses.size() == 1)
     text += kClosingOne;
   else

@@ -27,7 +27,9 @@ class ReplayMllm final : public Mllm {
     std::filesystem::path file;
   };
   static void describe(Schema<Params>& schema) {
-    schema.field("file", &Params::file, "JSON lines {\"key\": ..., \"text\": ...}, one for each recorded call.")
+    schema
+        .field("file", &Params::file,
+               "JSON lines {\"key\": ..., \"text\": ...}, one for each recorded call.")
         .required()
         .argument();
   }
@@ -49,8 +51,9 @@ class ReplayMllm final : public Mllm {
     if (found != replies_.end()) return found->second;
     ChatReply reply;
     reply.status = Status::unavailable;
-    reply.detail = fmt::format("no recorded answer for request {} ({}) in {}", key,
-                               request.purpose.empty() ? "no purpose given" : request.purpose, file_.string());
+    reply.detail =
+        fmt::format("no recorded answer for request {} ({}) in {}", key,
+                    request.purpose.empty() ? "no purpose given" : request.purpose, file_.string());
     return reply;
   }
 
@@ -80,16 +83,21 @@ class ReplayMllm final : public Mllm {
     reply.detail = text("detail");
     reply.finish_reason = object.if_contains("finish_reason") ? text("finish_reason") : "stop";
     if (object.if_contains("status")) {
-      static const std::map<std::string, Status> kNames{
-          {"ok", Status::ok},                   {"unparsed", Status::unparsed},
-          {"refused", Status::refused},         {"truncated", Status::truncated},
-          {"unavailable", Status::unavailable}, {"missing_media", Status::missing_media},
-          {"invalid", Status::invalid}};
+      static const std::map<std::string, Status> kNames{{"ok", Status::ok},
+                                                        {"unparsed", Status::unparsed},
+                                                        {"refused", Status::refused},
+                                                        {"truncated", Status::truncated},
+                                                        {"unavailable", Status::unavailable},
+                                                        {"missing_media", Status::missing_media},
+                                                        {"invalid", Status::invalid}};
       const auto status = kNames.find(text("status"));
       if (status == kNames.end())
-        throw wrong("\"status\" must be one of ok, unparsed, refused, truncated, unavailable, missing_media, invalid");
+        throw wrong(
+            "\"status\" must be one of ok, unparsed, refused, truncated, unavailable, "
+            "missing_media, invalid");
       reply.status = status->second;
-      if (reply.status != Status::ok && reply.detail.empty()) reply.detail = "recorded so, without a reason";
+      if (reply.status != Status::ok && reply.detail.empty())
+        reply.detail = "recorded so, without a reason";
     }
     const auto count = [&](const char* name) -> std::int64_t {
       const json::value* member = object.if_contains(name);
@@ -99,7 +107,8 @@ class ReplayMllm final : public Mllm {
       return member->get_int64();
     };
     reply.usage = {count("prompt_tokens"), count("cached_tokens"), count("completion_tokens")};
-    if (!replies_.emplace(key, std::move(reply)).second) throw wrong("key " + key + " stands in an earlier line");
+    if (!replies_.emplace(key, std::move(reply)).second)
+      throw wrong("key " + key + " stands in an earlier line");
   }
 
   std::filesystem::path file_;

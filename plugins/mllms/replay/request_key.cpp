@@ -10,9 +10,13 @@ namespace dt2it {
 std::string request_key(const ChatRequest& request) {
   std::string text;
   // Lengths in front, so that no two requests can be written alike.
-  const auto add = [&text](std::string_view piece) { text += fmt::format("{}:{};", piece.size(), piece); };
+  const auto add = [&text](std::string_view piece) {
+    text += fmt::format("{}:{};", piece.size(), piece);
+  };
   for (const Message& message : request.messages) {
-    add(message.role == Message::Role::system ? "system" : message.role == Message::Role::user ? "user" : "assistant");
+    add(message.role == Message::Role::system ? "system"
+        : message.role == Message::Role::user ? "user"
+                                              : "assistant");
     for (const Part& part : message.content) {
       if (part.kind == Part::Kind::text) {
         add("text");

@@ -7,8 +7,8 @@
 
 namespace dt2it {
 
-// 32 hex digits that name a request by all that decides its answer: roles, text, media ids, sampling,
-// format and schema; not its purpose, nor where media came from. No cryptographic use.
+// 32 hex digits that name a request by all that decides its answer: roles, text, media ids,
+// sampling, format and schema; not its purpose, nor where media came from. No cryptographic use.
 std::string request_key(const ChatRequest& request);
 
 }  // namespace dt2it

@@ -7,8 +7,8 @@
 namespace dt2it {
 namespace {
 
-// The baseline of paper section 3.2 (eq. 2): the images become two prompts, the text becomes the response
-// to both, and the reward is compared across prompts. Thread-safe.
+// The baseline of paper section 3.2 (eq. 2): the images become two prompts, the text becomes the
+// response to both, and the reward is compared across prompts. Thread-safe.
 class OmniRewardReformulator final : public Reformulator {
  public:
   struct Params {

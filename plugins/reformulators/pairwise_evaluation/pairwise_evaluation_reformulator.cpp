@@ -14,8 +14,10 @@ class PairwiseEvaluationReformulator final : public Reformulator {
  public:
   struct Params {
     std::string evaluation =
-        "Compare the two images. Weigh how faithfully each one shows what the description asks for (objects, "
-        "attributes, counts and relations) and how good the picture itself is (sharpness, composition, "
+        "Compare the two images. Weigh how faithfully each one shows what the description asks for "
+        "(objects, "
+        "attributes, counts and relations) and how good the picture itself is (sharpness, "
+        "composition, "
         "absence of visible faults). Which image is better?";
     std::string question = "Both images were made from this description:\n{prompt}\n\n{evaluation}";
     std::string first_label = "Image 1:";
@@ -26,16 +28,21 @@ class PairwiseEvaluationReformulator final : public Reformulator {
 
   static void describe(Schema<Params>& schema) {
     schema.field("evaluation", &Params::evaluation, "The evaluation prompt: what to compare.");
-    schema.field("question", &Params::question,
-                 "Text after the images; {prompt} is the text the images were made from, {evaluation} the "
-                 "evaluation prompt.");
-    schema.field("first_label", &Params::first_label, "Words before the first image; may be empty.");
-    schema.field("second_label", &Params::second_label, "Words before the second image; may be empty.");
+    schema.field(
+        "question", &Params::question,
+        "Text after the images; {prompt} is the text the images were made from, {evaluation} the "
+        "evaluation prompt.");
+    schema.field("first_label", &Params::first_label,
+                 "Words before the first image; may be empty.");
+    schema.field("second_label", &Params::second_label,
+                 "Words before the second image; may be empty.");
     schema.field("first_better", &Params::first_better, "Response that prefers the first image.");
-    schema.field("second_better", &Params::second_better, "Response that prefers the second image.");
+    schema.field("second_better", &Params::second_better,
+                 "Response that prefers the second image.");
   }
 
-  PairwiseEvaluationReformulator(const Params& params, Context& context) : params_(params), context_(&context) {
+  PairwiseEvaluationReformulator(const Params& params, Context& context)
+      : params_(params), context_(&context) {
     if (params.question.find("{prompt}") == std::string::npos)
       throw ConfigError("question: it must contain {prompt}, where the text of the images goes");
     if (params.first_better == params.second_better)
@@ -67,7 +74,8 @@ class PairwiseEvaluationReformulator final : public Reformulator {
     pair.prompt.source = preference.source;
     pair.prompt.messages = {std::move(message)};
     pair.chosen = response("chosen", better_first ? params_.first_better : params_.second_better);
-    pair.rejected = response("rejected", better_first ? params_.second_better : params_.first_better);
+    pair.rejected =
+        response("rejected", better_first ? params_.second_better : params_.first_better);
     return pair;
   }
 
@@ -108,5 +116,6 @@ class PairwiseEvaluationReformulator final : public Reformulator {
 
 DT2IT_PLUGIN("reformulators/pairwise_evaluation", "1.0.0", registrar) {
   registrar.add<dt2it::Reformulator, dt2it::PairwiseEvaluationReformulator>(
-      "pairwise_evaluation", "A question about both images, answered by the name of the better one.");
+      "pairwise_evaluation",
+      "A question about both images, answered by the name of the better one.");
 }

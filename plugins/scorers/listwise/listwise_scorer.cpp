@@ -11,7 +11,8 @@
 namespace dt2it {
 namespace {
 
-// Shows all candidates to the judge at once, in their order (paper section 3.1, step 3). Thread-safe.
+// Shows all candidates to the judge at once, in their order (paper section 3.1, step 3).
+// Thread-safe.
 class ListwiseScorer final : public Scorer {
  public:
   struct Params {
@@ -20,7 +21,8 @@ class ListwiseScorer final : public Scorer {
   static void describe(Schema<Params>& schema) {
     schema.component<Judge>("judge", &Params::judge, "Judge to ask.").argument();
   }
-  ListwiseScorer(const Params& params, Context& context) : judge_(context.component<Judge>(params.judge)) {}
+  ListwiseScorer(const Params& params, Context& context)
+      : judge_(context.component<Judge>(params.judge)) {}
 
   std::vector<Score> score(const Prompt& prompt, std::span<const Response> candidates) override {
     std::vector<Response> shown;
@@ -35,7 +37,8 @@ class ListwiseScorer final : public Scorer {
     std::vector<Score> scores;
     auto next = given.begin();
     for (const Response& candidate : candidates)
-      scores.push_back(candidate.status == Status::ok ? std::move(*next++) : not_judgeable(candidate));
+      scores.push_back(candidate.status == Status::ok ? std::move(*next++)
+                                                      : not_judgeable(candidate));
     return scores;
   }
 
@@ -47,5 +50,6 @@ class ListwiseScorer final : public Scorer {
 }  // namespace dt2it
 
 DT2IT_PLUGIN("scorers/listwise", "1.0.0", registrar) {
-  registrar.add<dt2it::Scorer, dt2it::ListwiseScorer>("listwise", "One judge call for all candidates.");
+  registrar.add<dt2it::Scorer, dt2it::ListwiseScorer>("listwise",
+                                                      "One judge call for all candidates.");
 }

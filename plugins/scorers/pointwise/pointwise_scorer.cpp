@@ -11,8 +11,8 @@
 namespace dt2it {
 namespace {
 
-// Shows each candidate on its own, so that no place in a list can favour it (paper section 3.1, step 5).
-// Thread-safe.
+// Shows each candidate on its own, so that no place in a list can favour it (paper section 3.1,
+// step 5). Thread-safe.
 class PointwiseScorer final : public Scorer {
  public:
   struct Params {
@@ -21,7 +21,8 @@ class PointwiseScorer final : public Scorer {
   static void describe(Schema<Params>& schema) {
     schema.component<Judge>("judge", &Params::judge, "Judge to ask.").argument();
   }
-  PointwiseScorer(const Params& params, Context& context) : judge_(context.component<Judge>(params.judge)) {}
+  PointwiseScorer(const Params& params, Context& context)
+      : judge_(context.component<Judge>(params.judge)) {}
 
   std::vector<Score> score(const Prompt& prompt, std::span<const Response> candidates) override {
     std::vector<Score> scores;
@@ -32,7 +33,8 @@ class PointwiseScorer final : public Scorer {
       }
       std::vector<Score> given = judge_->score(prompt, {&candidate, 1});
       if (given.size() != 1)
-        throw PluginError("the judge gave " + std::to_string(given.size()) + " scores for 1 response");
+        throw PluginError("the judge gave " + std::to_string(given.size()) +
+                          " scores for 1 response");
       scores.push_back(std::move(given.front()));
     }
     return scores;
@@ -46,5 +48,6 @@ class PointwiseScorer final : public Scorer {
 }  // namespace dt2it
 
 DT2IT_PLUGIN("scorers/pointwise", "1.0.0", registrar) {
-  registrar.add<dt2it::Scorer, dt2it::PointwiseScorer>("pointwise", "One judge call per candidate.");
+  registrar.add<dt2it::Scorer, dt2it::PointwiseScorer>("pointwise",
+                                                       "One judge call per candidate.");
 }

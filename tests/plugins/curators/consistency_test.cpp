@@ -20,12 +20,14 @@ using Action = Decision::Action;
 TEST_CASE("only strict agreement keeps a pair") {
   FakeContext context;
   // The reward is the number that the text spells; "none" has none.
-  context.add<RewardModel>("r", std::make_shared<FakeRewardModel>([](const Prompt&, const Response& response) {
-                             return response.text == "none" ? std::numeric_limits<double>::quiet_NaN()
-                                                            : std::stod(response.text);
-                           }));
+  context.add<RewardModel>(
+      "r", std::make_shared<FakeRewardModel>([](const Prompt&, const Response& response) {
+        return response.text == "none" ? std::numeric_limits<double>::quiet_NaN()
+                                       : std::stod(response.text);
+      }));
   const PluginLibrary library("curators/consistency");
-  const auto curator = library.make<Curator>("consistency", {{"reward_model", value_of("r")}}, context);
+  const auto curator =
+      library.make<Curator>("consistency", {{"reward_model", value_of("r")}}, context);
   const std::vector<PreferencePair> pairs{
       sample_pair("agrees", "?", "1.5", "1.25"), sample_pair("disagrees", "?", "-1", "2"),
       sample_pair("ties", "?", "3", "3"), sample_pair("missing", "?", "3", "none")};
@@ -52,18 +54,22 @@ TEST_CASE("a reward model that leaves rewards out is named as broken") {
   };
   FakeContext context;
   context.add<RewardModel>("r", std::make_shared<Broken>());
-  const auto curator = PluginLibrary("curators/consistency")
-                           .make<Curator>("consistency", {{"reward_model", value_of("r")}}, context);
+  const auto curator =
+      PluginLibrary("curators/consistency")
+          .make<Curator>("consistency", {{"reward_model", value_of("r")}}, context);
   const std::vector<PreferencePair> pairs{sample_pair("p", "?", "a", "b")};
   CHECK_THROWS_AS(curator->review(pairs), PluginError);
 }
 
 TEST_CASE("consistency keeps the contract of curators") {
   FakeContext context;
-  context.add<RewardModel>("r", std::make_shared<FakeRewardModel>([](const Prompt&, const Response& response) {
-                             return static_cast<double>(response.text.size());
-                           }));
-  const auto curator = PluginLibrary("curators/consistency")
-                           .make<Curator>("consistency", {{"reward_model", value_of("r")}}, context);
-  check_curator_contract(*curator, {sample_pair("p", "?", "aa", "b"), sample_pair("q", "?", "a", "bb")});
+  context.add<RewardModel>(
+      "r", std::make_shared<FakeRewardModel>([](const Prompt&, const Response& response) {
+        return static_cast<double>(response.text.size());
+      }));
+  const auto curator =
+      PluginLibrary("curators/consistency")
+          .make<Curator>("consistency", {{"reward_model", value_of("r")}}, context);
+  check_curator_contract(*curator,
+                         {sample_pair("p", "?", "aa", "b"), sample_pair("q", "?", "a", "bb")});
 }

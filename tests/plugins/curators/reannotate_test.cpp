@@ -93,7 +93,9 @@ TEST_CASE("a strict majority keeps or flips and settles") {
 }
 
 TEST_CASE("equal totals are discarded as a tie") {
-  for (const auto& votes : {std::vector<VotingJudge::Vote>{always_first}, {always_tie}, {prefers("chosen"), prefers("rejected")}}) {
+  for (const auto& votes : {std::vector<VotingJudge::Vote>{always_first},
+                            {always_tie},
+                            {prefers("chosen"), prefers("rejected")}}) {
     const Decision decision = Bench(votes, {}).one();
     CHECK(decision.action == Action::discard);
     CHECK(decision.settled);
@@ -116,7 +118,8 @@ TEST_CASE("a failed comparison gives no vote and is counted") {
   CHECK(detail.at("verdicts").at(1).at("better").as_string() == "rejected");
   CHECK(detail.at("verdicts").at(1).at("judge").as_string() == "judge0");
 
-  const Decision none = Bench({[](const Response&, const Response&) { return failure(Status::refused); }}, {}).one();
+  const Decision none =
+      Bench({[](const Response&, const Response&) { return failure(Status::refused); }}, {}).one();
   CHECK(none.action == Action::undecided);
   CHECK_FALSE(none.settled);
   CHECK(none.reason == "no comparison succeeded");
@@ -139,7 +142,8 @@ TEST_CASE("with one order it is drawn per pair and judge, the same each time") {
   for (int i = 0; i < 60; ++i) pairs.push_back(sample_pair("p" + std::to_string(i), "?", "a", "b"));
   Bench bench({always_first}, once), again({always_first}, once);
   int kept = 0;
-  const std::vector<Decision> decisions = bench.curator->review(pairs), same = again.curator->review(pairs);
+  const std::vector<Decision> decisions = bench.curator->review(pairs),
+                              same = again.curator->review(pairs);
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     kept += decisions[i].action == Action::keep;
     CHECK(decisions[i].action == same[i].action);
@@ -152,14 +156,16 @@ TEST_CASE("with one order it is drawn per pair and judge, the same each time") {
 TEST_CASE("Omni-Reward's form is left alone, and pairs keep their order among threads") {
   std::vector<PreferencePair> pairs;
   for (int i = 0; i < 50; ++i) {
-    pairs.push_back(sample_pair("p" + std::to_string(i), "?", i % 3 == 0 ? "right" : "wrong", "other"));
+    pairs.push_back(
+        sample_pair("p" + std::to_string(i), "?", i % 3 == 0 ? "right" : "wrong", "other"));
     if (i % 7 == 0) pairs.back().rejected_prompt = sample_prompt("other", "?");
   }
   Bench bench({[](const Response& first, const Response& second) {
-    if (first.text == "right") return verdict(Winner::first);
-    if (second.text == "right") return verdict(Winner::second);
-    return verdict(first.id == "rejected" ? Winner::first : Winner::second);
-  }}, {});
+                if (first.text == "right") return verdict(Winner::first);
+                if (second.text == "right") return verdict(Winner::second);
+                return verdict(first.id == "rejected" ? Winner::first : Winner::second);
+              }},
+              {});
   const std::vector<Decision> decisions = bench.curator->review(pairs);
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     INFO(i);
@@ -192,7 +198,10 @@ TEST_CASE("comparisons run side by side, but not more than allowed") {
 }
 
 TEST_CASE("a judge that throws ends the review with its error") {
-  Bench bench({[](const Response&, const Response&) -> Verdict { throw ModelError("the endpoint is gone"); }}, {});
+  Bench bench({[](const Response&, const Response&) -> Verdict {
+                throw ModelError("the endpoint is gone");
+              }},
+              {});
   std::vector<PreferencePair> pairs;
   for (int i = 0; i < 20; ++i) pairs.push_back(sample_pair("p" + std::to_string(i), "?", "a", "b"));
   CHECK_THROWS_WITH(bench.curator->review(pairs), "the endpoint is gone");
@@ -202,7 +211,8 @@ TEST_CASE("it needs judges") { CHECK_THROWS_AS(Bench({}, {}), ConfigError); }
 
 TEST_CASE("reannotate keeps the contract of curators") {
   std::vector<PreferencePair> pairs;
-  for (int i = 0; i < 8; ++i) pairs.push_back(sample_pair("p" + std::to_string(i), "?", i % 2 == 0 ? "a" : "bb", "b"));
+  for (int i = 0; i < 8; ++i)
+    pairs.push_back(sample_pair("p" + std::to_string(i), "?", i % 2 == 0 ? "a" : "bb", "b"));
   pairs[3].rejected_prompt = sample_prompt("other", "?");
   const auto longer = [](const Response& first, const Response& second) {
     return verdict(first.text.size() > second.text.size()   ? Winner::first

@@ -34,7 +34,8 @@ struct MarginModel final : RewardModel {
         const bool chosen = request.original_index[i] == 0;
         CHECK(request.responses[i].id == (chosen ? "chosen" : "rejected"));
         const double value = chosen ? margins.at(request.row) : 0;
-        row.push_back(std::isnan(value) ? Reward{Status::missing_media, value} : Reward{Status::ok, value});
+        row.push_back(std::isnan(value) ? Reward{Status::missing_media, value}
+                                        : Reward{Status::ok, value});
       }
     }
     return all;
@@ -46,7 +47,8 @@ constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<PreferencePair> pairs(std::size_t count) {
   std::vector<PreferencePair> made;
-  for (std::size_t i = 0; i < count; ++i) made.push_back(sample_pair("pair" + std::to_string(i), "?", "a", "b"));
+  for (std::size_t i = 0; i < count; ++i)
+    made.push_back(sample_pair("pair" + std::to_string(i), "?", "a", "b"));
   return made;
 }
 
@@ -69,7 +71,9 @@ struct Bench {
   std::string letters() {
     std::string text;
     for (const Decision& decision : curator->review(pairs(models[0]->margins.size()))) {
-      text += decision.action == Action::flip ? 'f' : decision.action == Action::undecided ? 'u' : '?';
+      text += decision.action == Action::flip        ? 'f'
+              : decision.action == Action::undecided ? 'u'
+                                                     : '?';
       CHECK_FALSE(decision.settled);
       CHECK_FALSE(decision.reason.empty());
     }
@@ -104,7 +108,8 @@ TEST_CASE("strength is the plain mean of the models' margins") {
 }
 
 TEST_CASE("scaled, a model with a wide scale does not outvote the others") {
-  const std::vector<std::vector<double>> margins{{100, -90, 60, -100}, {-1, 1, -1, 1}, {-1, 1, -1, 1}};
+  const std::vector<std::vector<double>> margins{
+      {100, -90, 60, -100}, {-1, 1, -1, 1}, {-1, 1, -1, 1}};
   CHECK(Bench(margins, {}).letters() == "uuuf");
   Bench bench(margins, {{"scale", value_of("std")}});
   const std::vector<Decision> decisions = bench.curator->review(pairs(4));
@@ -137,7 +142,8 @@ TEST_CASE("Omni-Reward's form is scored against both prompts") {
   const std::vector<Decision> decisions = bench.curator->review(mixed);
   CHECK(decisions[3].action == Action::flip);
   CHECK(*decisions[1].strength == -2);
-  CHECK(bench.models[0]->sizes == std::vector<std::size_t>{4, 1});  // batches of three pairs, one of them twofold
+  CHECK(bench.models[0]->sizes ==
+        std::vector<std::size_t>{4, 1});  // batches of three pairs, one of them twofold
 }
 
 TEST_CASE("it says how many, and warns on a nearly clean source") {

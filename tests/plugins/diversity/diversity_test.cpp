@@ -28,10 +28,12 @@ struct Bench {
       context.add<Mllm>(name, mllms[name]);
     }
     params.emplace("proprietary", names({"writer_a", "writer_b"}));
-    enhance = PluginLibrary("diversity/enhance").make<DiversityStrategy>("enhance", params, context);
+    enhance =
+        PluginLibrary("diversity/enhance").make<DiversityStrategy>("enhance", params, context);
   }
   Prompt prompt(const std::string& id = "p") {
-    Prompt made = sample_prompt(id, "What is it?", {context.media().put_image(sample_image(), "drawn")});
+    Prompt made =
+        sample_prompt(id, "What is it?", {context.media().put_image(sample_image(), "drawn")});
     made.reference = "A ring.";
     return made;
   }
@@ -78,7 +80,8 @@ TEST_CASE("mixed scores need nothing, and the thresholds are strict") {
 
 TEST_CASE("all low: a proprietary model sees the reference and writes a better answer") {
   Bench bench;
-  const std::vector<Response> added = bench.enhance->extend(bench.prompt(), candidates(3), scores({5.7, 1, 0}));
+  const std::vector<Response> added =
+      bench.enhance->extend(bench.prompt(), candidates(3), scores({5.7, 1, 0}));
   REQUIRE(added.size() == 1);
   CHECK(added[0].origin == "better");
   CHECK(added[0].id == "better-1");
@@ -95,7 +98,8 @@ TEST_CASE("all low: a proprietary model sees the reference and writes a better a
   const std::vector<Part>& parts = requests[0].messages.back().content;
   CHECK(parts[0].kind == Part::Kind::image);
   CHECK(parts[1].text == "What is it?");
-  CHECK(parts.back().text.find("<reference_answer>\nA ring.\n</reference_answer>") != std::string::npos);
+  CHECK(parts.back().text.find("<reference_answer>\nA ring.\n</reference_answer>") !=
+        std::string::npos);
 }
 
 TEST_CASE("the writer is drawn for each prompt, whatever came before") {
@@ -111,7 +115,8 @@ TEST_CASE("the writer is drawn for each prompt, whatever came before") {
   Bench again;
   for (int i = 29; i >= 0; --i) {
     const std::string id = "p" + std::to_string(i);
-    CHECK(again.enhance->extend(again.prompt(id), candidates(1), scores({1}))[0].mllm == forward[id]);
+    CHECK(again.enhance->extend(again.prompt(id), candidates(1), scores({1}))[0].mllm ==
+          forward[id]);
   }
 }
 
@@ -128,7 +133,8 @@ TEST_CASE("a reference answer cannot close its block") {
 TEST_CASE("all high: the same model answers from noised images") {
   Bench bench;
   const Prompt prompt = bench.prompt();
-  const std::vector<Response> added = bench.enhance->extend(prompt, candidates(2), scores({8, 9.5}));
+  const std::vector<Response> added =
+      bench.enhance->extend(prompt, candidates(2), scores({8, 9.5}));
   REQUIRE(added.size() == 2);
   const std::string own = prompt.messages[0].content[0].media.id;
   for (const Response& response : added) {
@@ -147,7 +153,8 @@ TEST_CASE("all high: the same model answers from noised images") {
   CHECK(prompt.messages[0].content[0].media.id == own);
 
   Bench again;
-  const std::vector<Response> same = again.enhance->extend(again.prompt(), candidates(2), scores({8, 9.5}));
+  const std::vector<Response> same =
+      again.enhance->extend(again.prompt(), candidates(2), scores({8, 9.5}));
   CHECK(same[0].noised_image.id == added[0].noised_image.id);
 }
 
@@ -199,7 +206,8 @@ TEST_CASE("what is missing is said, and nothing is added") {
 
 TEST_CASE("a failed call is a candidate with that status") {
   Bench bench;
-  bench.context.add<Mllm>("broken", std::make_shared<FakeMllm>([](const ChatRequest&) { return ChatReply{}; }));
+  bench.context.add<Mllm>(
+      "broken", std::make_shared<FakeMllm>([](const ChatRequest&) { return ChatReply{}; }));
   std::vector<Response> written = candidates(1);
   written[0].mllm = "broken";
   const std::vector<Response> added = bench.enhance->extend(bench.prompt(), written, scores({9}));
@@ -208,7 +216,8 @@ TEST_CASE("a failed call is a candidate with that status") {
 }
 
 TEST_CASE("counts, switches and taken ids") {
-  Bench bench(Table{{"better_count", value_of(2)}, {"noised_count", value_of(0)}, {"low", value_of(4.0)}});
+  Bench bench(
+      Table{{"better_count", value_of(2)}, {"noised_count", value_of(0)}, {"low", value_of(4.0)}});
   std::vector<Response> taken = candidates(1);
   taken[0].id = "better-1";
   const std::vector<Response> added = bench.enhance->extend(bench.prompt(), taken, scores({3}));
@@ -230,6 +239,7 @@ TEST_CASE("both keep the contract of diversity strategies") {
   Bench bench;
   check_diversity_contract(*bench.enhance, bench.prompt(), candidates(3));
   FakeContext context;
-  check_diversity_contract(*PluginLibrary("diversity/none").make<DiversityStrategy>("none", {}, context),
-                           bench.prompt(), candidates(3));
+  check_diversity_contract(
+      *PluginLibrary("diversity/none").make<DiversityStrategy>("none", {}, context), bench.prompt(),
+      candidates(3));
 }

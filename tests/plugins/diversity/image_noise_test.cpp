@@ -63,7 +63,8 @@ TEST_CASE("equal streams give equal pixels") {
 }
 
 TEST_CASE("strength means what the table says") {
-  CHECK(share_changed(chequers(64, 48), noised("salt_and_pepper", 0.3)) == Approx(0.3).margin(0.04));
+  CHECK(share_changed(chequers(64, 48), noised("salt_and_pepper", 0.3)) ==
+        Approx(0.3).margin(0.04));
   double covered = 0;
   for (std::uint64_t seed = 0; seed < 50; ++seed)
     covered += share_changed(chequers(64, 48), noised("occlusion", 0.5, seed)) / 50;

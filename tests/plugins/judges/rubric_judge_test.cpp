@@ -19,12 +19,13 @@ namespace {
 std::string report(std::vector<int> scores, const std::string& tail = "") {
   std::string text = R"({"weights":{"accuracy":1},"responses":[)";
   for (std::size_t i = 0; i < scores.size(); ++i)
-    text += (i > 0 ? "," : "") + std::string("{\"id\":") + std::to_string(i + 1) + ",\"scores\":{\"accuracy\":" +
-            std::to_string(scores[i]) + "}}";
+    text += (i > 0 ? "," : "") + std::string("{\"id\":") + std::to_string(i + 1) +
+            ",\"scores\":{\"accuracy\":" + std::to_string(scores[i]) + "}}";
   return text + "]" + tail + "}";
 }
 
-ChatReply reply(const std::string& text, Status status = Status::ok, const std::string& finish = "stop") {
+ChatReply reply(const std::string& text, Status status = Status::ok,
+                const std::string& finish = "stop") {
   ChatReply made;
   made.status = status;
   made.text = text;
@@ -37,7 +38,8 @@ struct Bench {
   FakeContext context;
   std::shared_ptr<FakeMllm> mllm;
   std::shared_ptr<Judge> judge;
-  explicit Bench(FakeMllm::Answer answer, Table params = {}) : mllm(std::make_shared<FakeMllm>(std::move(answer))) {
+  explicit Bench(FakeMllm::Answer answer, Table params = {})
+      : mllm(std::make_shared<FakeMllm>(std::move(answer))) {
     static const PluginLibrary library("judges/rubric");
     context.add<Mllm>("teacher", mllm);
     params.emplace("criteria", names({"accuracy"}));
@@ -46,12 +48,17 @@ struct Bench {
 };
 
 const Prompt kPrompt = sample_prompt("p", "What is it?");
-const std::vector<Response> kThree{sample_response("a", "A"), sample_response("b", "B"), sample_response("c", "C")};
+const std::vector<Response> kThree{sample_response("a", "A"), sample_response("b", "B"),
+                                   sample_response("c", "C")};
 
 }  // namespace
 
 TEST_CASE("a list is one call, one score each, in order") {
-  Bench bench([](const ChatRequest&) { return reply(report({3, 9, 0})); }, {{"max_tokens", value_of(500)}});
+  Bench bench(
+      [](const ChatRequest&) {
+        return reply(report({3, 9, 0}));
+      },
+      {{"max_tokens", value_of(500)}});
   const std::vector<Score> scores = bench.judge->score(kPrompt, kThree);
   REQUIRE(scores.size() == 3);
   CHECK(scores[0].overall == 3);
@@ -68,7 +75,8 @@ TEST_CASE("a list is one call, one score each, in order") {
 }
 
 TEST_CASE("one response is pointwise, none asks nothing") {
-  Bench bench([](const ChatRequest&) { return reply(report({6})); }, {{"json_format", value_of(false)}});
+  Bench bench([](const ChatRequest&) { return reply(report({6})); },
+              {{"json_format", value_of(false)}});
   CHECK(bench.judge->score(kPrompt, {kThree.data(), 1})[0].overall == 6);
   CHECK(bench.judge->score(kPrompt, {}).empty());
   const std::vector<ChatRequest> requests = bench.mllm->requests();
@@ -106,7 +114,8 @@ TEST_CASE("no retries means one call") {
 }
 
 TEST_CASE("what the model could not do is passed on and not asked again") {
-  for (const Status status : {Status::refused, Status::unavailable, Status::truncated, Status::invalid}) {
+  for (const Status status :
+       {Status::refused, Status::unavailable, Status::truncated, Status::invalid}) {
     Bench bench([status](const ChatRequest&) { return reply(report({5, 5, 5}), status); });
     for (const Score& score : bench.judge->score(kPrompt, kThree)) {
       CHECK(score.status == status);
@@ -114,7 +123,9 @@ TEST_CASE("what the model could not do is passed on and not asked again") {
     }
     CHECK(bench.mllm->requests().size() == 1);
   }
-  Bench cut([](const ChatRequest&) { return reply(report({5, 5, 5}).substr(0, 60), Status::ok, "length"); });
+  Bench cut([](const ChatRequest&) {
+    return reply(report({5, 5, 5}).substr(0, 60), Status::ok, "length");
+  });
   CHECK(cut.judge->score(kPrompt, kThree)[0].status == Status::truncated);
 }
 
@@ -122,7 +133,8 @@ TEST_CASE("a prompt whose image is absent is not judged") {
   Bench bench([](const ChatRequest&) { return reply(report({5, 5, 5})); });
   Media absent;
   absent.source = "lost.png";
-  const std::vector<Score> scores = bench.judge->score(sample_prompt("p", "What is it?", {absent}), kThree);
+  const std::vector<Score> scores =
+      bench.judge->score(sample_prompt("p", "What is it?", {absent}), kThree);
   for (const Score& score : scores) CHECK(score.status == Status::missing_media);
   CHECK(scores[0].detail.find("lost.png") != std::string::npos);
   CHECK(bench.judge->compare(sample_prompt("p", "?", {absent}), kThree[0], kThree[1]).status ==
@@ -166,14 +178,17 @@ TEST_CASE("a rubric that cannot work is refused") {
   FakeContext context;
   context.add<Mllm>("teacher", std::make_shared<FakeMllm>("x"));
   const PluginLibrary library("judges/rubric");
-  CHECK_THROWS_AS(library.make<Judge>("rubric", {{"criteria", names({"Two Words"})}}, context), ConfigError);
-  CHECK_THROWS_AS(library.make<Judge>("rubric", {{"mllm", value_of("nobody")}}, context), ConfigError);
+  CHECK_THROWS_AS(library.make<Judge>("rubric", {{"criteria", names({"Two Words"})}}, context),
+                  ConfigError);
+  CHECK_THROWS_AS(library.make<Judge>("rubric", {{"mllm", value_of("nobody")}}, context),
+                  ConfigError);
 }
 
 TEST_CASE("rubric keeps the contract of judges") {
   Bench good([](const ChatRequest& request) {
-    return reply(request.purpose == "pointwise" ? report({6}) : request.purpose == "pairwise" ? report({4, 8})
-                                                                                              : report({3, 9, 5}));
+    return reply(request.purpose == "pointwise"  ? report({6})
+                 : request.purpose == "pairwise" ? report({4, 8})
+                                                 : report({3, 9, 5}));
   });
   check_judge_contract(*good.judge, kPrompt, kThree);
   Bench bad([](const ChatRequest&) { return reply("no report"); });

@@ -34,15 +34,18 @@ struct Bench {
   explicit Bench(const std::string& lines) {
     const auto path = context.scratch() / "calls.jsonl";
     std::ofstream(path, std::ios::binary) << lines;
-    mllm = PluginLibrary("mllms/replay").make<Mllm>("replay", {{"file", value_of(path.string())}}, context);
+    mllm = PluginLibrary("mllms/replay")
+               .make<Mllm>("replay", {{"file", value_of(path.string())}}, context);
   }
 };
 
 }  // namespace
 
 TEST_CASE("a recorded call is answered as it was") {
-  Bench bench("\n{\"key\":\"" + request_key(request()) +
-              R"(","text":"A ring.\nRed.","model":"m-1","prompt_tokens":12,"completion_tokens":3})" + "\r\n");
+  Bench bench(
+      "\n{\"key\":\"" + request_key(request()) +
+      R"(","text":"A ring.\nRed.","model":"m-1","prompt_tokens":12,"completion_tokens":3})" +
+      "\r\n");
   const ChatReply reply = bench.mllm->chat(request());
   CHECK(reply.status == Status::ok);
   CHECK(reply.text == "A ring.\nRed.");
@@ -99,18 +102,23 @@ TEST_CASE("the key depends on all that decides the answer and on nothing else") 
 
 TEST_CASE("a broken recording is named by file and line") {
   const std::string good = "{\"key\":\"" + std::string(32, 'a') + "\",\"text\":\"x\"}\n";
-  const std::vector<std::string> wrong{"not json", "[1]", R"({"text":"x"})", R"({"key":"short","text":"x"})",
-                                       "{\"key\":\"" + std::string(32, 'b') + "\"}",
-                                       "{\"key\":\"" + std::string(32, 'b') + R"(","text":5})",
-                                       "{\"key\":\"" + std::string(32, 'b') + R"(","text":"x","status":"fine"})",
-                                       "{\"key\":\"" + std::string(32, 'b') + R"(","text":"x","prompt_tokens":-1})",
-                                       "{\"key\":\"" + std::string(32, 'a') + R"(","text":"again"})"};
+  const std::vector<std::string> wrong{
+      "not json",
+      "[1]",
+      R"({"text":"x"})",
+      R"({"key":"short","text":"x"})",
+      "{\"key\":\"" + std::string(32, 'b') + "\"}",
+      "{\"key\":\"" + std::string(32, 'b') + R"(","text":5})",
+      "{\"key\":\"" + std::string(32, 'b') + R"(","text":"x","status":"fine"})",
+      "{\"key\":\"" + std::string(32, 'b') + R"(","text":"x","prompt_tokens":-1})",
+      "{\"key\":\"" + std::string(32, 'a') + R"(","text":"again"})"};
   for (const std::string& line : wrong) {
     INFO(line);
     CHECK_THROWS_WITH(Bench(good + line + "\n"), Catch::Contains("calls.jsonl:2: "));
   }
   FakeContext context;
-  CHECK_THROWS_AS(PluginLibrary("mllms/replay").make<Mllm>("replay", {{"file", value_of("nowhere.jsonl")}}, context),
+  CHECK_THROWS_AS(PluginLibrary("mllms/replay")
+                      .make<Mllm>("replay", {{"file", value_of("nowhere.jsonl")}}, context),
                   DataError);
 }
 

@@ -27,7 +27,8 @@ ImagePreference preference(const std::string& id) {
   return made;
 }
 
-std::shared_ptr<Reformulator> make(const std::string& type, FakeContext& context, const Table& params = {}) {
+std::shared_ptr<Reformulator> make(const std::string& type, FakeContext& context,
+                                   const Table& params = {}) {
   return PluginLibrary("reformulators/" + type).make<Reformulator>(type, params, context);
 }
 
@@ -46,8 +47,10 @@ TEST_CASE("the chosen response names the better image, wherever it stands") {
     const bool first = parts[1].media.id == "good";
     CHECK(parts[3].media.id == (first ? "bad" : "good"));
     better_first += first;
-    CHECK(pair.chosen.text == (first ? "Image 1 is better than Image 2." : "Image 2 is better than Image 1."));
-    CHECK(pair.rejected.text == (first ? "Image 2 is better than Image 1." : "Image 1 is better than Image 2."));
+    CHECK(pair.chosen.text ==
+          (first ? "Image 1 is better than Image 2." : "Image 2 is better than Image 1."));
+    CHECK(pair.rejected.text ==
+          (first ? "Image 2 is better than Image 1." : "Image 1 is better than Image 2."));
     CHECK(parts[4].text.find("a {evaluation} of two rings") != std::string::npos);
     CHECK_FALSE(pair.rejected_prompt);
   }
@@ -79,7 +82,8 @@ TEST_CASE("the words can be changed") {
   const std::vector<Part> parts = ours->reformulate(plain).prompt.messages[0].content;
   REQUIRE(parts.size() == 3);
   CHECK(parts[2].text == "cat? Say which. cat");
-  CHECK_THROWS_AS(make("pairwise_evaluation", context, {{"question", value_of("no place")}}), ConfigError);
+  CHECK_THROWS_AS(make("pairwise_evaluation", context, {{"question", value_of("no place")}}),
+                  ConfigError);
   CHECK_THROWS_AS(make("pairwise_evaluation", context,
                        {{"first_better", value_of("x")}, {"second_better", value_of("x")}}),
                   ConfigError);

@@ -39,14 +39,16 @@ struct Bench {
   std::shared_ptr<Scorer> scorer;
   explicit Bench(const std::string& type) {
     context.add<Judge>("strict", judge);
-    scorer = PluginLibrary("scorers/" + type).make<Scorer>(type, {{"judge", value_of("strict")}}, context);
+    scorer = PluginLibrary("scorers/" + type)
+                 .make<Scorer>(type, {{"judge", value_of("strict")}}, context);
   }
 };
 
 const Prompt kPrompt = sample_prompt("p", "?");
 
 std::vector<Response> candidates() {
-  std::vector<Response> made{sample_response("a", "xxx"), sample_response("b", ""), sample_response("c", "x")};
+  std::vector<Response> made{sample_response("a", "xxx"), sample_response("b", ""),
+                             sample_response("c", "x")};
   made[1].status = Status::refused;
   return made;
 }
@@ -94,11 +96,14 @@ TEST_CASE("both keep the contract of scorers") {
   for (const char* type : {"listwise", "pointwise"}) {
     INFO(type);
     FakeContext context;
-    context.add<Judge>("teacher", std::make_shared<FakeJudge>([](const Prompt&, const Response& response) {
+    context.add<Judge>("teacher",
+                       std::make_shared<FakeJudge>([](const Prompt&, const Response& response) {
                          return ok_score(static_cast<double>(response.text.size()));
                        }));
-    const auto scorer = PluginLibrary(std::string("scorers/") + type).make<Scorer>(type, {}, context);
-    check_scorer_contract(*scorer, kPrompt, {sample_response("a", "xxx"), sample_response("b", "x")},
+    const auto scorer =
+        PluginLibrary(std::string("scorers/") + type).make<Scorer>(type, {}, context);
+    check_scorer_contract(*scorer, kPrompt,
+                          {sample_response("a", "xxx"), sample_response("b", "x")},
                           {.order_independent = std::string(type) == "pointwise"});
   }
 }
