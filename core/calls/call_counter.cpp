@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/calls/call_counter.hpp"
+
+namespace dt2it {
+
+void CallCounter::count(const ChatReply& reply) {
+  calls_.fetch_add(1, std::memory_order_relaxed);
+  if (reply.status != Status::ok) failures_.fetch_add(1, std::memory_order_relaxed);
+  prompt_tokens_.fetch_add(reply.usage.prompt_tokens, std::memory_order_relaxed);
+  completion_tokens_.fetch_add(reply.usage.completion_tokens, std::memory_order_relaxed);
+  if (on_reply) on_reply(reply);
+}
+
+CallTotals CallCounter::totals() const {
+  return {calls_.load(), failures_.load(), prompt_tokens_.load(), completion_tokens_.load()};
+}
+
+namespace {
+
+class CountedMllm final : public Mllm {
+ public:
+  CountedMllm(std::shared_ptr<Mllm> mllm, std::shared_ptr<CallCounter> counter)
+      : mllm_(std::move(mllm)), counter_(std::move(counter)) {}
+  ChatReply chat(const ChatRequest& request) override {
+    ChatReply reply = mllm_->chat(request);
+    counter_->count(reply);
+    return reply;
+  }
+
+ private:
+  std::shared_ptr<Mllm> mllm_;
+  std::shared_ptr<CallCounter> counter_;
+};
+
+}  // namespace
+
+std::shared_ptr<Mllm> count_calls(std::shared_ptr<Mllm> mllm, std::shared_ptr<CallCounter> counter) {
+  return std::make_shared<CountedMllm>(std::move(mllm), std::move(counter));
+}
+
+}  // namespace dt2it

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What every model call passes. So far: counting; every MLLM that a plugin gets is wrapped.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "dt2it/mllm.hpp"
+
+namespace dt2it {
+
+struct CallTotals {
+  std::int64_t calls = 0;
+  std::int64_t failures = 0;  // replies whose status is not ok
+  std::int64_t prompt_tokens = 0;
+  std::int64_t completion_tokens = 0;
+};
+
+// Thread-safe.
+class CallCounter {
+ public:
+  void count(const ChatReply& reply);
+  CallTotals totals() const;
+  std::function<void(const ChatReply&)> on_reply;  // set before the first call
+
+ private:
+  std::atomic<std::int64_t> calls_{0}, failures_{0}, prompt_tokens_{0}, completion_tokens_{0};
+};
+
+// The MLLM as plugins see it.
+std::shared_ptr<Mllm> count_calls(std::shared_ptr<Mllm> mllm, std::shared_ptr<CallCounter> counter);
+
+}  // namespace dt2it

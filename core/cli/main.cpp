@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <map>
+
+#include "core/cli/verbs.hpp"
+#include "dt2it/error.hpp"
+#include "dt2it/version.hpp"
+
+namespace {
+
+using namespace dt2it;
+
+struct Verb {
+  const char* name;
+  const char* help;
+  int (*enter)(const cli::Arguments&);
+};
+
+constexpr Verb kVerbs[] = {
+    {"run", "run experiments; finished stages are not run again", cli::run},
+    {"check", "check experiment files under their profiles, all problems at once", cli::check},
+    {"show", "print an experiment as resolved", cli::show},
+    {"plan", "print the stages of experiments and what is done already", cli::plan},
+    {"plugins", "list plugins, or explain one: KIND or KIND/NAME", cli::plugins},
+    {"evaluate", "score a benchmark with a reward model, without an experiment file", cli::evaluate},
+    {"report", "print the tables of runs and write report.html", cli::report},
+    {"clean", "remove unfinished work and stages that no run uses", cli::clean},
+};
+
+void print_help() {
+  std::printf(
+      "dt2it %s: debiased preference data and multimodal reward models\n\n"
+      "usage: dt2it VERB [options]        dt2it VERB --help explains one\n\n",
+      DT2IT_VERSION);
+  for (const Verb& verb : kVerbs) std::printf("  %-9s %s\n", verb.name, verb.help);
+  std::printf(
+      "\nexit codes: 0 fine, 1 failed, 2 wrong configuration or arguments, 3 plugin, 4 data, 5 model, "
+      "130 interrupted\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "--help";
+  if (name == "--help" || name == "-h" || name == "help") return print_help(), 0;
+  if (name == "--version") return std::printf("dt2it %s\n", DT2IT_VERSION), 0;
+  for (const Verb& verb : kVerbs) {
+    if (name != verb.name) continue;
+    try {
+      return verb.enter(cli::Arguments(argv + 2, argv + argc));
+    } catch (const Interrupted&) {
+      return 130;  // run has said how to go on
+    } catch (const ConfigError& error) {
+      std::cerr << error.what() << '\n';
+      return 2;
+    } catch (const boost::program_options::error& error) {
+      std::cerr << "dt2it " << name << ": " << error.what() << " (see dt2it " << name << " --help)\n";
+      return 2;
+    } catch (const PluginError& error) {
+      std::cerr << error.what() << '\n';
+      return 3;
+    } catch (const DataError& error) {
+      std::cerr << error.what() << '\n';
+      return 4;
+    } catch (const ModelError& error) {
+      std::cerr << error.what() << '\n';
+      return 5;
+    } catch (const std::exception& error) {
+      std::cerr << "dt2it " << name << ": " << error.what() << '\n';
+      return 1;
+    }
+  }
+  std::cerr << "dt2it: no verb '" << name << "' (see dt2it --help)\n";
+  return 2;
+}

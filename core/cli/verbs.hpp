@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/program_options.hpp>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/config/experiment.hpp"
+#include "core/plugin/registry.hpp"
+#include "core/run/stage.hpp"
+
+// One function per verb of the command line, in a file of its own. Each parses its own arguments, prints
+// its help for --help, and returns the exit code.
+namespace dt2it::cli {
+
+using Arguments = std::vector<std::string>;
+
+int run(const Arguments& arguments);
+int check(const Arguments& arguments);
+int show(const Arguments& arguments);
+int plan(const Arguments& arguments);
+int plugins(const Arguments& arguments);
+int evaluate(const Arguments& arguments);
+int report(const Arguments& arguments);
+int clean(const Arguments& arguments);
+
+// ---- shared by the verbs
+
+// Options that every verb that reads experiments has.
+struct CommonOptions {
+  std::vector<std::string> plugin_path;
+  std::string profile = "mini";
+  std::vector<std::string> settings;
+  std::filesystem::path runs = "runs";
+};
+void add_common(boost::program_options::options_description& options, CommonOptions& common);
+
+// Parses; prints help and returns false when --help is given. `positional` is the name of the option
+// that takes the words without a dash ("" for none).
+bool parse(const Arguments& arguments, boost::program_options::options_description& options,
+           const std::string& positional, const std::string& usage);
+
+// The plugins and stage types at hand.
+struct Installation {
+  explicit Installation(const CommonOptions& common);
+  StageTypes stages;
+  PluginRegistry registry;
+};
+
+// Where the named profiles are: beside the experiments (configs/profiles of the folder or one above), else
+// the installed ones.
+std::filesystem::path find_profiles(const std::filesystem::path& experiment);
+
+// Loads and checks; a file that only lists rows gives those. Throws ConfigError with all problems.
+std::vector<Experiment> load_all(const std::vector<std::string>& files, const CommonOptions& common,
+                                 const Catalog& catalog);
+
+// Prints the tables of runs and writes their page; `html` empty: in the only run's folder, or in the runs
+// folder when there are several.
+void print_reports(const std::vector<std::filesystem::path>& folders, std::filesystem::path html,
+                   std::ostream& out);
+
+}  // namespace dt2it::cli

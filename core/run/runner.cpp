@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/run/runner.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "core/run/scope.hpp"
+#include "core/util/files.hpp"
+#include "core/util/json.hpp"
+#include "core/util/value_text.hpp"
+#include "dt2it/error.hpp"
+#include "dt2it/version.hpp"
+
+namespace dt2it {
+
+namespace fs = std::filesystem;
+
+// ---------------------------------------------------------------- media
+
+// Decoders get no components and no randomness: decoding depends on the bytes alone.
+class HostMedia::CodecContext final : public Context {
+ public:
+  explicit CodecContext(HostMedia& media) : media_(media) {}
+  void log(LogLevel, std::string_view message) override { spdlog::info("codecs: {}", message); }
+  Rng rng(std::string_view stream) override { return Rng(stable_hash(stream)); }
+  MediaStore& media() override { return media_.store(); }
+  fs::path scratch() override { return fs::temp_directory_path(); }
+
+ protected:
+  std::shared_ptr<void> find(std::string_view, std::string_view) override {
+    throw ConfigError("a codec can use no other components");
+  }
+  std::shared_ptr<void> create(std::string_view, std::string_view, const Table&) override {
+    throw ConfigError("a codec can use no other components");
+  }
+
+ private:
+  HostMedia& media_;
+};
+
+HostMedia::HostMedia(PluginRegistry& registry, const fs::path& root)
+    : context_(std::make_unique<CodecContext>(*this)),
+      store_(std::make_unique<FileMediaStore>(root, [&registry, this] {
+        return std::static_pointer_cast<Codec>(
+            registry.make(Codec::kKind, "opencv", Table{}, *context_));
+      })) {}
+
+HostMedia::~HostMedia() = default;
+
+// ---------------------------------------------------------------- planning
+
+namespace {
+
+int default_jobs() {
+  return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
+}
+
+void log_plugin(LogLevel level, std::string_view message) {
+  switch (level) {
+    case LogLevel::debug: spdlog::debug("{}", message); break;
+    case LogLevel::info: spdlog::info("{}", message); break;
+    case LogLevel::warning: spdlog::warn("{}", message); break;
+    case LogLevel::error: spdlog::error("{}", message); break;
+  }
+}
+
+// The error in flight again, of the same kind, with the stage's name in front.
+[[noreturn]] void rethrow_from_stage(const std::string& prefix) {
+  try {
+    throw;
+  } catch (const ConfigError& error) {
+    throw ConfigError(prefix + error.what());
+  } catch (const PluginError& error) {
+    throw PluginError(prefix + error.what());
+  } catch (const DataError& error) {
+    throw DataError(prefix + error.what());
+  } catch (const ModelError& error) {
+    throw ModelError(prefix + error.what());
+  } catch (const std::exception& error) {
+    throw Error(prefix + error.what());
+  }
+}
+
+}  // namespace
+
+Runner::Runner(PluginRegistry& registry, const StageTypes& types, RunOptions options)
+    : registry_(registry),
+      types_(types),
+      options_(std::move(options)),
+      store_(options_.runs),
+      media_(registry, store_.media()),
+      board_(std::make_unique<ProgressBoard>(options_.quiet)) {}
+
+const StageGraph& Runner::add(Experiment experiment) {
+  auto entry = std::make_unique<Entry>();
+  entry->graph = plan_stages(experiment, types_, registry_);
+  entry->experiment = std::move(experiment);
+  entries_.push_back(std::move(entry));
+  return entries_.back()->graph;
+}
+
+fs::path Runner::run_folder(const Experiment& experiment) const {
+  std::string name = experiment.name;
+  if (experiment.profile != "mini") name += "@" + experiment.profile;
+  if (experiment.seed != 0) name += fmt::format("@seed{}", experiment.seed);
+  return store_.runs() / name;
+}
+
+// ---------------------------------------------------------------- running
+
+void Runner::run(const std::atomic<bool>& stop) {
+  std::vector<Job> todo;
+  std::set<std::string> done;  // keys
+  std::set<std::string> planned;
+  for (const auto& entry : entries_)
+    for (const PlannedStage& stage : entry->graph.stages) {
+      if (!planned.insert(stage.key).second) continue;
+      if (store_.complete(stage.folder())) {
+        done.insert(stage.key);
+        continue;
+      }
+      Job job{entry.get(), &stage, {}};
+      for (const std::string& input : stage.inputs)
+        job.waits_for.push_back(entry->graph.find(input)->key);
+      todo.push_back(std::move(job));
+    }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::exception_ptr failure;
+  std::atomic<bool> halt{false};  // the user's stop, or a failure elsewhere
+  int running = 0;
+
+  auto worker = [&] {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      if (stop.load()) halt = true;
+      if (halt || (todo.empty() && running == 0)) break;
+      const auto ready = std::find_if(todo.begin(), todo.end(), [&](const Job& job) {
+        return std::all_of(job.waits_for.begin(), job.waits_for.end(),
+                           [&](const std::string& key) { return done.contains(key); });
+      });
+      if (ready == todo.end()) {
+        changed.wait_for(lock, std::chrono::milliseconds(100));
+        continue;
+      }
+      const Job job = *ready;
+      todo.erase(ready);
+      ++running;
+      lock.unlock();
+      std::exception_ptr error;
+      try {
+        run_stage(job, halt);
+      } catch (...) {
+        error = std::current_exception();
+      }
+      lock.lock();
+      --running;
+      if (error) {
+        if (!failure) failure = error;
+        halt = true;
+      } else {
+        done.insert(job.stage->key);
+      }
+      changed.notify_all();
+    }
+    changed.notify_all();
+  };
+
+  // The signal only sets `stop`; stages look at `halt`, which also a failure elsewhere sets.
+  std::atomic<bool> over{false};
+  std::thread watcher([&] {
+    while (!over) {
+      if (stop.load()) halt = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  });
+  const int jobs = options_.jobs > 0 ? options_.jobs : default_jobs();
+  std::vector<std::thread> threads;
+  for (int i = 1; i < jobs; ++i) threads.emplace_back(worker);
+  worker();
+  for (std::thread& thread : threads) thread.join();
+  over = true;
+  watcher.join();
+  board_->close();
+
+  for (const auto& entry : entries_) write_run_folder(*entry);
+  if (failure) std::rethrow_exception(failure);
+  if (stop.load() && !todo.empty()) throw Interrupted();
+}
+
+void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
+  const PlannedStage& stage = *job.stage;
+  const StageConfig& config = stage.config;
+  const std::string folder = stage.folder();
+  std::string holder;
+  std::optional<StageStore::Claim> claim = store_.claim(folder, holder);
+  bool told = false;
+  while (!claim) {
+    if (!told)
+      spdlog::warn("stage {} ({}) is being worked on by {}; waiting for it", config.name, folder, holder);
+    told = true;
+    if (stop.load()) throw Interrupted();
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    claim = store_.claim(folder, holder);
+  }
+  if (store_.complete(folder)) return;  // another process was first
+
+  std::map<std::string, fs::path> inputs;
+  for (const std::string& input : stage.inputs)
+    inputs[input] = store_.finished(job.entry->graph.find(input)->folder());
+  const auto resolve = [&](const std::string& text) -> std::string {
+    constexpr std::string_view kPrefix = "stage:";
+    if (!text.starts_with(kPrefix)) return text;
+    const std::string name = text.substr(kPrefix.size());
+    return (inputs.at(name) / job.entry->graph.find(name)->type->result).string();
+  };
+  std::vector<ComponentConfig> components = stage.components;
+  for (ComponentConfig& component : components)
+    component.params = replace_paths(component.params,
+                                           registry_.find(component.kind, component.type)->params, resolve);
+  StageConfig resolved = config;
+  resolved.params = replace_paths(config.params, stage.type->description.params, resolve);
+
+  const std::unique_ptr<StageProgress> progress =
+      board_->start(fmt::format("{} {}", job.entry->experiment.name, config.name));
+  StageScope scope(registry_, std::move(components), media_.store(), job.entry->experiment.seed,
+                   claim->work / "scratch", log_plugin);
+  scope.on_call([progress = progress.get()](const ChatReply& reply) {
+    progress->count_call(reply.status != Status::ok);
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  try {
+    StageRun run(resolved, job.entry->experiment, scope, std::move(inputs), claim->work, claim->output,
+                 options_.workers, stop, progress.get());
+    stage.type->run(run);
+  } catch (const Interrupted&) {
+    throw;
+  } catch (...) {
+    rethrow_from_stage(fmt::format("{} stage '{}': ", job.entry->experiment.name, config.name));
+  }
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+
+  // What the stage is: part of the result. What it cost in this run: beside it, since a resumed run costs
+  // less than an unbroken one.
+  JsonWriter json;
+  json.begin_object();
+  json.key("name").value(config.name);
+  json.key("type").value(config.type);
+  json.key("key").value(stage.key);
+  json.key("params").raw(to_json(Value{config.params}));
+  json.end_object();
+  write_file_atomically(claim->output / "stage.json", json.text() + "\n");
+  const CallTotals calls = scope.call_totals();
+  JsonWriter cost;
+  cost.begin_object();
+  cost.key("seconds").value(seconds);
+  cost.key("calls").value(calls.calls);
+  cost.key("failures").value(calls.failures);
+  cost.key("prompt_tokens").value(calls.prompt_tokens);
+  cost.key("completion_tokens").value(calls.completion_tokens);
+  cost.end_object();
+  store_.finish(folder, std::move(*claim));
+  write_file_atomically(store_.runs() / ".store" / (folder + ".cost.json"), cost.text() + "\n");
+  progress->finish();
+}
+
+// ---------------------------------------------------------------- run folders
+
+void Runner::write_run_folder(const Entry& entry) const {
+  const Experiment& experiment = entry.experiment;
+  const fs::path folder = run_folder(experiment);
+  fs::create_directories(folder / "stages");
+  write_file_atomically(folder / "resolved.toml", experiment.resolved);
+  for (const auto& link : fs::directory_iterator(folder / "stages"))
+    if (link.is_symlink()) fs::remove(link.path());
+  JsonWriter json;
+  json.begin_object();
+  json.key("name").value(experiment.name);
+  json.key("profile").value(experiment.profile);
+  json.key("seed").value(static_cast<std::int64_t>(experiment.seed));
+  json.key("paper").value(experiment.paper);
+  json.key("about").value(experiment.about);
+  json.key("version").value(DT2IT_VERSION);
+  json.key("expect").begin_object();
+  for (const auto& [metric, relation] : experiment.expect) json.key(metric).value(relation);
+  json.end_object();
+  json.key("stages").begin_array();
+  for (const PlannedStage& stage : entry.graph.stages) {
+    const bool complete = store_.complete(stage.folder());
+    json.begin_object();
+    json.key("name").value(stage.config.name);
+    json.key("type").value(stage.config.type);
+    json.key("key").value(stage.key);
+    json.key("folder").value(stage.folder());
+    json.key("complete").value(complete);
+    json.key("inputs").begin_array();
+    for (const std::string& input : stage.inputs) json.value(input);
+    json.end_array();
+    json.end_object();
+    if (complete) {
+      const fs::path link = folder / "stages" / stage.config.name;
+      fs::create_directories(link.parent_path());
+      fs::create_directory_symlink(
+          fs::relative(store_.finished(stage.folder()), link.parent_path()), link);
+    }
+  }
+  json.end_array();
+  json.end_object();
+  write_file_atomically(folder / "run.json", json.text() + "\n");
+}
+
+}  // namespace dt2it

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/media/media_store.hpp"
+#include "core/plugin/registry.hpp"
+#include "core/run/graph.hpp"
+#include "core/run/store.hpp"
+#include "core/util/progress.hpp"
+
+namespace dt2it {
+
+struct RunOptions {
+  std::filesystem::path runs = "runs";
+  int jobs = 0;     // stages at work at once; 0: as many as there are cores, at most 4
+  int workers = 8;  // items in flight within a stage
+  bool quiet = false;
+};
+
+// The media store of a runs folder, with the decoder that the codecs plugin gives. Outlives all stages.
+class HostMedia {
+ public:
+  HostMedia(PluginRegistry& registry, const std::filesystem::path& root);
+  ~HostMedia();
+  MediaStore& store() { return *store_; }
+
+ private:
+  class CodecContext;
+  std::unique_ptr<CodecContext> context_;
+  std::unique_ptr<FileMediaStore> store_;
+};
+
+// Runs experiments: stages of equal key once, independent ones side by side.
+class Runner {
+ public:
+  Runner(PluginRegistry& registry, const StageTypes& types, RunOptions options);
+
+  // Plans; throws ConfigError. All experiments are added before run().
+  const StageGraph& add(Experiment experiment);
+
+  // Runs what is not finished. Throws the first error after running stages have stopped and saved what
+  // they have; Interrupted when `stop` was set. Each experiment's run folder is written in any case.
+  void run(const std::atomic<bool>& stop);
+
+  std::filesystem::path run_folder(const Experiment& experiment) const;
+  const StageStore& store() const { return store_; }
+
+  struct Entry {
+    Experiment experiment;
+    StageGraph graph;
+  };
+  const std::vector<std::unique_ptr<Entry>>& entries() const { return entries_; }
+
+ private:
+  struct Job {
+    const Entry* entry;
+    const PlannedStage* stage;
+    std::vector<std::string> waits_for;  // keys
+  };
+
+  void run_stage(const Job& job, const std::atomic<bool>& stop);
+  void write_run_folder(const Entry& entry) const;
+
+  PluginRegistry& registry_;
+  const StageTypes& types_;
+  const RunOptions options_;
+  StageStore store_;
+  HostMedia media_;
+  std::unique_ptr<ProgressBoard> board_;
+  std::vector<std::unique_ptr<Entry>> entries_;
+};
+
+}  // namespace dt2it

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/run/scope.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "dt2it/error.hpp"
+
+namespace dt2it {
+
+class StageScope::ComponentContext final : public Context {
+ public:
+  ComponentContext(StageScope& scope, std::string name) : scope_(scope), name_(std::move(name)) {}
+
+  void log(LogLevel level, std::string_view message) override {
+    scope_.log_(level, fmt::format("{}: {}", name_, message));
+  }
+  Rng rng(std::string_view stream) override {
+    return Rng(stable_hash(stream, stable_hash(name_, scope_.seed_)));
+  }
+  MediaStore& media() override { return scope_.media_; }
+  std::filesystem::path scratch() override {
+    std::string folder = name_;
+    std::replace(folder.begin(), folder.end(), '/', '.');
+    const auto path = scope_.scratch_ / folder;
+    std::filesystem::create_directories(path);
+    return path;
+  }
+
+ protected:
+  std::shared_ptr<void> find(std::string_view kind, std::string_view name) override {
+    return scope_.find(kind, name);
+  }
+  std::shared_ptr<void> create(std::string_view kind, std::string_view type,
+                               const Table& params) override {
+    return scope_.make(kind, type, fmt::format("{}+{}", name_, type), params);
+  }
+
+ private:
+  StageScope& scope_;
+  const std::string name_;
+};
+
+StageScope::StageScope(PluginRegistry& registry, std::vector<ComponentConfig> components,
+                       MediaStore& media, std::uint64_t seed, std::filesystem::path scratch,
+                       std::function<void(LogLevel, std::string_view)> log)
+    : registry_(registry),
+      components_(std::move(components)),
+      media_(media),
+      seed_(seed),
+      scratch_(std::move(scratch)),
+      log_(std::move(log)),
+      counter_(std::make_shared<CallCounter>()),
+      own_context_(std::make_unique<ComponentContext>(*this, "stage")) {}
+
+// Components may hold each other and their contexts: instances go first, contexts last.
+StageScope::~StageScope() { instances_.clear(); }
+
+Context& StageScope::context() { return *own_context_; }
+
+CallTotals StageScope::call_totals() const { return counter_->totals(); }
+
+void StageScope::on_call(std::function<void(const ChatReply&)> callback) {
+  counter_->on_reply = std::move(callback);
+}
+
+std::shared_ptr<void> StageScope::find(std::string_view kind, std::string_view name) {
+  std::lock_guard lock(mutex_);
+  const auto key = std::pair(std::string(kind), std::string(name));
+  if (const auto it = instances_.find(key); it != instances_.end()) return it->second;
+  const auto config = std::find_if(components_.begin(), components_.end(), [&](const auto& c) {
+    return c.kind == kind && c.name == name;
+  });
+  if (config == components_.end())
+    throw ConfigError(fmt::format(
+        "no [{}.{}] within reach of this stage: a component can only use what its parameters or "
+        "those of the stage name",
+        kind, name));
+  const std::string label = fmt::format("{}/{}", kind, name);
+  if (std::find(in_making_.begin(), in_making_.end(), label) != in_making_.end())
+    throw ConfigError(fmt::format("[{}.{}] needs itself", kind, name));
+  in_making_.push_back(label);
+  struct Leave {
+    std::vector<std::string>& stack;
+    ~Leave() { stack.pop_back(); }
+  } leave{in_making_};
+  std::shared_ptr<void> made = make(kind, config->type, label, config->params);
+  instances_.emplace(key, made);
+  return made;
+}
+
+std::shared_ptr<void> StageScope::make(std::string_view kind, std::string_view type,
+                                       std::string_view name, const Table& params) {
+  std::lock_guard lock(mutex_);
+  contexts_.push_back(std::make_unique<ComponentContext>(*this, std::string(name)));
+  std::shared_ptr<void> made = registry_.make(kind, type, params, *contexts_.back());
+  if (kind == Mllm::kKind)
+    made = std::static_pointer_cast<void>(
+        count_calls(std::static_pointer_cast<Mllm>(std::move(made)), counter_));
+  return made;
+}
+
+
+}  // namespace dt2it

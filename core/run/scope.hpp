@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/calls/call_counter.hpp"
+#include "core/config/experiment.hpp"
+#include "core/plugin/registry.hpp"
+#include "dt2it/context.hpp"
+
+namespace dt2it {
+
+// The components of one stage run: made on first use, shared within the stage, destroyed with it. Only
+// components that the stage names, directly or through others, can be had, so that its key covers all
+// that it depends on. Thread-safe.
+class StageScope {
+ public:
+  // `components`: what may be used, paths already resolved. `log` gets plugins' messages.
+  StageScope(PluginRegistry& registry, std::vector<ComponentConfig> components, MediaStore& media,
+             std::uint64_t seed, std::filesystem::path scratch,
+             std::function<void(LogLevel, std::string_view)> log);
+  ~StageScope();
+
+  Context& context();  // the stage's own
+  CallTotals call_totals() const;
+  void on_call(std::function<void(const ChatReply&)> callback);  // before the first component is made
+
+ private:
+  class ComponentContext;
+  struct Instance;
+
+  std::shared_ptr<void> find(std::string_view kind, std::string_view name);
+  std::shared_ptr<void> make(std::string_view kind, std::string_view type, std::string_view name,
+                             const Table& params);
+
+  PluginRegistry& registry_;
+  const std::vector<ComponentConfig> components_;
+  MediaStore& media_;
+  const std::uint64_t seed_;
+  const std::filesystem::path scratch_;
+  const std::function<void(LogLevel, std::string_view)> log_;
+  std::recursive_mutex mutex_;  // a component may ask for others while it is made
+  std::vector<std::string> in_making_;
+  std::vector<std::unique_ptr<ComponentContext>> contexts_;
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<void>, std::less<>> instances_;
+  std::shared_ptr<CallCounter> counter_;
+  std::unique_ptr<ComponentContext> own_context_;
+};
+
+}  // namespace dt2it

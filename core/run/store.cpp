@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/run/store.hpp"
+
+#include <fmt/format.h>
+
+#include "core/util/files.hpp"
+#include "dt2it/error.hpp"
+
+namespace dt2it {
+
+namespace fs = std::filesystem;
+
+StageStore::StageStore(fs::path runs) : runs_(fs::absolute(std::move(runs))) {
+  fs::create_directories(runs_ / ".store");
+  fs::create_directories(runs_ / ".work");
+}
+
+bool StageStore::complete(const std::string& folder) const { return fs::exists(finished(folder)); }
+
+std::optional<StageStore::Claim> StageStore::claim(const std::string& folder, std::string& holder) {
+  Claim claim;
+  claim.work = work(folder);
+  claim.output = claim.work / "output";
+  // The lock stands beside the work folder, not in it: finish() removes the folder.
+  claim.lock_ = FileLock::try_lock(runs_ / ".work" / (folder + ".lock"), holder);
+  if (!claim.lock_) return std::nullopt;
+  fs::create_directories(claim.work);
+  fs::remove_all(claim.output);
+  fs::create_directories(claim.output);
+  return claim;
+}
+
+void StageStore::finish(const std::string& folder, Claim claim) {
+  fsync_tree(claim.output);
+  rename_into_place(claim.output, finished(folder));
+  fs::remove_all(claim.work);
+  std::error_code ignored;
+  fs::remove(runs_ / ".work" / (folder + ".lock"), ignored);
+}
+
+}  // namespace dt2it

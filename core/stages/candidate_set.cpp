@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/stages/candidate_set.hpp"
+
+#include "core/data/records.hpp"
+#include "core/util/json.hpp"
+#include "dt2it/error.hpp"
+
+namespace dt2it {
+namespace {
+
+namespace dom = simdjson::dom;
+
+CandidateSet set_from(const dom::element& json, const std::string& where) {
+  CandidateSet set;
+  dom::object object;
+  dom::element prompt;
+  dom::array candidates;
+  if (json.get(object) != simdjson::SUCCESS || object["prompt"].get(prompt) != simdjson::SUCCESS ||
+      object["candidates"].get(candidates) != simdjson::SUCCESS)
+    throw DataError(where + ": a candidate set must be an object with 'prompt' and 'candidates'");
+  set.prompt = prompt_from(prompt, where);
+  for (const dom::element candidate : candidates) set.candidates.push_back(response_from(candidate, where));
+  dom::object scores;
+  if (object["scores"].get(scores) == simdjson::SUCCESS)
+    for (const auto& [scorer, list] : scores) {
+      dom::array items;
+      if (list.get(items) != simdjson::SUCCESS)
+        throw DataError(where + ": the scores of a scorer must be a list");
+      std::vector<Score>& given = set.scores[std::string(scorer)];
+      for (const dom::element item : items) given.push_back(score_from(item, where));
+    }
+  dom::object shown;
+  if (object["shown"].get(shown) == simdjson::SUCCESS)
+    for (const auto& [scorer, list] : shown) {
+      dom::array items;
+      if (list.get(items) != simdjson::SUCCESS) throw DataError(where + ": 'shown' must hold lists");
+      std::vector<std::size_t>& order = set.shown[std::string(scorer)];
+      for (const dom::element item : items) {
+        std::uint64_t index = 0;
+        if (item.get(index) != simdjson::SUCCESS || index >= set.candidates.size())
+          throw DataError(where + ": 'shown' must hold positions of candidates");
+        order.push_back(index);
+      }
+    }
+  return set;
+}
+
+}  // namespace
+
+bool CandidateSet::scored_by(const std::string& scorer) const {
+  const auto it = scores.find(scorer);
+  return it != scores.end() && it->second.size() == candidates.size();
+}
+
+std::string to_line(const CandidateSet& set) {
+  JsonWriter json;
+  json.begin_object().key("prompt").raw(to_json(set.prompt));
+  json.key("candidates").begin_array();
+  for (const Response& response : set.candidates) json.raw(to_json(response));
+  json.end_array();
+  if (!set.scores.empty()) {
+    json.key("scores").begin_object();
+    for (const auto& [scorer, scores] : set.scores) {
+      json.key(scorer).begin_array();
+      for (const Score& score : scores) json.raw(to_json(score));
+      json.end_array();
+    }
+    json.end_object();
+  }
+  if (!set.shown.empty()) {
+    json.key("shown").begin_object();
+    for (const auto& [scorer, order] : set.shown) {
+      json.key(scorer).begin_array();
+      for (const std::size_t index : order) json.value(index);
+      json.end_array();
+    }
+    json.end_object();
+  }
+  json.end_object();
+  return json.text();
+}
+
+std::vector<CandidateSet> read_candidate_sets(const std::filesystem::path& file) {
+  std::vector<CandidateSet> sets;
+  JsonLineReader lines(file);
+  for (dom::element element; lines.next(element);) sets.push_back(set_from(element, lines.where()));
+  return sets;
+}
+
+Prompt without_extra(const Prompt& prompt) {
+  Prompt copy = prompt;
+  copy.extra.clear();
+  return copy;
+}
+
+}  // namespace dt2it

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Step 2 of the distillation (paper section 3.1): one MLLM, drawn for each prompt, writes K candidates, so
+// that chosen and rejected share a style.
+#include <fmt/format.h>
+
+#include <map>
+
+#include "core/data/records.hpp"
+#include "core/stages/candidate_set.hpp"
+#include "core/stages/funnel.hpp"
+#include "core/stages/stages.hpp"
+#include "dt2it/error.hpp"
+#include "dt2it/mllm.hpp"
+
+namespace dt2it {
+namespace {
+
+struct CandidatesParams {
+  std::string prompts;
+  std::vector<std::string> pool;
+  std::map<std::string, double> pool_weights;
+  std::int64_t count = 4;
+  double temperature = 1.0;
+  double top_p = 0.95;
+  std::int64_t max_tokens = 1024;
+
+  static void describe(Schema<CandidatesParams>& schema) {
+    schema.component<StageInputs>("prompts", &CandidatesParams::prompts, "Stage that collected the prompts.")
+        .required();
+    schema.component<Mllm>("pool", &CandidatesParams::pool,
+                           "MLLMs of which one is drawn for each prompt.").required();
+    schema.field("pool_weights", &CandidatesParams::pool_weights,
+                 "Weight of each MLLM in the draw, by name; 1 where none is given.");
+    schema.field("count", &CandidatesParams::count, "K: responses drawn for each prompt.").min(1).max(64);
+    schema.field("temperature", &CandidatesParams::temperature, "Sampling temperature.").min(0).max(2);
+    schema.field("top_p", &CandidatesParams::top_p, "Nucleus sampling.").min(0).max(1);
+    schema.field("max_tokens", &CandidatesParams::max_tokens, "Longest response in tokens.").min(1);
+  }
+};
+
+void run(const CandidatesParams& params, StageRun& stage) {
+  std::vector<double> weights;
+  for (const std::string& name : params.pool) {
+    const auto it = params.pool_weights.find(name);
+    weights.push_back(it == params.pool_weights.end() ? 1.0 : it->second);
+  }
+  for (const auto& [name, weight] : params.pool_weights)
+    if (std::find(params.pool.begin(), params.pool.end(), name) == params.pool.end() || weight < 0)
+      throw ConfigError(fmt::format("pool_weights: '{}' = {} (allowed: names of the pool, weights >= 0)",
+                                    name, weight));
+  const std::vector<Prompt> prompts = read_prompts(stage.input(params.prompts) / "prompts.jsonl");
+
+  stage.for_each_item("candidates.jsonl", prompts.size(), [&](std::size_t i) {
+    CandidateSet set;
+    set.prompt = prompts[i];
+    // By the prompt's id and place: ids of foreign data may repeat.
+    Rng rng = stage.context().rng(fmt::format("pool/{}/{}", i, set.prompt.id));
+    const std::string& name = params.pool[rng.weighted(weights)];
+    const auto mllm = stage.context().component<Mllm>(name);
+    for (std::int64_t k = 0; k < params.count; ++k) {
+      ChatRequest request;
+      request.messages = set.prompt.messages;
+      request.sampling = {params.temperature, params.top_p, params.max_tokens, k};
+      request.purpose = "candidates";
+      const ChatReply reply = mllm->chat(request);
+      Response response;
+      response.id = fmt::format("{}", k);
+      response.text = reply.text;
+      response.mllm = name;
+      response.origin = "sampled";
+      response.status = reply.status;
+      response.finish_reason = reply.finish_reason;
+      set.candidates.push_back(std::move(response));
+    }
+    return to_line(set);
+  });
+
+  std::map<std::string, std::size_t> failed;
+  std::size_t usable = 0;
+  for (const CandidateSet& set : read_candidate_sets(stage.output / "candidates.jsonl"))
+    for (const Response& response : set.candidates) {
+      if (response.status == Status::ok)
+        ++usable;
+      else
+        ++failed[fmt::format("{}: {}", response.mllm, to_string(response.status))];
+    }
+  Funnel funnel;
+  funnel.step("prompts", prompts.size());
+  funnel.step("candidates", usable);
+  for (const auto& [reason, count] : failed) funnel.drop(reason, count);
+  funnel.write(stage.output);
+}
+
+}  // namespace
+
+StageType candidates_stage() {
+  return make_stage<CandidatesParams>(
+      "candidates", "Draws one MLLM for each prompt and K responses from it (paper section 3.1, step 2).",
+      "1", run);
+}
+
+}  // namespace dt2it

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Step 4 of the distillation (paper section 3.1): more candidates where those at hand are all alike.
+#include <fmt/format.h>
+
+#include <map>
+
+#include "core/data/records.hpp"
+#include "core/stages/candidate_set.hpp"
+#include "core/stages/funnel.hpp"
+#include "core/stages/stages.hpp"
+#include "dt2it/diversity_strategy.hpp"
+#include "dt2it/mllm.hpp"
+#include "dt2it/scorer.hpp"
+
+namespace dt2it {
+namespace {
+
+struct DiversifyParams {
+  std::string candidates;
+  std::string strategy;
+  std::string scorer;
+  std::vector<std::string> pool;
+
+  static void describe(Schema<DiversifyParams>& schema) {
+    schema.component<StageInputs>("candidates", &DiversifyParams::candidates,
+                                  "Stage with scored candidates.").required();
+    schema.component<DiversityStrategy>("strategy", &DiversifyParams::strategy, "Strategy to ask.")
+        .required();
+    schema.component<Scorer>("scorer", &DiversifyParams::scorer, "Scorer whose scores decide.").required();
+    schema.component<Mllm>("pool", &DiversifyParams::pool,
+                           "MLLMs that wrote the candidates: the strategy may ask the same one again.")
+        .required();
+  }
+};
+
+void run(const DiversifyParams& params, StageRun& stage) {
+  const std::vector<CandidateSet> sets =
+      read_candidate_sets(stage.input(params.candidates) / "candidates.jsonl");
+  stage.for_each_item("candidates.jsonl", sets.size(), [&](std::size_t i) {
+    CandidateSet set = sets[i];
+    const auto strategy = stage.context().component<DiversityStrategy>(params.strategy);
+    std::vector<Response> added =
+        strategy->extend(without_extra(set.prompt), set.candidates, set.scores.at(params.scorer));
+    for (Response& response : added) {
+      response.id = fmt::format("{}", set.candidates.size());
+      set.candidates.push_back(std::move(response));
+    }
+    return to_line(set);
+  });
+
+  std::map<std::string, std::size_t> added;
+  std::map<std::string, std::size_t> failed;
+  std::size_t extended = 0;
+  for (const CandidateSet& set : read_candidate_sets(stage.output / "candidates.jsonl")) {
+    bool any = false;
+    for (const Response& response : set.candidates) {
+      if (response.origin == "sampled") continue;
+      any = true;
+      if (response.status == Status::ok)
+        ++added[response.origin];
+      else
+        ++failed[fmt::format("{}: {}", response.mllm, to_string(response.status))];
+    }
+    extended += any;
+  }
+  Funnel funnel;
+  funnel.step("prompts", sets.size());
+  funnel.step("prompts with added candidates", extended);
+  for (const auto& [origin, count] : added) funnel.step("added: " + origin, count);
+  for (const auto& [reason, count] : failed) funnel.drop(reason, count);
+  funnel.write(stage.output);
+}
+
+}  // namespace
+
+StageType diversify_stage() {
+  return make_stage<DiversifyParams>(
+      "diversify", "Adds candidates where all are good or all are bad (paper section 3.1, step 4).", "1",
+      run);
+}
+
+}  // namespace dt2it

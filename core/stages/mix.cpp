@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <numeric>
+
+#include "core/data/records.hpp"
+#include "core/stages/funnel.hpp"
+#include "core/stages/pair_files.hpp"
+#include "core/stages/stages.hpp"
+#include "core/util/jsonl.hpp"
+#include "core/util/progress.hpp"
+
+namespace dt2it {
+namespace {
+
+struct MixParams {
+  std::vector<std::string> pairs;
+  std::int64_t sample = 0;
+  std::string stream = "mix";
+
+  static void describe(Schema<MixParams>& schema) {
+    schema.component<StageInputs>("pairs", &MixParams::pairs, "Stages whose pairs are put together.")
+        .required();
+    schema.field("sample", &MixParams::sample,
+                 "Keep so many pairs, drawn at random, in their order; 0: all.").min(0);
+    schema.field("stream", &MixParams::stream, "Name of the random stream: another name, another draw.");
+  }
+};
+
+void run(const MixParams& params, StageRun& stage) {
+  PairFiles pairs(pair_files(stage, params.pairs));
+  std::vector<char> wanted;
+  if (params.sample > 0 && pairs.count() > static_cast<std::size_t>(params.sample)) {
+    wanted.assign(pairs.count(), 0);
+    const auto order = stage.context().rng(params.stream).permutation(pairs.count());
+    for (std::size_t i = 0; i < static_cast<std::size_t>(params.sample); ++i) wanted[order[i]] = 1;
+  }
+  LineWriter out(stage.output / "pairs.jsonl");
+  PreferencePair pair;
+  std::size_t row = 0;
+  std::size_t kept = 0;
+  const auto stream = pairs.open();
+  for (; stream->next(pair); ++row) {
+    stage.check_stop();
+    if (!wanted.empty() && !wanted[row]) continue;
+    out.write(to_json(pair));
+    ++kept;
+    stage.progress->add(1);
+  }
+  out.close();
+  Funnel funnel;
+  funnel.step("pairs put together", row);
+  funnel.step("pairs kept", kept);
+  funnel.drop("not drawn", row - kept);
+  funnel.write(stage.output);
+}
+
+}  // namespace
+
+StageType mix_stage() {
+  return make_stage<MixParams>("mix", "Puts sets of pairs together, or draws a sample of them.", "1", run);
+}
+
+}  // namespace dt2it

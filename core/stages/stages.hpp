@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "core/run/stage.hpp"
+
+namespace dt2it {
+
+// Every stage type of the host. One file of core/stages each.
+StageTypes all_stages();
+
+StageType collect_stage();         // prompts of a data set
+StageType collect_pairs_stage();   // preference pairs of a data set
+StageType candidates_stage();      // paper 3.1, step 2
+StageType score_stage();           // steps 3 and 5
+StageType diversify_stage();       // step 4
+StageType pair_stage();            // the agreement rule after step 5
+StageType distil_stage();          // composite: the five steps
+StageType reformulate_stage();     // paper 3.2
+StageType mix_stage();             // several sets of pairs as one
+StageType curate_stage();          // paper 3.3, the curation pipeline
+StageType audit_stage();           // label noise against the truth, where it is known
+StageType train_stage();           // one checkpoint
+StageType iterate_stage();         // composite: paper 3.3, the five steps of a round
+StageType evaluate_stage();        // benchmarks
+
+}  // namespace dt2it
