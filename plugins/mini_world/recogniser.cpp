@@ -57,10 +57,57 @@ std::vector<float> to_grid(const Image& image) {
   return pixels;
 }
 
-float median(std::vector<float>& values) {
+float median(std::vector<float> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
+}
+
+struct Background {
+  std::array<float, 3> colour{};
+  float sigma = 1;  // of the noise on it
+};
+
+// From the calmer half of the cells, which are mostly empty. Means of whole cells rather than a median over
+// pixels: strong noise is cut off at black and white, which shifts means but is the same in every empty cell.
+Background quiet_cells(const std::vector<float>& pixels) {
+  struct Cell {
+    std::array<float, 3> mean{};
+    float variance = 0;
+  };
+  std::vector<Cell> cells(kCells);
+  constexpr float kArea = kCellSize * kCellSize;
+  for (int cell = 0; cell < kCells; ++cell) {
+    std::array<double, 3> sum{}, squares{};
+    for (int y = 0; y < kCellSize; ++y)
+      for (int x = 0; x < kCellSize; ++x)
+        for (std::size_t c = 0; c < 3; ++c) {
+          const int row = cell / kGrid * kCellSize + y;
+          const int column = cell % kGrid * kCellSize + x;
+          const double value = pixels[static_cast<std::size_t>((row * kImageSize + column) * 3) + c];
+          sum[c] += value;
+          squares[c] += value * value;
+        }
+    Cell& made = cells[static_cast<std::size_t>(cell)];
+    for (std::size_t c = 0; c < 3; ++c) {
+      const double mean = sum[c] / kArea;
+      made.mean[c] = static_cast<float>(mean);
+      made.variance += static_cast<float>((squares[c] / kArea - mean * mean) / 3);
+    }
+  }
+  std::sort(cells.begin(), cells.end(), [](const Cell& a, const Cell& b) { return a.variance < b.variance; });
+  cells.resize(kCells / 2);
+  Background result;
+  std::vector<float> values;
+  for (std::size_t c = 0; c < 3; ++c) {
+    values.clear();
+    for (const Cell& cell : cells) values.push_back(cell.mean[c]);
+    result.colour[c] = median(values);
+  }
+  values.clear();
+  for (const Cell& cell : cells) values.push_back(cell.variance);
+  result.sigma = std::max(1.F, std::sqrt(std::max(0.F, median(values))));
+  return result;
 }
 
 int nearest_colour(const std::array<float, 3>& difference, const std::array<float, 3>& background) {
@@ -93,18 +140,7 @@ Perception recognise(const Image& image) {
       image.rgb.size() < static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3)
     return perception;
   const std::vector<float> pixels = to_grid(image);
-  constexpr int kPixels = kImageSize * kImageSize;
-
-  std::array<float, 3> background{};
-  std::vector<float> values(kPixels);
-  std::vector<float> deviations;
-  deviations.reserve(pixels.size());
-  for (std::size_t c = 0; c < 3; ++c) {
-    for (std::size_t i = 0; i < kPixels; ++i) values[i] = pixels[i * 3 + c];
-    background[c] = median(values);
-    for (std::size_t i = 0; i < kPixels; ++i) deviations.push_back(std::abs(pixels[i * 3 + c] - background[c]));
-  }
-  const float sigma = std::max(1.F, 1.4826F * median(deviations));
+  const auto [background, sigma] = quiet_cells(pixels);
   perception.noise = sigma;
 
   for (int cell = 0; cell < kCells; ++cell) {
@@ -142,6 +178,7 @@ Perception recognise(const Image& image) {
     if (best_gain < kNoiseFactor * sigma * sigma || strength < kFaintest) continue;
     perception.scene.objects.push_back(
         {cell, templates.noun[best], nearest_colour(best_mean, background), templates.size[best]});
+    perception.clearness.push_back(best_gain / (sigma * sigma));
   }
   return perception;
 }

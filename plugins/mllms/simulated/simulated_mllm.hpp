@@ -32,6 +32,7 @@ class SimulatedMllm final : public Mllm {
     std::string style = "plain";
     std::vector<double> claims{.35, .4, .25};
     double garble = .08;
+    double eyesight = 300;
     double judge_noise = 1.2;
     double position_bias = .75;
     double style_liking = .2;
@@ -52,6 +53,7 @@ class SimulatedMllm final : public Mllm {
     std::string detail;
   };
   std::shared_ptr<const Sight> look(const Media& media);
+  mini_world::Scene perceive(const Image& image, const std::string& id) const;
   std::string answer(const Request& request, const std::optional<mini_world::Question>& question,
                      std::span<const mini_world::Scene> scenes, Rng& rng) const;
 

@@ -47,7 +47,7 @@ TEST_CASE("clean pictures are read almost perfectly") {
 
 TEST_CASE("the recogniser sees less in noisier pictures") {
   double before = 2;
-  for (double noise : {8.0, 60.0, 100.0, 150.0, 220.0}) {
+  for (double noise : {8.0, 100.0, 150.0, 220.0, 320.0}) {
     const Recall recall = measure(120, {noise, 1}, 12);
     INFO("noise " << noise << ": " << recall.share() << ", invented " << recall.invented);
     CHECK(recall.share() <= before);
@@ -55,6 +55,23 @@ TEST_CASE("the recogniser sees less in noisier pictures") {
   }
   CHECK(before < .5);
   CHECK(measure(120, {8, .35}, 13).share() > .95);  // the ugliest picture of a text-to-image pair
+}
+
+TEST_CASE("objects stand out less in noisier pictures") {
+  Rng rng(14);
+  double before = 1e12;
+  for (double noise : {8.0, 40.0, 90.0, 160.0}) {
+    double sum = 0;
+    int objects = 0;
+    for (int i = 0; i < 40; ++i) {
+      const Perception seen = recognise(draw(random_scene(rng), rng, {noise, 1}));
+      REQUIRE(seen.clearness.size() == seen.scene.objects.size());
+      for (double clearness : seen.clearness) sum += clearness, ++objects;
+      CHECK(seen.noise == Approx(noise).epsilon(.5));
+    }
+    CHECK(sum / objects < before);
+    before = sum / objects;
+  }
 }
 
 TEST_CASE("drawing is deterministic and depends on the scene") {

@@ -145,7 +145,7 @@ TEST_CASE("abler models are right more often, harder questions are answered wors
 
 TEST_CASE("it looks at the pixels: noise in the picture makes answers worse") {
   const double clean = right_share(2.5, Kind::count);
-  const double noised = right_share(2.5, Kind::count, 150);
+  const double noised = right_share(2.5, Kind::count, 90);  // what diversity/enhance does by default
   INFO(clean << " " << noised);
   CHECK(clean > noised + .2);
 }
@@ -331,8 +331,7 @@ TEST_CASE("with the real rubric judge, agreement of listwise and pointwise makes
   }
   const double before = list_wrong / double(list_pairs);
   const double after = agreed_wrong / double(agreed_pairs);
-  WARN("wrong labels: listwise alone " << before << " of " << list_pairs << ", agreed " << after << " of " << agreed_pairs);
-  CHECK(unread > 0);
+  INFO("wrong labels: listwise alone " << before << " of " << list_pairs << ", agreed " << after << " of " << agreed_pairs);
   CHECK(unread < .08 * scored);
   CHECK(before > .08);
   CHECK(before < .35);
