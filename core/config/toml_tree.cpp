@@ -83,7 +83,8 @@ void merge(TomlNode& base, const TomlNode& over, std::vector<std::string_view>& 
       base.table.push_back(entry);
       continue;
     }
-    found->at = entry.at;
+    // A --set within a table is no place where that table was written.
+    if (entry.at.line > 0 || !entry.value.is_table()) found->at = entry.at;
     path.push_back(entry.key);
     merge(found->value, entry.value, path);
     path.pop_back();
