@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <map>
 
 namespace dt2it::report {
 
@@ -100,6 +101,7 @@ TextTable benchmark_table(std::span<const RunSummary> runs, const Suite& suite) 
               std::none_of(columns.begin(), columns.end(), [&](auto& c) { return c.first == metric.name; }))
             columns.emplace_back(metric.name, metric.name);
     });
+  std::map<std::int64_t, std::string> absent;  // items: the rows of this table
   table.header = {"Model"};
   for (const auto& [metric, heading] : columns) table.header.push_back(heading);
   table.header.insert(table.header.end(), {"Ties", "Failed", "Rows"});
@@ -121,12 +123,15 @@ TextTable benchmark_table(std::span<const RunSummary> runs, const Suite& suite) 
       if (const Metric* group = result->find(metric); group && group->total && metric.starts_with("accuracy/"))
         sizes += fmt::format("{}{} {}", sizes.empty() ? "Rows: " : ", ", heading, data_size(*group->total));
     if (const Metric* plus = result->find("acc_plus"); plus && plus->total)
-      sizes += fmt::format("; {} ids", *plus->total);
+      sizes += fmt::format("{}{} ids", sizes.empty() ? "Rows of " : "; ", *plus->total);
     if (!sizes.empty()) add_note(table, sizes);
-    if (result->absent_media)
-      add_note(table, fmt::format("{}: images or videos are absent in {} items", row_label(run, evaluation),
-                                  data_size(result->absent_media)));
+    if (result->absent_media) {
+      std::string& labels = absent[result->absent_media];
+      labels += (labels.empty() ? "" : ", ") + row_label(run, evaluation);
+    }
   });
+  for (const auto& [count, labels] : absent)
+    table.notes.push_back(fmt::format("Images or videos are absent in {} items: {}", data_size(count), labels));
   return table;
 }
 

@@ -33,11 +33,16 @@
     return node;
   }
 
-  // rows: lists of texts, or of {text, className}.
+  const words = (text) => ({ text, className: "text" });
+
+  // header and rows: texts, or {text, className}; words() are left-aligned.
   function table(parent, header, rows) {
     const node = add(add(parent, "div", "scroll"), "table");
     const head = add(add(node, "thead"), "tr");
-    for (const cell of header) add(head, "th", "", cell).scope = "col";
+    for (const cell of header) {
+      const plain = typeof cell === "object" ? cell : { text: cell };
+      add(head, "th", plain.className || "", plain.text).scope = "col";
+    }
     const body = add(node, "tbody");
     for (const row of rows) {
       const line = add(body, "tr");
@@ -53,7 +58,8 @@
   function figures(parent, source, best) {
     const rows = source.rows.map((row, r) => row.map((text, c) => {
       const values = source.values.map((line) => line[c]).filter((value) => value !== null);
-      const top = best(source.header[c]) && values.length > 1 && source.values[r][c] === Math.max(...values);
+      const high = Math.max(...values);
+      const top = best(source.header[c]) && source.values[r][c] === high && high > Math.min(...values);
       return { text, className: top ? "best" : "" };
     }));
     table(parent, source.header, rows);
@@ -122,13 +128,12 @@
       label: row[0], values: columns.map(({ c }) => data.overview.values[r][c]),
     })).filter((row) => row.values.some((value) => value !== null));
     if (rows.length) {
-      add(node, "h3");
       chart(node, "Accuracy of each method", "", {
         type: "bar",
         data: {
           labels: columns.map(({ heading }) => heading),
           datasets: rows.map((row, i) => ({
-            label: row.label, backgroundColor: color(i),
+            label: row.label, backgroundColor: color(i), maxBarThickness: 44,
             data: row.values.map((value) => (value === null ? null : 100 * value)),
           })),
         },
@@ -138,10 +143,10 @@
     if (data.expectations.length) {
       add(node, "h3", "", "What the experiments expect");
       const list = add(node, "ul", "claims");
-      const words = { holds: "✓ holds", fails: "✗ does not hold", unknown: "? cannot be told" };
+      const named = { holds: "✓ holds", fails: "✗ does not hold", unknown: "? cannot be told" };
       for (const one of data.expectations) {
         const item = add(list, "li");
-        add(item, "span", "state " + one.state, words[one.state]);
+        add(item, "span", "state " + one.state, named[one.state]);
         item.append(` ${one.run}: `);
         add(item, "code", "", one.claim);
         item.append(` — ${one.detail}`);
@@ -170,7 +175,7 @@
       data: {
         labels: data.noise.rows.map((row) => row[0]),
         datasets: [{
-          label: "wrong, per cent", backgroundColor: color(5),
+          label: "wrong, per cent", backgroundColor: color(5), maxBarThickness: 44,
           data: data.noise.values.map((row) => (row[1] === null ? null : 100 * row[1])),
         }],
       },
@@ -291,9 +296,9 @@
     const role = (one) => (one.id === pair.chosen_id ? "chosen" : one.id === pair.rejected_id ? "rejected" : "");
     const overall = (score) =>
       (!score ? "–" : score.status && score.status !== "ok" ? score.status : fixed2(score.overall));
-    table(box, ["Candidate", "Text", ...names], pair.candidates.map((one) => [
+    table(box, ["Candidate", words("Text"), ...names], pair.candidates.map((one) => [
       { text: [one.id, one.mllm, one.origin, role(one)].filter(Boolean).join(" · "), className: "" },
-      { text: one.text || `(${one.status || "empty"})`, className: "text" },
+      words(one.text || `(${one.status || "empty"})`),
       ...names.map((name) => overall(one.scores[name])),
     ]));
     for (const name of names) {
@@ -301,16 +306,15 @@
       if (!with_criteria.length) continue;
       const inner = add(box, "details");
       add(inner, "summary", "", `Criteria, ${name}`);
-      for (const one of with_criteria) {
-        const score = one.scores[name];
-        add(inner, "h3", "", `Candidate ${one.id}: ${overall(score)}` +
-          (typeof score.stated_overall === "number" ? ` (the judge itself wrote ${score.stated_overall})` : ""));
-        const grid = table(inner, ["Criterion", "Weight", "Score", "Analysis"], score.criteria.map((criterion) => [
-          criterion.name ?? "", fixed2(criterion.weight), fixed2(criterion.score),
-          { text: criterion.analysis || "", className: "text" },
-        ]));
-        grid.classList.add("criterion");
-      }
+      const short = (x) => (typeof x === "number" ? String(Math.round(100 * x) / 100) : "–");
+      const rows = with_criteria.flatMap((one) => one.scores[name].criteria.map((criterion, i) => [
+        i === 0 ? `Candidate ${one.id}` : "\u00a0",
+        words(criterion.name ?? ""), short(criterion.weight), short(criterion.score),
+        i === 0 ? `${overall(one.scores[name])} (stated ${short(one.scores[name].stated_overall)})` : "\u00a0",
+        words(criterion.analysis || ""),
+      ]));
+      table(inner, ["", words("Criterion"), "Weight", "Score", "Overall", words("Analysis")], rows)
+        .classList.add("criterion");
       const reference = with_criteria.find((one) => one.scores[name].judge_reference);
       if (reference) add(inner, "p", "note", `The judge's own answer: ${reference.scores[name].judge_reference}`);
     }
@@ -357,8 +361,8 @@
   function stages(parent, run) {
     const node = section(parent, "Stages");
     const number = (value) => (value === undefined ? "–" : whole(Math.round(value)));
-    table(node, ["Stage", "Type", "State", "Seconds", "Model calls", "Failed", "Tokens", "Key"], run.stages.map((one) => [
-      one.name, one.type, one.complete ? "done" : "not finished",
+    table(node, ["Stage", words("Type"), words("State"), "Seconds", "Model calls", "Failed", "Tokens", "Key"], run.stages.map((one) => [
+      one.name, words(one.type), words(one.complete ? "done" : "not finished"),
       one.seconds === undefined ? "–" : one.seconds.toFixed(1),
       number(one.calls), number(one.failures), number(one.tokens), one.key,
     ]));

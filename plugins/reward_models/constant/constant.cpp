@@ -11,7 +11,7 @@ class ConstantRewardModel final : public RewardModel {
   struct Params {
     double value = 0;
     static void describe(Schema<Params>& schema) {
-      schema.field("value", &Params::value, "The reward that every response gets.").argument();
+      schema.field("value", &Params::value, "The reward that every response gets.");
     }
   };
   ConstantRewardModel(const Params& params, Context&) : value_(params.value) {}
