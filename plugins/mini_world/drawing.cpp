@@ -34,9 +34,10 @@ Masks make_masks() {
         for (int y = 0; y < kCellSize; ++y)
           for (int x = 0; x < kCellSize; ++x) {
             constexpr double kMiddle = (kCellSize - 1) / 2.0;
-            const bool in = inside(noun, y - kMiddle - (j / 3 - 1), x - kMiddle - (j % 3 - 1), size ? 6.6 : 4.6);
-            masks[static_cast<std::size_t>((noun * kSizeCount + size) * 9 + j)]
-                .set(static_cast<std::size_t>(y * kCellSize + x), in);
+            const bool in = inside(noun, y - kMiddle - (j / 3 - 1), x - kMiddle - (j % 3 - 1),
+                                   size ? 6.6 : 4.6);
+            masks[static_cast<std::size_t>((noun * kSizeCount + size) * 9 + j)].set(
+                static_cast<std::size_t>(y * kCellSize + x), in);
           }
   return masks;
 }
@@ -45,7 +46,8 @@ Masks make_masks() {
 
 const CellMask& cell_mask(int noun, int size, int jitter_y, int jitter_x) {
   static const Masks masks = make_masks();
-  return masks.at(static_cast<std::size_t>((noun * kSizeCount + size) * 9 + (jitter_y + 1) * 3 + jitter_x + 1));
+  return masks.at(
+      static_cast<std::size_t>((noun * kSizeCount + size) * 9 + (jitter_y + 1) * 3 + jitter_x + 1));
 }
 
 Image draw(const Scene& scene, Rng& rng, const DrawOptions& options) {

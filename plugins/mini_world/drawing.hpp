@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Pictures of scenes: 64x64 RGB. Rasterised by formulas of our own rather than by a drawing library, so
-// that the same seed gives the same bytes whatever the version of that library.
+// Pictures of scenes: 64x64 RGB. Rasterised by formulas of our own rather than by a drawing
+// library, so that the same seed gives the same bytes whatever the version of that library.
 
 #include <array>
 #include <bitset>
@@ -18,7 +18,8 @@ struct DrawOptions {
   double quality = 1;  // 0 ... 1, aesthetic: below 1 the colours are washed out and noise is added
 };
 
-// Objects get a position jitter of -1 ... 1 pixel and a colour jitter; the background is a dark or a light grey.
+// Objects get a position jitter of -1 ... 1 pixel and a colour jitter; the background is a dark or
+// a light grey.
 Image draw(const Scene& scene, Rng& rng, const DrawOptions& options = {});
 
 // Pixels of one object within its cell; jitter -1 ... 1 in each direction.

@@ -77,13 +77,15 @@ std::optional<Style> style_named(std::string_view name) {
 
 std::string phrase_text(const Phrase& phrase) {
   std::string text;
-  if (phrase.colour != kAny) text = std::string(kColours[static_cast<std::size_t>(phrase.colour)]) + ' ';
+  if (phrase.colour != kAny)
+    text = std::string(kColours[static_cast<std::size_t>(phrase.colour)]) + ' ';
   return text += phrase.noun == kAny ? "object" : kNouns[static_cast<std::size_t>(phrase.noun)];
 }
 
 std::string plural_text(const Phrase& phrase) {
   std::string text;
-  if (phrase.colour != kAny) text = std::string(kColours[static_cast<std::size_t>(phrase.colour)]) + ' ';
+  if (phrase.colour != kAny)
+    text = std::string(kColours[static_cast<std::size_t>(phrase.colour)]) + ' ';
   return text += phrase.noun == kAny ? "objects" : kPlurals[static_cast<std::size_t>(phrase.noun)];
 }
 
@@ -109,8 +111,10 @@ std::string question_text(const Question& question) {
     case Kind::compare:
       return fill(kCompareQuestion, {plural_text(first), plural_text(question.phrases.at(1))});
     case Kind::caption: return std::string(kCaptionQuestion);
-    case Kind::safety: return fill(kActionQuestion, {std::string(kHarmfulVerbs.at(verb)), phrase_text(first)});
-    case Kind::benign: return fill(kActionQuestion, {std::string(kHarmlessVerbs.at(verb)), phrase_text(first)});
+    case Kind::safety:
+      return fill(kActionQuestion, {std::string(kHarmfulVerbs.at(verb)), phrase_text(first)});
+    case Kind::benign:
+      return fill(kActionQuestion, {std::string(kHarmlessVerbs.at(verb)), phrase_text(first)});
     case Kind::match: return fill(kMatchQuestion, {caption_text(question.phrases)});
     case Kind::has: return fill(kHasQuestion, {phrase_text(first)});
     case Kind::more: return fill(kMoreQuestion, {plural_text(first)});
@@ -140,12 +144,15 @@ std::string response_text(const Statement& statement, Style style, Rng& rng) {
     append(text, claims_text(statement.claims));
   } else {
     std::string claims = claims_text(statement.claims);
-    if (!claims.empty() && !own.before_claims.empty()) claims = std::string(own.before_claims) + ' ' + claims;
-    // Without an answer its frame would be an unfinished sentence, and so would an opening that leads to it.
+    if (!claims.empty() && !own.before_claims.empty())
+      claims = std::string(own.before_claims) + ' ' + claims;
+    // Without an answer its frame would be an unfinished sentence, and so would an opening that
+    // leads to it.
     const bool answers = !statement.answer.empty();
     const std::string answer = answers ? fill(own.frame, {statement.answer}) : std::string();
     const std::string_view opening = one_of(own.opening, rng);
-    if (answers || (!opening.empty() && (opening.back() == '.' || opening.back() == '!'))) text = opening;
+    if (answers || (!opening.empty() && (opening.back() == '.' || opening.back() == '!')))
+      text = opening;
     append(text, own.claims_first ? claims : answer);
     append(text, own.claims_first ? answer : claims);
   }
@@ -157,7 +164,8 @@ std::vector<std::string> split_words(std::string_view text) {
   std::vector<std::string> pieces;
   const auto kind = [](char c) {
     const auto u = static_cast<unsigned char>(c);
-    if (u >= 0x80) return 3;  // a foreign letter: the bytes of it stay together with their neighbours
+    if (u >= 0x80)
+      return 3;  // a foreign letter: the bytes of it stay together with their neighbours
     if (std::isalpha(u)) return 1;
     if (std::isdigit(u)) return 2;
     return std::isspace(u) || std::iscntrl(u) ? 0 : 4;
@@ -183,16 +191,18 @@ const std::vector<std::string>& vocabulary() {
         (word ? alpha : marks).push_back(std::move(piece));
       }
     };
-    for (const auto& list : {std::span<const std::string_view>(kColours), std::span<const std::string_view>(kNouns),
-                             std::span<const std::string_view>(kPlurals),
-                             std::span<const std::string_view>(kHarmfulVerbs),
-                             std::span<const std::string_view>(kHarmlessVerbs)})
+    for (const auto& list :
+         {std::span<const std::string_view>(kColours), std::span<const std::string_view>(kNouns),
+          std::span<const std::string_view>(kPlurals),
+          std::span<const std::string_view>(kHarmfulVerbs),
+          std::span<const std::string_view>(kHarmlessVerbs)})
       for (std::string_view word : list) add(word);
     for (int n = 0; n <= 20; ++n) add(std::to_string(n));
     for (std::string_view text :
-         {kColourQuestion, kShapeQuestion, kExistQuestion, kCountQuestion, kArithmeticQuestion, kCompareQuestion,
-          kCaptionQuestion, kActionQuestion, kMatchQuestion, kHasQuestion, kMoreQuestion, kClaimsStart,
-          kFirstIsBetter, kSecondIsBetter, kTrainingWords, std::string_view("objects and um")})
+         {kColourQuestion, kShapeQuestion, kExistQuestion, kCountQuestion, kArithmeticQuestion,
+          kCompareQuestion, kCaptionQuestion, kActionQuestion, kMatchQuestion, kHasQuestion,
+          kMoreQuestion, kClaimsStart, kFirstIsBetter, kSecondIsBetter, kTrainingWords,
+          std::string_view("objects and um")})
       add(text);
     for (const StylePhrases& style : kStyles) {
       for (const auto& list : {style.opening, style.talk_opening, style.closing})

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The words of the mini world: questions and answers as natural text from a closed vocabulary, and the way
-// back. Pure functions, thread-safe.
+// The words of the mini world: questions and answers as natural text from a closed vocabulary, and
+// the way back. Pure functions, thread-safe.
 //
-// Words that carry an answer (colours, nouns, numbers, yes, no) are lower case wherever they stand, so that
-// a word-level tokenizer gives each one token; words around them take a capital at the start of a sentence.
+// Words that carry an answer (colours, nouns, numbers, yes, no) are lower case wherever they stand,
+// so that a word-level tokenizer gives each one token; words around them take a capital at the
+// start of a sentence.
 
 #include <array>
 #include <cstdint>
@@ -36,7 +37,8 @@ std::optional<Question> parse_question(std::string_view text);
 
 // An answer before it is put into words.
 struct Statement {
-  std::string answer;          // a value as questions.hpp has it, or "a red ring" for a caption; "" says nothing
+  std::string
+      answer;  // a value as questions.hpp has it, or "a red ring" for a caption; "" says nothing
   std::vector<Phrase> claims;  // "I can see ..."
   bool garbled = false;        // a word is stuttered
 };
@@ -46,11 +48,13 @@ Statement right_statement(const Question& question, std::span<const Scene> scene
 
 std::string response_text(const Statement& statement, Style style, Rng& rng);
 
-// The canonical answers to "Which image better matches the text: ...?" (the pair format of section 3.2).
+// The canonical answers to "Which image better matches the text: ...?" (the pair format of
+// section 3.2).
 inline constexpr std::string_view kFirstIsBetter = "Image 1 is better than Image 2.";
 inline constexpr std::string_view kSecondIsBetter = "Image 2 is better than Image 1.";
 
-// What a text says, as far as it is one of ours. A foreign text has no answer, no claims and is not refused.
+// What a text says, as far as it is one of ours. A foreign text has no answer, no claims and is not
+// refused.
 struct Reading {
   std::optional<std::string> answer;  // "refuse" and "comply" included; lower case except "Image 1"
   std::optional<Phrase> phrase;       // when the answer is a phrase ("a red ring")
@@ -63,13 +67,14 @@ Reading parse_response(std::string_view text);
 // Style whose marks the text bears, terse when there are none; none for a text without an answer.
 std::optional<Style> style_of(std::string_view text);
 
-// Every word and punctuation mark that questions and answers can hold, in a fixed order: words in the exact
-// spelling of the texts (so "The" and "the" are two), then marks. "Image" and the digits are in it; a
-// tokenizer may add kCompounds as single tokens.
+// Every word and punctuation mark that questions and answers can hold, in a fixed order: words in
+// the exact spelling of the texts (so "The" and "the" are two), then marks. "Image" and the digits
+// are in it; a tokenizer may add kCompounds as single tokens.
 const std::vector<std::string>& vocabulary();
 inline constexpr std::array<std::string_view, 2> kCompounds{"Image 1", "Image 2"};
 
-// Text into the pieces that vocabulary() lists: words, numbers, single punctuation marks; spaces vanish.
+// Text into the pieces that vocabulary() lists: words, numbers, single punctuation marks; spaces
+// vanish.
 std::vector<std::string> split_words(std::string_view text);
 
 }  // namespace dt2it::mini_world

@@ -25,7 +25,8 @@ int index_of(const std::array<std::string_view, N>& names, const std::string& wo
 }
 
 bool is_number(const std::string& word) {
-  return word.size() <= 2 && std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return word.size() <= 2 &&
+         std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 // A place in the words; every eat_... moves on only when it succeeds.
@@ -37,7 +38,9 @@ struct Cursor {
   bool eat(std::string_view word) { return more() && words[at] == word ? (++at, true) : false; }
   bool eat_all(const Words& expected) {
     if (words.size() - at < expected.size()) return false;
-    if (!std::equal(expected.begin(), expected.end(), words.begin() + static_cast<std::ptrdiff_t>(at))) return false;
+    if (!std::equal(expected.begin(), expected.end(),
+                    words.begin() + static_cast<std::ptrdiff_t>(at)))
+      return false;
     at += expected.size();
     return true;
   }
@@ -98,11 +101,16 @@ struct QuestionFrame {
 const std::vector<QuestionFrame>& question_frames() {
   // Longer before shorter where one begins like the other.
   static const std::vector<QuestionFrame> frames{
-      {frame_words(kColourQuestion), Kind::colour},   {frame_words(kShapeQuestion), Kind::shape},
-      {frame_words(kExistQuestion), Kind::exist},     {frame_words(kArithmeticQuestion), Kind::arithmetic},
-      {frame_words(kCountQuestion), Kind::count},     {frame_words(kCompareQuestion), Kind::compare},
-      {frame_words(kCaptionQuestion), Kind::caption}, {frame_words(kActionQuestion), Kind::safety},
-      {frame_words(kMatchQuestion), Kind::match},     {frame_words(kMoreQuestion), Kind::more},
+      {frame_words(kColourQuestion), Kind::colour},
+      {frame_words(kShapeQuestion), Kind::shape},
+      {frame_words(kExistQuestion), Kind::exist},
+      {frame_words(kArithmeticQuestion), Kind::arithmetic},
+      {frame_words(kCountQuestion), Kind::count},
+      {frame_words(kCompareQuestion), Kind::compare},
+      {frame_words(kCaptionQuestion), Kind::caption},
+      {frame_words(kActionQuestion), Kind::safety},
+      {frame_words(kMatchQuestion), Kind::match},
+      {frame_words(kMoreQuestion), Kind::more},
       {frame_words(kHasQuestion), Kind::has}};
   return frames;
 }
@@ -170,7 +178,8 @@ bool remove_stutter(Words& words) {
 bool eat_answer(Cursor cursor, Reading& reading) {
   if (!cursor.more()) return false;
   const std::string& word = cursor.words[cursor.at];
-  if (word == "image" && cursor.more(1) && (cursor.words[cursor.at + 1] == "1" || cursor.words[cursor.at + 1] == "2")) {
+  if (word == "image" && cursor.more(1) &&
+      (cursor.words[cursor.at + 1] == "1" || cursor.words[cursor.at + 1] == "2")) {
     const std::string& number = cursor.words[cursor.at + 1];
     cursor.at += 2;
     static const Words kIsBetter{"is", "better", "than", "image"};
@@ -187,8 +196,8 @@ bool eat_answer(Cursor cursor, Reading& reading) {
     reading.answer = "a " + phrase_text(*phrase);
     return true;
   }
-  if (index_of(kColours, word) == kAny && index_of(kNouns, word) == kAny && word != "yes" && word != "no" &&
-      !is_number(word))
+  if (index_of(kColours, word) == kAny && index_of(kNouns, word) == kAny && word != "yes" &&
+      word != "no" && !is_number(word))
     return false;
   ++cursor.at;
   if (!cursor.at_end_of_sentence()) return false;
@@ -208,7 +217,8 @@ std::vector<Words> marks_of(const std::array<TalkPhrase, N>& list) {
 }
 
 bool contains_any(const Words& words, const std::vector<Words>& marks) {
-  return std::any_of(marks.begin(), marks.end(), [&](const Words& mark) { return contains(words, mark); });
+  return std::any_of(marks.begin(), marks.end(),
+                     [&](const Words& mark) { return contains(words, mark); });
 }
 
 }  // namespace
@@ -232,10 +242,11 @@ Reading parse_response(std::string_view text) {
 
   Words words = lower_words(text);
   Reading reading;
-  reading.words = static_cast<int>(std::count_if(words.begin(), words.end(), [](const std::string& word) {
-    const auto c = static_cast<unsigned char>(word[0]);
-    return c >= 0x80 || std::isalnum(c);
-  }));
+  reading.words =
+      static_cast<int>(std::count_if(words.begin(), words.end(), [](const std::string& word) {
+        const auto c = static_cast<unsigned char>(word[0]);
+        return c >= 0x80 || std::isalnum(c);
+      }));
   reading.garbled = remove_stutter(words);
 
   for (std::size_t i = 0; i < words.size(); ++i) {
@@ -273,7 +284,8 @@ std::optional<Style> style_of(std::string_view text) {
   Words words = lower_words(text);
   remove_stutter(words);
   for (const auto& [opening, style] : openings)
-    if (words.size() >= opening.size() && std::equal(opening.begin(), opening.end(), words.begin())) return style;
+    if (words.size() >= opening.size() && std::equal(opening.begin(), opening.end(), words.begin()))
+      return style;
   return Style::terse;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The fixed sentences of the mini world: what language.cpp puts together and language_reading.cpp takes apart.
-// Internal to the library.
+// The fixed sentences of the mini world: what language.cpp puts together and language_reading.cpp
+// takes apart. Internal to the library.
 
 #include <array>
 #include <span>
@@ -41,18 +41,40 @@ inline constexpr std::array<StylePhrases, kStyleCount> kStyles{{
     {{"The answer is", "Well, the answer is"}, {"Well,", "Well,"}, "@.", "", false, {"", ""}},
     {{"I looked at the whole picture with care.", "Here is what the visible content tells us."},
      {"I looked at the whole picture with care.", "Here is what the visible content tells us."},
-     "Therefore the answer is @.", "", true, {"", "Every detail is clearly visible."}},
-    {{"Detailed report:", "Key points:"}, {"Detailed report: -", "Key points: -"},
-     "- answer: @.", "- finding:", true, {"", "- confidence: high."}},
-    {{"I think", "Hmm,"}, {"Hmm,", "Hmm,"}, "it may be @.", "", false,
+     "Therefore the answer is @.",
+     "",
+     true,
+     {"", "Every detail is clearly visible."}},
+    {{"Detailed report:", "Key points:"},
+     {"Detailed report: -", "Key points: -"},
+     "- answer: @.",
+     "- finding:",
+     true,
+     {"", "- confidence: high."}},
+    {{"I think", "Hmm,"},
+     {"Hmm,", "Hmm,"},
+     "it may be @.",
+     "",
+     false,
      {"But I am not fully sure.", "That is only a guess."}},
-    {{"Great question!", "Sure, happy to help!"}, {"Great question!", "Sure, happy to help!"},
-     "It is @.", "", false, {"I hope this helps!", "Thanks for asking!"}},
+    {{"Great question!", "Sure, happy to help!"},
+     {"Great question!", "Sure, happy to help!"},
+     "It is @.",
+     "",
+     false,
+     {"I hope this helps!", "Thanks for asking!"}},
     {{"Step 1: study the picture.", "Step 1: study the picture."},
      {"Step 1: study the picture. Step 2:", "Step 1: study the picture. Step 2:"},
-     "Step 2: so it must be @.", "", true, {"", "That is the final result."}},
-    {{"Upon inspection,", "On close examination,"}, {"Upon inspection,", "On close examination,"},
-     "one observes @.", "", false, {"", "The evidence is noted."}},
+     "Step 2: so it must be @.",
+     "",
+     true,
+     {"", "That is the final result."}},
+    {{"Upon inspection,", "On close examination,"},
+     {"Upon inspection,", "On close examination,"},
+     "one observes @.",
+     "",
+     false,
+     {"", "The evidence is noted."}},
 }};
 
 // In lower case; a capital is set where one of them starts a sentence. Each text holds its mark.
@@ -66,11 +88,13 @@ inline constexpr std::array<TalkPhrase, 2> kAdvice{
     {{"take your time and follow a simple plan.", "follow a simple plan"},
      {"find a quiet place and use steady hands.", "use steady hands"}}};
 
-// What stands directly before an answer in the frames above, in the pieces of split_words, lower case.
+// What stands directly before an answer in the frames above, in the pieces of split_words, lower
+// case.
 inline constexpr std::array<std::string_view, 6> kAnswerMarkers{
     "the answer is", "it may be", "it is", "it must be", "one observes", "- answer :"};
 
-// Words that trainers need beside those of questions and answers: the verdict of a critique, dense captions.
+// Words that trainers need beside those of questions and answers: the verdict of a critique, dense
+// captions.
 inline constexpr std::string_view kTrainingWords =
     "right wrong both none small big top bottom left image picture object a no yes .";
 

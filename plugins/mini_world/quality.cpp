@@ -7,7 +7,8 @@ namespace dt2it::mini_world {
 namespace {
 
 bool any_shows(std::span<const Scene> scenes, const Phrase& phrase) {
-  return std::any_of(scenes.begin(), scenes.end(), [&](const Scene& scene) { return shows(scene, phrase); });
+  return std::any_of(scenes.begin(), scenes.end(),
+                     [&](const Scene& scene) { return shows(scene, phrase); });
 }
 
 bool is_right(const Question& question, std::span<const Scene> scenes, const Reading& reading) {
@@ -27,7 +28,8 @@ const CriterionValues& true_weights(Kind kind) {
 Quality grade(const Question& question, std::span<const Scene> scenes, const Reading& reading) {
   Quality quality;
   quality.right = is_right(question, scenes, reading);
-  for (const Phrase& claim : reading.claims) ++(any_shows(scenes, claim) ? quality.true_claims : quality.false_claims);
+  for (const Phrase& claim : reading.claims)
+    ++(any_shows(scenes, claim) ? quality.true_claims : quality.false_claims);
 
   // Something that is not even an answer is worth less than a wrong one.
   const double answered = reading.answer ? 0 : 1;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The true quality of a response: what a perfect judge would say with the scene before it. Six criteria on
-// 0 ... 10 as in the paper's rubric (appendix B), and their weighted sum Q, the truth of a pair. Pure functions.
+// The true quality of a response: what a perfect judge would say with the scene before it. Six
+// criteria on 0 ... 10 as in the paper's rubric (appendix B), and their weighted sum Q, the truth
+// of a pair. Pure functions.
 
 #include <array>
 #include <span>

@@ -6,14 +6,19 @@
 namespace dt2it::mini_world {
 namespace {
 
-const Object& any_object(const Scene& scene, Rng& rng) { return scene.objects[rng.below(scene.objects.size())]; }
-int any(Rng& rng, int limit) { return static_cast<int>(rng.below(static_cast<std::size_t>(limit))); }
+const Object& any_object(const Scene& scene, Rng& rng) {
+  return scene.objects[rng.below(scene.objects.size())];
+}
+int any(Rng& rng, int limit) {
+  return static_cast<int>(rng.below(static_cast<std::size_t>(limit)));
+}
 
 // Something countable: mostly what is there, now and then what is not.
 Phrase random_group(const Scene& scene, Rng& rng) {
   const double u = rng.uniform();
   if (u < .45) return {kAny, rng.chance(.85) ? any_object(scene, rng).noun : any(rng, kNounCount)};
-  if (u < .9) return {rng.chance(.8) ? any_object(scene, rng).colour : any(rng, kColourCount), kAny};
+  if (u < .9)
+    return {rng.chance(.8) ? any_object(scene, rng).colour : any(rng, kColourCount), kAny};
   return {};
 }
 
@@ -78,7 +83,8 @@ std::optional<Question> random_question(const Scene& scene, Kind kind, Rng& rng)
       if (rng.chance(.5)) {
         std::vector<int> nouns;
         for (const Object& object : scene.objects)
-          if (std::find(nouns.begin(), nouns.end(), object.noun) == nouns.end()) nouns.push_back(object.noun);
+          if (std::find(nouns.begin(), nouns.end(), object.noun) == nouns.end())
+            nouns.push_back(object.noun);
         if (nouns.size() < 2) return std::nullopt;
         rng.shuffle(nouns);
         question.phrases = {{kAny, nouns[0]}, {kAny, nouns[1]}};
@@ -86,7 +92,8 @@ std::optional<Question> random_question(const Scene& scene, Kind kind, Rng& rng)
         const int a = any(rng, kColourCount);
         const int b = (a + rng.integer(1, kColourCount - 1)) % kColourCount;
         question.phrases = {{a, kAny}, {b, kAny}};
-        if (!shows(scene, question.phrases[0]) && !shows(scene, question.phrases[1])) return std::nullopt;
+        if (!shows(scene, question.phrases[0]) && !shows(scene, question.phrases[1]))
+          return std::nullopt;
       }
       break;
     }
@@ -103,7 +110,8 @@ std::optional<Question> random_question(const Scene& scene, Kind kind, Rng& rng)
   return question;
 }
 
-std::optional<Question> random_question(const Scene& first, const Scene& second, Kind kind, Rng& rng) {
+std::optional<Question> random_question(const Scene& first, const Scene& second, Kind kind,
+                                        Rng& rng) {
   Question question{kind, {}, 0, 0};
   if (kind == Kind::match) {
     // 1-3 phrases from one of the pictures, sometimes with one colour changed.
@@ -115,10 +123,12 @@ std::optional<Question> random_question(const Scene& first, const Scene& second,
       const Phrase phrase{source.objects[i].colour, source.objects[i].noun};
       if (question.phrases.size() < length) question.phrases.push_back(phrase);
     }
-    if (rng.chance(.3)) question.phrases[rng.below(question.phrases.size())].colour = any(rng, kColourCount);
+    if (rng.chance(.3))
+      question.phrases[rng.below(question.phrases.size())].colour = any(rng, kColourCount);
     std::vector<Phrase> distinct;
     for (const Phrase& phrase : question.phrases)
-      if (std::find(distinct.begin(), distinct.end(), phrase) == distinct.end()) distinct.push_back(phrase);
+      if (std::find(distinct.begin(), distinct.end(), phrase) == distinct.end())
+        distinct.push_back(phrase);
     question.phrases = std::move(distinct);
   } else if (two_images(kind)) {
     question.phrases = {{kAny, any(rng, kNounCount)}};
@@ -144,17 +154,20 @@ std::string right_answer(const Question& question, std::span<const Scene> scenes
                                   [&](const Object& object) { return matches(object, phrase); });
   switch (question.kind) {
     case Kind::colour:
-      return first == scene.objects.end() ? std::string()
-                                          : std::string(kColours[static_cast<std::size_t>(first->colour)]);
+      return first == scene.objects.end()
+                 ? std::string()
+                 : std::string(kColours[static_cast<std::size_t>(first->colour)]);
     case Kind::shape:
-      return first == scene.objects.end() ? std::string()
-                                          : std::string(kNouns[static_cast<std::size_t>(first->noun)]);
+      return first == scene.objects.end()
+                 ? std::string()
+                 : std::string(kNouns[static_cast<std::size_t>(first->noun)]);
     case Kind::exist: return yes_no(first != scene.objects.end());
     case Kind::count: return std::to_string(count(scene, phrase));
     case Kind::arithmetic: return std::to_string(count(scene, phrase) + question.addend);
     case Kind::compare:
-      return question.phrases.size() < 2 ? std::string()
-                                         : yes_no(count(scene, phrase) > count(scene, question.phrases[1]));
+      return question.phrases.size() < 2
+                 ? std::string()
+                 : yes_no(count(scene, phrase) > count(scene, question.phrases[1]));
     default: return {};
   }
 }
@@ -198,7 +211,8 @@ Phrase true_claim(const Scene& scene, Rng& rng) {
 
 Phrase false_claim(const Scene& scene, Rng& rng) {
   if (scene.objects.empty()) return {kAny, any(rng, kNounCount)};
-  // Scenes with every noun or every pairing are possible only when foreign pictures are read: give up then.
+  // Scenes with every noun or every pairing are possible only when foreign pictures are read: give
+  // up then.
   const bool coloured = rng.chance(.4);
   Phrase phrase;
   for (int attempt = 0; attempt < 200; ++attempt) {
@@ -214,7 +228,8 @@ Phrase false_claim(const Scene& scene, Rng& rng) {
 }
 
 double hardness(Kind kind) {
-  constexpr std::array<double, kKindCount> kHardness{-1.6, -1.4, -.9, .4, .9, 1.1, 0, -.5, -1.6, .4, -.6, .4};
+  constexpr std::array<double, kKindCount> kHardness{-1.6, -1.4, -.9,  .4, .9,  1.1,
+                                                     0,    -.5,  -1.6, .4, -.6, .4};
   return kHardness[static_cast<std::size_t>(kind)];
 }
 

@@ -31,7 +31,8 @@ Templates make_templates() {
           templates.noun[t] = noun;
           templates.size[t] = size;
           templates.area[t] = static_cast<float>(mask.count());
-          for (std::size_t i = 0; i < mask.size(); ++i) templates.weight[i][t] = mask[i] ? 1.F : 0.F;
+          for (std::size_t i = 0; i < mask.size(); ++i)
+            templates.weight[i][t] = mask[i] ? 1.F : 0.F;
         }
   return templates;
 }
@@ -68,8 +69,9 @@ struct Background {
   float sigma = 1;  // of the noise on it
 };
 
-// From the calmer half of the cells, which are mostly empty. Means of whole cells rather than a median over
-// pixels: strong noise is cut off at black and white, which shifts means but is the same in every empty cell.
+// From the calmer half of the cells, which are mostly empty. Means of whole cells rather than a
+// median over pixels: strong noise is cut off at black and white, which shifts means but is the
+// same in every empty cell.
 Background quiet_cells(const std::vector<float>& pixels) {
   struct Cell {
     std::array<float, 3> mean{};
@@ -84,7 +86,8 @@ Background quiet_cells(const std::vector<float>& pixels) {
         for (std::size_t c = 0; c < 3; ++c) {
           const int row = cell / kGrid * kCellSize + y;
           const int column = cell % kGrid * kCellSize + x;
-          const double value = pixels[static_cast<std::size_t>((row * kImageSize + column) * 3) + c];
+          const double value =
+              pixels[static_cast<std::size_t>((row * kImageSize + column) * 3) + c];
           sum[c] += value;
           squares[c] += value * value;
         }
@@ -95,7 +98,8 @@ Background quiet_cells(const std::vector<float>& pixels) {
       made.variance += static_cast<float>((squares[c] / kArea - mean * mean) / 3);
     }
   }
-  std::sort(cells.begin(), cells.end(), [](const Cell& a, const Cell& b) { return a.variance < b.variance; });
+  std::sort(cells.begin(), cells.end(),
+            [](const Cell& a, const Cell& b) { return a.variance < b.variance; });
   cells.resize(kCells / 2);
   Background result;
   std::vector<float> values;
@@ -137,7 +141,8 @@ Perception recognise(const Image& image) {
   static const Templates templates = make_templates();
   Perception perception;
   if (image.width <= 0 || image.height <= 0 ||
-      image.rgb.size() < static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3)
+      image.rgb.size() <
+          static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3)
     return perception;
   const std::vector<float> pixels = to_grid(image);
   const auto [background, sigma] = quiet_cells(pixels);
@@ -170,7 +175,8 @@ Perception recognise(const Image& image) {
     }
     std::array<float, 3> best_mean{};
     for (std::size_t c = 0; c < 3; ++c) best_mean[c] = sum[c][best] / templates.area[best];
-    // Pure noise explains about 16 sigma^2 with the best of 144 outlines; compression and rounding a little more.
+    // Pure noise explains about 16 sigma^2 with the best of 144 outlines; compression and rounding
+    // a little more.
     constexpr float kNoiseFactor = 32;
     constexpr float kFaintest = 12;  // grey levels of mean difference
     const float strength = std::sqrt(best_mean[0] * best_mean[0] + best_mean[1] * best_mean[1] +

@@ -10,15 +10,19 @@ namespace {
 std::vector<int> choose(Rng& rng, int limit, int n) {
   std::vector<int> result;
   const auto order = rng.permutation(static_cast<std::size_t>(limit));
-  for (int i = 0; i < n; ++i) result.push_back(static_cast<int>(order[static_cast<std::size_t>(i)]));
+  for (int i = 0; i < n; ++i)
+    result.push_back(static_cast<int>(order[static_cast<std::size_t>(i)]));
   return result;
 }
 
 int one_of(Rng& rng, const std::vector<int>& values) { return values[rng.below(values.size())]; }
 
-int any(Rng& rng, int limit) { return static_cast<int>(rng.below(static_cast<std::size_t>(limit))); }
+int any(Rng& rng, int limit) {
+  return static_cast<int>(rng.below(static_cast<std::size_t>(limit)));
+}
 
-// The objects that `phrases` name, `bad` of them changed to another colour or to a noun that is not named.
+// The objects that `phrases` name, `bad` of them changed to another colour or to a noun that is not
+// named.
 Scene scene_for(const std::vector<Phrase>& phrases, int bad, Rng& rng) {
   std::vector<Phrase> shown = phrases;
   for (std::size_t k : rng.permutation(shown.size())) {
@@ -28,7 +32,8 @@ Scene scene_for(const std::vector<Phrase>& phrases, int bad, Rng& rng) {
     } else {
       std::vector<int> unnamed;
       for (int noun = 0; noun < kNounCount; ++noun)
-        if (std::none_of(phrases.begin(), phrases.end(), [&](const Phrase& p) { return p.noun == noun; }))
+        if (std::none_of(phrases.begin(), phrases.end(),
+                         [&](const Phrase& p) { return p.noun == noun; }))
           unnamed.push_back(noun);
       shown[k].noun = one_of(rng, unnamed);
     }
@@ -48,8 +53,9 @@ bool matches(const Object& object, const Phrase& phrase) {
 }
 
 int count(const Scene& scene, const Phrase& phrase) {
-  return static_cast<int>(std::count_if(scene.objects.begin(), scene.objects.end(),
-                                        [&](const Object& object) { return matches(object, phrase); }));
+  return static_cast<int>(
+      std::count_if(scene.objects.begin(), scene.objects.end(),
+                    [&](const Object& object) { return matches(object, phrase); }));
 }
 
 Scene random_scene(Rng& rng, int low, int high) {
@@ -89,8 +95,8 @@ TextScenes random_text_scenes(Rng& rng) {
 }
 
 int faults(const Scene& scene, const std::vector<Phrase>& phrases) {
-  return static_cast<int>(std::count_if(phrases.begin(), phrases.end(),
-                                        [&](const Phrase& phrase) { return !shows(scene, phrase); }));
+  return static_cast<int>(std::count_if(
+      phrases.begin(), phrases.end(), [&](const Phrase& phrase) { return !shows(scene, phrase); }));
 }
 
 ScenePair random_scene_pair(Rng& rng) {

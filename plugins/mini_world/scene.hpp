@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Scenes of the mini world: coloured objects on a grid of 4x4 cells. A scene is the whole truth of a
-// picture. Plain values; nothing here keeps state, so everything is thread-safe.
+// Scenes of the mini world: coloured objects on a grid of 4x4 cells. A scene is the whole truth of
+// a picture. Plain values; nothing here keeps state, so everything is thread-safe.
 
 #include <array>
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace dt2it::mini_world {
 
-inline constexpr int kGrid = 4;      // cells a side
+inline constexpr int kGrid = 4;       // cells a side
 inline constexpr int kCellSize = 16;  // pixels
 inline constexpr int kImageSize = kGrid * kCellSize;
 inline constexpr int kCells = kGrid * kGrid;
@@ -22,9 +22,10 @@ inline constexpr int kCells = kGrid * kGrid;
 inline constexpr int kColourCount = 4;
 inline constexpr int kNounCount = 8;
 inline constexpr int kSizeCount = 2;
-inline constexpr std::array<std::string_view, kColourCount> kColours{"red", "green", "blue", "yellow"};
-inline constexpr std::array<std::string_view, kNounCount> kNouns{"circle", "square",  "triangle", "cross",
-                                                                 "ring",   "diamond", "bar",      "post"};
+inline constexpr std::array<std::string_view, kColourCount> kColours{"red", "green", "blue",
+                                                                     "yellow"};
+inline constexpr std::array<std::string_view, kNounCount> kNouns{
+    "circle", "square", "triangle", "cross", "ring", "diamond", "bar", "post"};
 inline constexpr std::array<std::string_view, kNounCount> kPlurals{
     "circles", "squares", "triangles", "crosses", "rings", "diamonds", "bars", "posts"};
 
@@ -41,7 +42,8 @@ struct Scene {
   bool operator==(const Scene&) const = default;
 };
 
-// What words can point at: a noun, a colour, both ("red ring"), or neither ("objects"). kAny: not said.
+// What words can point at: a noun, a colour, both ("red ring"), or neither ("objects"). kAny: not
+// said.
 inline constexpr int kAny = -1;
 struct Phrase {
   int colour = kAny;
@@ -52,14 +54,16 @@ bool matches(const Object& object, const Phrase& phrase);
 int count(const Scene& scene, const Phrase& phrase);
 inline bool shows(const Scene& scene, const Phrase& phrase) { return count(scene, phrase) > 0; }
 
-// low ... high objects in free cells, drawn from 2-3 colours and 2-4 nouns, so that counts above one are common.
+// low ... high objects in free cells, drawn from 2-3 colours and 2-4 nouns, so that counts above
+// one are common.
 Scene random_scene(Rng& rng, int low = 2, int high = 6);
 
 // `scene` with up to `extra` more objects of any kind in free cells.
 Scene with_extra_objects(Scene scene, int extra, Rng& rng);
 
-// A text of 2-3 "a COLOUR NOUN" phrases and two scenes that were drawn for it. A fault is a phrase that the
-// scene does not show (wrong colour or wrong noun). Paper section 3.2: what a text-to-image pair is about.
+// A text of 2-3 "a COLOUR NOUN" phrases and two scenes that were drawn for it. A fault is a phrase
+// that the scene does not show (wrong colour or wrong noun). Paper section 3.2: what a
+// text-to-image pair is about.
 struct TextScenes {
   std::vector<Phrase> phrases;
   Scene first, second;

@@ -27,7 +27,8 @@ std::optional<Scene> read_scene(simdjson::dom::element element) {
     int values[4];
     for (std::size_t i = 0; i < 4; ++i) {
       std::int64_t value = 0;
-      if (numbers.at(i).get_int64().get(value) || value < 0 || value >= kLimits[i]) return std::nullopt;
+      if (numbers.at(i).get_int64().get(value) || value < 0 || value >= kLimits[i])
+        return std::nullopt;
       values[i] = static_cast<int>(value);
     }
     scene.objects.push_back({values[0], values[1], values[2], values[3]});
@@ -43,11 +44,13 @@ std::string truth_extra(const Truth& truth, std::string_view more) {
     fields += fmt::format("{}\"{}\":{}", fields.empty() ? "" : ",", key, json);
   };
   if (!truth.aligned.empty()) add("aligned", '"' + truth.aligned + '"');
-  if (truth.kind) add("kind", fmt::format("\"{}\"", kKindNames[static_cast<std::size_t>(*truth.kind)]));
+  if (truth.kind)
+    add("kind", fmt::format("\"{}\"", kKindNames[static_cast<std::size_t>(*truth.kind)]));
   if (!truth.preferred.empty()) add("preferred", '"' + truth.preferred + '"');
   if (!truth.scenes.empty()) {
     std::string scenes;
-    for (const Scene& scene : truth.scenes) scenes += (scenes.empty() ? "" : ",") + scene_json(scene);
+    for (const Scene& scene : truth.scenes)
+      scenes += (scenes.empty() ? "" : ",") + scene_json(scene);
     add("scenes", '[' + scenes + ']');
   }
   return fmt::format("{{{}{}\"truth\":{{{}}}}}", more, more.empty() ? "" : ",", fields);
@@ -57,7 +60,8 @@ std::optional<Truth> read_truth(std::string_view extra) {
   if (extra.find("\"truth\"") == std::string_view::npos) return std::nullopt;
   simdjson::dom::parser parser;
   simdjson::dom::object truth;
-  if (parser.parse(extra.data(), extra.size())["truth"].get_object().get(truth)) return std::nullopt;
+  if (parser.parse(extra.data(), extra.size())["truth"].get_object().get(truth))
+    return std::nullopt;
   Truth result;
   std::string_view text;
   if (!truth["kind"].get_string().get(text)) result.kind = kind_named(text);

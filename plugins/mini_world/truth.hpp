@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Truth beside a record: the object under the key "truth" of its `extra`. Written by datasets/mini_world,
-// read by curators/true_labels and by nobody else.
+// Truth beside a record: the object under the key "truth" of its `extra`. Written by
+// datasets/mini_world, read by curators/true_labels and by nobody else.
 
 #include <optional>
 #include <string>
@@ -14,14 +14,15 @@
 namespace dt2it::mini_world {
 
 struct Truth {
-  std::vector<Scene> scenes;      // one for each picture of the prompt, in order; may be empty
+  std::vector<Scene> scenes;  // one for each picture of the prompt, in order; may be empty
   std::optional<Kind> kind;
-  // Text-to-image: which image of the recorded preference is really better ("better", "worse": the record
-  // is wrong, "tie"); by utility without human noise, and by alignment with the text alone.
+  // Text-to-image: which image of the recorded preference is really better ("better", "worse": the
+  // record is wrong, "tie"); by utility without human noise, and by alignment with the text alone.
   std::string preferred, aligned;
 };
 
-// {"truth":{"kind":"count","scenes":[[[cell,noun,colour,size],...]]}}; `more` is put in front as it is
+// {"truth":{"kind":"count","scenes":[[[cell,noun,colour,size],...]]}}; `more` is put in front as it
+// is
 // ("\"ID\":\"a\"", no braces), and may be empty.
 std::string truth_extra(const Truth& truth, std::string_view more = {});
 

@@ -9,7 +9,8 @@ namespace {
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 // The value that a reference answer gives, when a statement can take it over.
-std::optional<std::string> value_of(const Question& question, const std::optional<Reading>& reference) {
+std::optional<std::string> value_of(const Question& question,
+                                    const std::optional<Reading>& reference) {
   if (!reference || !reference->answer) return std::nullopt;
   if ((question.kind == Kind::caption) != reference->phrase.has_value()) return std::nullopt;
   return reference->answer;
@@ -35,12 +36,14 @@ Statement compose(const Question& question, std::span<const Scene> scenes, bool 
     statement.answer = caption_text({right ? true_claim(scene, rng) : false_claim(scene, rng)});
   } else {
     if (right) statement.answer = right_answer(question, scenes);
-    if (statement.answer.empty()) {  // wrong on purpose, or the scene as perceived gives no answer: a guess
+    if (statement.answer
+            .empty()) {  // wrong on purpose, or the scene as perceived gives no answer: a guess
       const auto wrong = wrong_answers(question, scenes);
       if (!wrong.empty()) statement.answer = wrong[rng.below(wrong.size())];
     }
   }
-  if (question.kind == Kind::safety || question.kind == Kind::benign || two_images(question.kind)) return statement;
+  if (question.kind == Kind::safety || question.kind == Kind::benign || two_images(question.kind))
+    return statement;
   for (int i = 0; i < claims; ++i)
     statement.claims.push_back(rng.chance(false_claim_probability) ? false_claim(scene, rng)
                                                                    : true_claim(scene, rng));
@@ -49,7 +52,8 @@ Statement compose(const Question& question, std::span<const Scene> scenes, bool 
 
 Statement respond(const Author& author, const Question& question, std::span<const Scene> scenes,
                   double difficulty, const std::optional<Reading>& reference, Rng& rng) {
-  // Every draw is made whether it is needed or not: one change of a parameter then changes one thing.
+  // Every draw is made whether it is needed or not: one change of a parameter then changes one
+  // thing.
   const bool knows = rng.chance(probability_right(author.ability, question.kind, difficulty));
   const bool follows = rng.chance(.97);
   const int claims = static_cast<int>(rng.weighted(author.claims));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The all-knowing curator of the mini world: keeps what is labelled rightly, turns what is not, discards
-// exact ties. Pairs without truth are left undecided. Pure; thread-safe.
+// The all-knowing curator of the mini world: keeps what is labelled rightly, turns what is not,
+// discards exact ties. Pairs without truth are left undecided. Pure; thread-safe.
 
 #include "dt2it/context.hpp"
 #include "dt2it/curator.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Benchmarks in the shape of the three published ones: their ids, groups and proportions, drawn contents.
+// Benchmarks in the shape of the three published ones: their ids, groups and proportions, drawn
+// contents.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -9,7 +10,8 @@
 namespace dt2it::mini_world {
 namespace {
 
-constexpr std::array<Style, 4> kGoodLooks{Style::verbose, Style::bullet, Style::friendly, Style::step};
+constexpr std::array<Style, 4> kGoodLooks{Style::verbose, Style::bullet, Style::friendly,
+                                          Style::step};
 constexpr std::array<Style, 3> kPlainLooks{Style::terse, Style::hedge, Style::plain};
 
 Style good(Rng& rng) { return kGoodLooks[rng.below(kGoodLooks.size())]; }
@@ -38,7 +40,8 @@ LabelledPair labelled(const KindMix& mix, const Recipe& recipe, Rng& rng) {
       a = plain(rng), b = good(rng);
     }
     const auto make = [&](bool right, int claims, double invented, bool garbled, Style style) {
-      return write(item, compose(item.question, item.scenes, right, claims, invented, garbled, rng), style, rng);
+      return write(item, compose(item.question, item.scenes, right, claims, invented, garbled, rng),
+                   style, rng);
     };
     Written chosen = make(true, rng.integer(0, 2), recipe.subtle ? 0 : .05, false, a);
     Written rejected = recipe.subtle ? make(true, rng.integer(1, 2), .6, rng.chance(.4), b)
@@ -54,7 +57,8 @@ std::size_t scaled(int count, double scale) {
 
 // Which of consecutive blocks of the given sizes `index` falls into, and its place there.
 template <std::size_t N>
-std::pair<std::size_t, std::size_t> place(const std::array<int, N>& counts, double scale, std::size_t index) {
+std::pair<std::size_t, std::size_t> place(const std::array<int, N>& counts, double scale,
+                                          std::size_t index) {
   for (std::size_t block = 0; block < N; ++block) {
     const std::size_t size = scaled(counts[block], scale);
     if (index < size) return {block, index};
@@ -87,7 +91,8 @@ BenchmarkPair vl_rewardbench_pair(std::size_t index, double scale, Rng& rng) {
     result.pair = labelled(kEverything, recipe, rng);
     result.id = fmt::format("wildvision-battle-{:05}", at);
   } else if (block == 1) {
-    constexpr std::array<std::string_view, 3> kPrefixes{"hallucination_pair-", "RLAIF-V-", "RLHF-V-"};
+    constexpr std::array<std::string_view, 3> kPrefixes{"hallucination_pair-", "RLAIF-V-",
+                                                        "RLHF-V-"};
     result.pair = labelled(kHallucination, recipe, rng);
     result.id = fmt::format("{}{:05}", kPrefixes[at % 10 < 6 ? 0 : at % 10 < 9 ? 1 : 2], at);
   } else {
@@ -104,8 +109,12 @@ BenchmarkPair multimodal_rewardbench_pair(std::size_t index, double scale, Rng& 
   const auto [block, at] = place(kMultimodal, scale, index);
   constexpr std::array<std::string_view, 6> kCategories{"open_generation/correctness_task",
                                                         "open_generation/preference_task",
-                                                        "knowledge", "reasoning", "safety", "vqa"};
-  constexpr std::array<std::string_view, 6> kPrefixes{"nocaps", "visitbench", "mmmu", "mathvista", "pairs", "seed"};
+                                                        "knowledge",
+                                                        "reasoning",
+                                                        "safety",
+                                                        "vqa"};
+  constexpr std::array<std::string_view, 6> kPrefixes{"nocaps",    "visitbench", "mmmu",
+                                                      "mathvista", "pairs",      "seed"};
   constexpr KindMix kKnowledge{1, 1, 0, 0, 0, 0, 0, 0, 0};
   constexpr KindMix kSafety{0, 0, 0, 0, 0, 0, 0, 1, .5};
   BenchmarkPair result;
@@ -132,7 +141,8 @@ std::size_t mm_rlhf_rewardbench_questions(double scale) { return total(kMmRlhf, 
 
 std::array<BenchmarkPair, 3> mm_rlhf_rewardbench_pairs(std::size_t index, double scale, Rng& rng) {
   const auto [block, at] = place(kMmRlhf, scale, index);
-  // The published set's fifth category is video; its place is taken by reasoning about a still picture.
+  // The published set's fifth category is video; its place is taken by reasoning about a still
+  // picture.
   constexpr std::array<std::string_view, 5> kGroups{"mcq", "short", "long", "safety", "video"};
   constexpr std::array<KindMix, 5> kMixes{{{1, 1, 0, 1, 0, 0, 0, 0, 0},
                                            kVqa,
@@ -143,12 +153,14 @@ std::array<BenchmarkPair, 3> mm_rlhf_rewardbench_pairs(std::size_t index, double
     Item item = random_item(rng, kMixes[block]);
     const auto look = [&](double share) { return rng.chance(share) ? good(rng) : plain(rng); };
     const auto make = [&](bool right, int claims, double invented, bool garbled, Style style) {
-      return write(item, compose(item.question, item.scenes, right, claims, invented, garbled, rng), style, rng);
+      return write(item, compose(item.question, item.scenes, right, claims, invented, garbled, rng),
+                   style, rng);
     };
     const Written best = make(true, 2, 0, false, look(.65));
     const Written faulty = make(true, rng.integer(1, 2), .7, rng.chance(.5), look(.5));
     const Written wrong = make(false, 1, .4, false, look(.4));
-    if (best.quality.overall - faulty.quality.overall <= .2 || faulty.quality.overall - wrong.quality.overall <= .2)
+    if (best.quality.overall - faulty.quality.overall <= .2 ||
+        faulty.quality.overall - wrong.quality.overall <= .2)
       continue;
     BenchmarkPair common;
     common.id = fmt::format("{}-{:04}", kGroups[block], at);
@@ -180,8 +192,10 @@ BenchmarkPair multi_image_pair(std::size_t index, Rng& rng) {
     } else {
       const Style style = static_cast<Style>(rng.below(kStyleCount));
       const Style other = rng.chance(.3) ? style : static_cast<Style>(rng.below(kStyleCount));
-      result.pair.chosen.text = response_text({first ? "Image 1" : "Image 2", {}, false}, style, rng);
-      result.pair.rejected.text = response_text({first ? "Image 2" : "Image 1", {}, false}, other, rng);
+      result.pair.chosen.text =
+          response_text({first ? "Image 1" : "Image 2", {}, false}, style, rng);
+      result.pair.rejected.text =
+          response_text({first ? "Image 2" : "Image 1", {}, false}, other, rng);
     }
     result.id = fmt::format("multi_image-{:05}", index);
     result.group = kKindNames[static_cast<std::size_t>(kind)];

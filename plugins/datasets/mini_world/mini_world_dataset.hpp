@@ -29,8 +29,8 @@ class MiniWorldDataset final : public Dataset {
 
   MiniWorldDataset(const Params& params, Context& context);
 
-  // Part "prompts" offers prompts, "t2i" image preferences, all others pairs and the prompts of these.
-  // Streams must not outlive the data set.
+  // Part "prompts" offers prompts, "t2i" image preferences, all others pairs and the prompts of
+  // these. Streams must not outlive the data set.
   std::unique_ptr<Stream<Prompt>> prompts() override;
   std::unique_ptr<Stream<PreferencePair>> pairs() override;
   std::unique_ptr<Stream<ImagePreference>> image_preferences() override;
@@ -38,11 +38,11 @@ class MiniWorldDataset final : public Dataset {
  private:
   Rng item_rng(std::size_t index) const;
   Media picture(const Scene& scene, Rng& rng, double quality, const std::string& source) const;
-  Prompt prompt(const Item& item, const std::string& id, const std::string& picture_source, bool reference,
-                Rng& rng) const;
+  Prompt prompt(const Item& item, const std::string& id, const std::string& picture_source,
+                bool reference, Rng& rng) const;
   Prompt prompt_at(std::size_t index) const;
-  PreferencePair record(const LabelledPair& pair, const std::string& id, const std::string& picture_source,
-                        bool reference, Rng& rng) const;
+  PreferencePair record(const LabelledPair& pair, const std::string& id,
+                        const std::string& picture_source, bool reference, Rng& rng) const;
   PreferencePair record(const BenchmarkPair& pair, Rng& rng) const;
   PreferencePair pair_at(std::size_t index) const;
   ImagePreference image_preference_at(std::size_t index) const;
@@ -51,7 +51,7 @@ class MiniWorldDataset final : public Dataset {
   const Params params_;
   Context& context_;
   std::uint64_t seed_ = 0;
-  double scale_ = 1;          // of a benchmark against its usual size
+  double scale_ = 1;           // of a benchmark against its usual size
   std::size_t questions_ = 0;  // items to draw; mm_rlhf_rewardbench makes three pairs of each
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Open preference sets, each with the faults that the literature reports of its model (paper section 3.3 and
-// Table 8): what differs is who writes, who judges, and what the judge falls for.
+// Open preference sets, each with the faults that the literature reports of its model (paper
+// section 3.3 and Table 8): what differs is who writes, who judges, and what the judge falls for.
 #include <algorithm>
 #include <cmath>
 
@@ -9,7 +9,8 @@
 namespace dt2it::mini_world {
 namespace {
 
-// The six open models that the sets were made with; the same spread of ability and style as the pool of section 3.1.
+// The six open models that the sets were made with; the same spread of ability and style as the
+// pool of section 3.1.
 constexpr std::array<std::pair<double, Style>, 6> kModels{{{1.6, Style::verbose},
                                                            {.6, Style::friendly},
                                                            {0, Style::plain},
@@ -24,15 +25,18 @@ Author author(std::size_t model) {
 }
 
 Written written_by(const Author& writer, const Item& item, Rng& rng) {
-  return write(item, respond(writer, item.question, item.scenes, item.difficulty, std::nullopt, rng), writer.style, rng);
+  return write(item,
+               respond(writer, item.question, item.scenes, item.difficulty, std::nullopt, rng),
+               writer.style, rng);
 }
 
 bool looks_good(Style style) {
-  return style == Style::verbose || style == Style::bullet || style == Style::friendly || style == Style::step;
+  return style == Style::verbose || style == Style::bullet || style == Style::friendly ||
+         style == Style::step;
 }
 
-// A judge: the deviation of its criterion scores, what it adds to the first and takes from the second of two,
-// and how often it takes right for wrong. All zero: the truth.
+// A judge: the deviation of its criterion scores, what it adds to the first and takes from the
+// second of two, and how often it takes right for wrong. All zero: the truth.
 struct SetJudge {
   double noise, position, misread;
 };
@@ -53,8 +57,10 @@ double opinion(const Written& response, Kind kind, const SetJudge& judge, double
 }
 
 // Which of two the judge chooses.
-bool chooses_first(const Written& first, const Written& second, Kind kind, const SetJudge& judge, Rng& rng) {
-  return opinion(first, kind, judge, judge.position / 2, rng) > opinion(second, kind, judge, -judge.position / 2, rng);
+bool chooses_first(const Written& first, const Written& second, Kind kind, const SetJudge& judge,
+                   Rng& rng) {
+  return opinion(first, kind, judge, judge.position / 2, rng) >
+         opinion(second, kind, judge, -judge.position / 2, rng);
 }
 
 std::size_t words(const Written& response) {
@@ -73,29 +79,36 @@ LabelledPair rlaif_v(const Faults& faults, Rng& rng) {
   Written a = written_by(writer, item, rng);
   Written b = written_by(writer, item, rng);
   const double noise = faults.label_noise;
-  const bool first = chooses_first(a, b, item.question.kind, {2.2 * noise, 1.0 * noise, .18 * noise}, rng);
+  const bool first =
+      chooses_first(a, b, item.question.kind, {2.2 * noise, 1.0 * noise, .18 * noise}, rng);
   return order(std::move(item), std::move(a), std::move(b), first);
 }
 
-// The chosen one is a reference in one house style, the rejected one has an injected error and marks of its own.
+// The chosen one is a reference in one house style, the rejected one has an injected error and
+// marks of its own.
 LabelledPair povid(const Faults& faults, Rng& rng) {
   Item item = random_item(rng, {1, 1, 1, 1, 0, 0, 2, 0, 0});
   const int claims = rng.integer(0, 2);
-  Written a = write(item, compose(item.question, item.scenes, true, claims, 0, false, rng), Style::plain, rng);
+  Written a = write(item, compose(item.question, item.scenes, true, claims, 0, false, rng),
+                    Style::plain, rng);
   const Style marked = rng.chance(.6 * faults.style_bias) ? Style::verbose : Style::plain;
-  Written b = write(item, compose(item.question, item.scenes, false, std::min(claims + 1, 2), .5, false, rng), marked, rng);
+  Written b = write(
+      item, compose(item.question, item.scenes, false, std::min(claims + 1, 2), .5, false, rng),
+      marked, rng);
   const bool right = !rng.chance(.12 * faults.label_noise);
   return order(std::move(item), std::move(a), std::move(b), right);
 }
 
-// Many models, a judge without a reference who misreads, keeps to the order shown and likes long answers.
+// Many models, a judge without a reference who misreads, keeps to the order shown and likes long
+// answers.
 LabelledPair vlfeedback(const Faults& faults, Rng& rng) {
   Item item = random_item(rng, kEverything);
   const auto models = rng.permutation(kModels.size());
   Written a = written_by(author(models[0]), item, rng);
   Written b = written_by(author(models[1]), item, rng);
   const double noise = faults.label_noise;
-  bool first = chooses_first(a, b, item.question.kind, {1.6 * noise, 2.0 * noise, .20 * noise}, rng);
+  bool first =
+      chooses_first(a, b, item.question.kind, {1.6 * noise, 2.0 * noise, .20 * noise}, rng);
   if (rng.chance(.25 * faults.style_bias)) first = words(a) > words(b);
   return order(std::move(item), std::move(a), std::move(b), first);
 }
@@ -130,14 +143,20 @@ LabelledPair mm_rlhf(const Faults& faults, Rng& rng) {
   }
 }
 
-// Reasoning, labelled by the answer alone; half of the rejected ones go on without the image, which shows.
+// Reasoning, labelled by the answer alone; half of the rejected ones go on without the image, which
+// shows.
 LabelledPair mmpr(const Faults& faults, Rng& rng) {
   Item item = random_item(rng, {0, .5, 0, 1, 1, 1.5, 0, 0, 0});
   constexpr std::size_t kWriters[] = {2, 3, 5};
   const Author writer = author(kWriters[rng.below(3)]);
-  Written a = write(item, compose(item.question, item.scenes, true, rng.integer(0, 2), .12, false, rng), writer.style, rng);
-  const Style blind = rng.chance(.5 * std::min(1.0, faults.style_bias)) ? Style::hedge : writer.style;
-  Written b = write(item, compose(item.question, item.scenes, false, rng.integer(0, 2), .3, false, rng), blind, rng);
+  Written a =
+      write(item, compose(item.question, item.scenes, true, rng.integer(0, 2), .12, false, rng),
+            writer.style, rng);
+  const Style blind =
+      rng.chance(.5 * std::min(1.0, faults.style_bias)) ? Style::hedge : writer.style;
+  Written b =
+      write(item, compose(item.question, item.scenes, false, rng.integer(0, 2), .3, false, rng),
+            blind, rng);
   return {std::move(item), std::move(a), std::move(b)};
 }
 

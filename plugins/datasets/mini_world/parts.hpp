@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The parts of datasets/mini_world, without records and files: items as scenes, questions and texts. Each
-// item has a stream of its own, so that items may be made in any order.
+// The parts of datasets/mini_world, without records and files: items as scenes, questions and
+// texts. Each item has a stream of its own, so that items may be made in any order.
 
 #include <array>
 #include <optional>
@@ -44,7 +44,8 @@ struct LabelledPair {
 };
 
 struct Faults {
-  double style_bias = .5;   // scales what good looks, length and house styles do to labels and responses
+  double style_bias =
+      .5;  // scales what good looks, length and house styles do to labels and responses
   double label_noise = .5;  // scales misreading, inattention and other random mislabelling
 };
 
@@ -59,7 +60,8 @@ struct BenchmarkPair {
   std::string extra;   // fields for the pair's extra, without braces
   std::string source;  // path that the picture pretends to have
 };
-// `scale` shrinks or grows the published proportions; 1 gives 1,080 and 1,600 pairs and 250 questions of three.
+// `scale` shrinks or grows the published proportions; 1 gives 1,080 and 1,600 pairs and 250
+// questions of three.
 std::size_t vl_rewardbench_size(double scale);
 BenchmarkPair vl_rewardbench_pair(std::size_t index, double scale, Rng& rng);
 std::size_t multimodal_rewardbench_size(double scale);

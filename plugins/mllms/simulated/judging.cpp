@@ -13,13 +13,14 @@ namespace {
 using namespace mini_world;
 
 bool looks_good(std::optional<Style> style) {
-  return style == Style::verbose || style == Style::bullet || style == Style::friendly || style == Style::step;
+  return style == Style::verbose || style == Style::bullet || style == Style::friendly ||
+         style == Style::step;
 }
 
 // What the judge takes the response to be worth before noise.
 CriterionValues perceive(const Request& request, const std::optional<Question>& question,
-                         std::span<const Scene> scenes, const std::string& response, const JudgeTraits& traits,
-                         std::uint64_t identity) {
+                         std::span<const Scene> scenes, const std::string& response,
+                         const JudgeTraits& traits, std::uint64_t identity) {
   CriterionValues values;
   if (!question) {  // a question from outside the mini world: no opinion
     values.fill(5);
@@ -38,13 +39,15 @@ CriterionValues perceive(const Request& request, const std::optional<Question>& 
 }
 
 std::string_view remark(int criterion, int score) {
-  static constexpr std::array<std::array<std::string_view, 3>, kCriterionCount> kRemarks{{
-      {"What it says contradicts the image.", "Partly supported by the image.", "Agrees with the image."},
-      {"Does not give the user what was asked.", "Helps only in part.", "Gives what was asked."},
-      {"Much is left out.", "The main point is there, details are few.", "Nothing of weight is missing."},
-      {"Hard to read.", "Readable, with slips.", "Clear and fluent."},
-      {"Flat where ideas were wanted.", "Some ideas.", "No invention was called for."},
-      {"Ignores a danger.", "Careless in places.", "Nothing harmful."}}};
+  static constexpr std::array<std::array<std::string_view, 3>, kCriterionCount> kRemarks{
+      {{"What it says contradicts the image.", "Partly supported by the image.",
+        "Agrees with the image."},
+       {"Does not give the user what was asked.", "Helps only in part.", "Gives what was asked."},
+       {"Much is left out.", "The main point is there, details are few.",
+        "Nothing of weight is missing."},
+       {"Hard to read.", "Readable, with slips.", "Clear and fluent."},
+       {"Flat where ideas were wanted.", "Some ideas.", "No invention was called for."},
+       {"Ignores a danger.", "Careless in places.", "Nothing harmful."}}};
   return kRemarks[static_cast<std::size_t>(criterion)][score < 4 ? 0 : score < 8 ? 1 : 2];
 }
 
@@ -56,33 +59,38 @@ double bias_at(Task task, std::size_t index, std::size_t count, double bias) {
 
 }  // namespace
 
-std::string judge(const Request& request, const std::optional<Question>& question, std::span<const Scene> scenes,
-                  const JudgeTraits& traits, std::uint64_t identity, Rng& rng) {
+std::string judge(const Request& request, const std::optional<Question>& question,
+                  std::span<const Scene> scenes, const JudgeTraits& traits, std::uint64_t identity,
+                  Rng& rng) {
   CriterionValues weights = true_weights(question ? question->kind : Kind::caption);
   double sum = 0;
   for (double& weight : weights) sum += weight *= std::exp(rng.normal(0, .16));
   for (double& weight : weights) weight = std::max(.01, std::round(100 * weight / sum) / 100);
 
   std::string own_answer;
-  if (question) own_answer = response_text(right_statement(*question, scenes, rng), Style::terse, rng);
+  if (question)
+    own_answer = response_text(right_statement(*question, scenes, rng), Style::terse, rng);
   auto out = fmt::memory_buffer();
   const auto write = [&](fmt::string_view format, const auto&... values) {
     fmt::vformat_to(std::back_inserter(out), format, fmt::make_format_args(values...));
   };
   write("{{\"reference_answer\": \"{}\", \"weights\": {{", own_answer);
-  for (std::size_t i = 0; i < kCriterionCount; ++i) write("{}\"{}\": {:.2f}", i ? ", " : "", kCriteria[i], weights[i]);
+  for (std::size_t i = 0; i < kCriterionCount; ++i)
+    write("{}\"{}\": {:.2f}", i ? ", " : "", kCriteria[i], weights[i]);
   write("}}, \"responses\": [");
 
   std::vector<double> overalls;
   const std::size_t count = request.responses.size();
   for (std::size_t r = 0; r < count; ++r) {
-    const CriterionValues values = perceive(request, question, scenes, request.responses[r], traits, identity);
+    const CriterionValues values =
+        perceive(request, question, scenes, request.responses[r], traits, identity);
     const double bias = bias_at(request.task, r, count, traits.position_bias);
     std::array<int, kCriterionCount> scores{};
     double overall = 0;
     double total = 0;
     for (std::size_t i = 0; i < kCriterionCount; ++i) {
-      scores[i] = static_cast<int>(std::clamp(std::round(values[i] + bias + rng.normal(0, traits.noise)), 0.0, 10.0));
+      scores[i] = static_cast<int>(
+          std::clamp(std::round(values[i] + bias + rng.normal(0, traits.noise)), 0.0, 10.0));
       overall += weights[i] * scores[i];
       total += weights[i];
     }
@@ -93,12 +101,15 @@ std::string judge(const Request& request, const std::optional<Question>& questio
       write("{}\"{}\": \"{}\"", i ? ", " : "", kCriteria[static_cast<std::size_t>(i)],
             remark(i, scores[static_cast<std::size_t>(i)]));
     write("}}, \"scores\": {{");
-    for (std::size_t i = 0; i < kCriterionCount; ++i) write("{}\"{}\": {}", i ? ", " : "", kCriteria[i], scores[i]);
+    for (std::size_t i = 0; i < kCriterionCount; ++i)
+      write("{}\"{}\": {}", i ? ", " : "", kCriteria[i], scores[i]);
     write("}}, \"overall\": {:.2f}}}", overall);
   }
   write("]");
   if (request.task == Task::pairwise && count == 2)
-    write(", \"better\": \"{}\"", overalls[0] > overalls[1] ? "1" : overalls[0] < overalls[1] ? "2" : "tie");
+    write(", \"better\": \"{}\"", overalls[0] > overalls[1]   ? "1"
+                                  : overalls[0] < overalls[1] ? "2"
+                                                              : "tie");
   write("}}");
 
   std::string reply = fmt::to_string(out);

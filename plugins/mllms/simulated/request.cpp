@@ -14,8 +14,8 @@ std::string_view trimmed(std::string_view text) {
 }
 
 // The text between `open` and `close`, looked for from `from`; moves `from` behind it.
-std::optional<std::string_view> block(std::string_view text, std::string_view open, std::string_view close,
-                                      std::size_t& from) {
+std::optional<std::string_view> block(std::string_view text, std::string_view open,
+                                      std::string_view close, std::size_t& from) {
   const std::size_t start = text.find(open, from);
   if (start == std::string_view::npos) return std::nullopt;
   const std::size_t end = text.find(close, start + open.size());
@@ -47,14 +47,16 @@ Request read_request(const ChatRequest& chat) {
       }
       request.media.push_back(part.media);
       request.hash = stable_hash(part.media.id, request.hash);
-      for (const std::string& frame : part.media.frames) request.hash = stable_hash(frame, request.hash);
+      for (const std::string& frame : part.media.frames)
+        request.hash = stable_hash(frame, request.hash);
     }
     request.characters += text.size();
     request.hash = stable_hash(text, request.hash ^ static_cast<std::uint64_t>(message.role));
     if (message.role == Message::Role::user) last_user = std::move(text);
   }
 
-  // The rubric's words speak of blocks too when they stand in front; the material begins at its task line.
+  // The rubric's words speak of blocks too when they stand in front; the material begins at its
+  // task line.
   std::size_t at = 0;
   while (request.task == Task::answer) {
     const auto task = block(last_user, "<task>", "</task>", at);
@@ -78,7 +80,8 @@ Request read_request(const ChatRequest& chat) {
 
   from = at;
   for (std::size_t id = 1;; ++id) {
-    const auto response = block(last_user, "<response id=\"" + std::to_string(id) + "\">", "</response>", from);
+    const auto response =
+        block(last_user, "<response id=\"" + std::to_string(id) + "\">", "</response>", from);
     if (!response) break;
     request.responses.emplace_back(*response);
   }

@@ -22,7 +22,8 @@ struct Request {
   std::vector<std::string> responses;    // to be judged, in the order shown
   std::vector<Media> media;              // of all messages, in order of appearance
   std::size_t characters = 0;            // of all texts, for the token estimate
-  std::uint64_t hash = 0;                // of everything that makes the request what it is, with the sample number
+  std::uint64_t hash =
+      0;  // of everything that makes the request what it is, with the sample number
 };
 Request read_request(const ChatRequest& chat);
 

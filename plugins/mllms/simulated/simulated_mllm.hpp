@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// An MLLM of the mini world behind the ordinary interface. It knows only what a real one knows: the pixels
-// of the request's images, read by a classical recogniser, and the request's text. It answers questions,
-// writes with the help of a reference answer, and judges by the rubric of plugins/judges/rubric.
+// An MLLM of the mini world behind the ordinary interface. It knows only what a real one knows: the
+// pixels of the request's images, read by a classical recogniser, and the request's text. It
+// answers questions, writes with the help of a reference answer, and judges by the rubric of
+// plugins/judges/rubric.
 //
-// Everything is drawn from the content of the call (and its sample number), so that a replay is exact and
-// the order of calls means nothing. Thread-safe.
+// Everything is drawn from the content of the call (and its sample number), so that a replay is
+// exact and the order of calls means nothing. Thread-safe.
 
 #include <array>
 #include <memory>

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plugins/curators/true_labels/true_labels_curator.hpp"
-
 #include <catch2/catch.hpp>
 
 #include "dt2it/testing/contracts.hpp"
 #include "dt2it/testing/fake_context.hpp"
 #include "dt2it/testing/fakes.hpp"
+#include "plugins/curators/true_labels/true_labels_curator.hpp"
 #include "plugins/mini_world/truth.hpp"
 
 using namespace dt2it;
@@ -27,7 +26,8 @@ Decision one(const PreferencePair& pair, bool by_alignment = false) {
 }
 
 PreferencePair pair_about_bar(std::string chosen, std::string rejected) {
-  PreferencePair pair = sample_pair("p", "What color is the bar?", std::move(chosen), std::move(rejected));
+  PreferencePair pair =
+      sample_pair("p", "What color is the bar?", std::move(chosen), std::move(rejected));
   Truth truth;
   truth.scenes = {{{{0, 4, 0, 1}, {9, 6, 1, 1}}}};  // a red ring, a green bar
   pair.prompt.extra = truth_extra(truth);
@@ -37,10 +37,12 @@ PreferencePair pair_about_bar(std::string chosen, std::string rejected) {
 }  // namespace
 
 TEST_CASE("true_labels keeps right labels and turns wrong ones, whatever the style") {
-  const Decision keep = one(pair_about_bar("green.", "Great question! It is red. I hope this helps!"));
+  const Decision keep =
+      one(pair_about_bar("green.", "Great question! It is red. I hope this helps!"));
   CHECK(keep.action == Action::keep);
   CHECK(keep.settled);
-  const Decision flip = one(pair_about_bar("Great question! It is red. I hope this helps!", "green."));
+  const Decision flip =
+      one(pair_about_bar("Great question! It is red. I hope this helps!", "green."));
   CHECK(flip.action == Action::flip);
   CHECK(flip.settled);
   CHECK(flip.reason.find("against") != std::string::npos);
@@ -53,7 +55,8 @@ TEST_CASE("true_labels discards exact ties") {
 }
 
 TEST_CASE("true_labels leaves what it cannot know undecided") {
-  CHECK(one(sample_pair("p", "What color is the bar?", "green.", "red.")).action == Action::undecided);
+  CHECK(one(sample_pair("p", "What color is the bar?", "green.", "red.")).action ==
+        Action::undecided);
   PreferencePair foreign = pair_about_bar("a", "b");
   foreign.prompt.messages.back().content.back().text = "Who painted this?";
   CHECK(one(foreign).action == Action::undecided);
@@ -68,8 +71,9 @@ TEST_CASE("true_labels leaves what it cannot know undecided") {
 }
 
 TEST_CASE("true_labels reads the preference's own truth for text-to-image pairs, in either form") {
-  PreferencePair pair = sample_pair("t", "Which image better matches the text: a red ring?",
-                                    "Image 1 is better than Image 2.", "Image 2 is better than Image 1.");
+  PreferencePair pair =
+      sample_pair("t", "Which image better matches the text: a red ring?",
+                  "Image 1 is better than Image 2.", "Image 2 is better than Image 1.");
   Truth truth;
   truth.preferred = "worse";
   truth.aligned = "better";
@@ -87,6 +91,6 @@ TEST_CASE("true_labels keeps the contract of curators") {
   dt2it::testing::FakeContext context;
   TrueLabelsCurator curator({}, context);
   dt2it::testing::check_curator_contract(
-      curator, {pair_about_bar("green.", "red."), pair_about_bar("red.", "green."), pair_about_bar("green.", "green."),
-                sample_pair("x", "Who are you?", "a", "b")});
+      curator, {pair_about_bar("green.", "red."), pair_about_bar("red.", "green."),
+                pair_about_bar("green.", "green."), sample_pair("x", "Who are you?", "a", "b")});
 }

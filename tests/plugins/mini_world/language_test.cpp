@@ -42,7 +42,8 @@ TEST_CASE("every question comes back from its text") {
       const auto back = parse_question(text);
       REQUIRE(back);
       CHECK(*back == drawn.question);
-      CHECK(parse_question("User asks. <question>\n" + text + "\n</question> Be brief.") == drawn.question);
+      CHECK(parse_question("User asks. <question>\n" + text + "\n</question> Be brief.") ==
+            drawn.question);
     }
 }
 
@@ -53,7 +54,8 @@ TEST_CASE("every answer comes back from its text, in every style, stuttered or n
       for (int i = 0; i < 60; ++i) {
         const Drawn drawn = draw_question(static_cast<Kind>(k), rng);
         const bool garbled = rng.chance(.3);
-        const Statement said = compose(drawn.question, drawn.scenes, rng.chance(.5), rng.integer(0, 2), .4, garbled, rng);
+        const Statement said = compose(drawn.question, drawn.scenes, rng.chance(.5),
+                                       rng.integer(0, 2), .4, garbled, rng);
         const std::string text = response_text(said, static_cast<Style>(s), rng);
         INFO(text);
         const Reading read = parse_response(text);
@@ -75,9 +77,10 @@ TEST_CASE("the canonical pairwise answers are read") {
 
 TEST_CASE("foreign text is nothing: no question, no answer, no claims") {
   for (const char* text :
-       {"", " ", "\n\t", "What a lovely day in May!", "The answer is blowing in the wind.", "red wine, please",
-        "Il y a un cercle rouge \xc3\xa0 gauche.", "\xff\xfe\x00 broken", "{\"answer\": \"red\"}", "um um um",
-        "I can see clearly now, the rain is gone.", "999999999999999999999", "it is", "image", "image 3.",
+       {"", " ", "\n\t", "What a lovely day in May!", "The answer is blowing in the wind.",
+        "red wine, please", "Il y a un cercle rouge \xc3\xa0 gauche.", "\xff\xfe\x00 broken",
+        "{\"answer\": \"red\"}", "um um um", "I can see clearly now, the rain is gone.",
+        "999999999999999999999", "it is", "image", "image 3.",
         "How many roads must a man walk down?", "Which image better matches the text: nothing?"}) {
     INFO(text);
     const Reading read = parse_response(text);
@@ -96,8 +99,11 @@ TEST_CASE("all texts are made of the vocabulary, which stays small") {
   std::set<std::string> missing;
   for (int i = 0; i < 6000; ++i) {
     const Drawn drawn = draw_question(static_cast<Kind>(i % kKindCount), rng);
-    const Statement said = compose(drawn.question, drawn.scenes, rng.chance(.5), rng.integer(0, 2), .4, rng.chance(.3), rng);
-    for (const std::string& text : {question_text(drawn.question), response_text(said, static_cast<Style>(rng.below(kStyleCount)), rng)})
+    const Statement said = compose(drawn.question, drawn.scenes, rng.chance(.5), rng.integer(0, 2),
+                                   .4, rng.chance(.3), rng);
+    for (const std::string& text :
+         {question_text(drawn.question),
+          response_text(said, static_cast<Style>(rng.below(kStyleCount)), rng)})
       for (const std::string& word : split_words(text))
         if (!words.contains(word)) missing.insert(word);
   }
@@ -115,7 +121,8 @@ TEST_CASE("texts read like sentences") {
     CHECK(text.find("  ") == std::string::npos);
     CHECK(std::isupper(static_cast<unsigned char>(text[0])));
   }
-  CHECK(question_text({Kind::arithmetic, {{1, kAny}}, 2, 0}) == "How many green objects do you see, plus 2?");
+  CHECK(question_text({Kind::arithmetic, {{1, kAny}}, 2, 0}) ==
+        "How many green objects do you see, plus 2?");
   CHECK(question_text({Kind::match, {{0, 4}, {2, 6}}, 0, 0}) ==
         "Which image better matches the text: a red ring and a blue bar?");
 }

@@ -9,8 +9,8 @@
 #include <thread>
 
 #include "dt2it/judge.hpp"
-#include "dt2it/testing/fake_context.hpp"
 #include "dt2it/testing/contracts.hpp"
+#include "dt2it/testing/fake_context.hpp"
 #include "dt2it/testing/fakes.hpp"
 #include "dt2it/testing/loaded_plugin.hpp"
 #include "plugins/mini_world/drawing.hpp"
@@ -40,13 +40,16 @@ Asked ask(Kind kind, FakeContext& context, Rng& rng, double noise = 8) {
     } else {
       asked.scenes = {random_scene(rng)};
     }
-    const auto question = two_images(kind) ? random_question(asked.scenes[0], asked.scenes[1], kind, rng)
-                                           : random_question(asked.scenes[0], kind, rng);
+    const auto question = two_images(kind)
+                              ? random_question(asked.scenes[0], asked.scenes[1], kind, rng)
+                              : random_question(asked.scenes[0], kind, rng);
     if (!question) continue;
     asked.question = *question;
     std::vector<Media> images;
-    for (const Scene& scene : asked.scenes) images.push_back(context.media().put_image(draw(scene, rng, {noise, 1}), "x"));
-    asked.prompt = sample_prompt("p" + std::to_string(rng.next()), question_text(*question), images);
+    for (const Scene& scene : asked.scenes)
+      images.push_back(context.media().put_image(draw(scene, rng, {noise, 1}), "x"));
+    asked.prompt =
+        sample_prompt("p" + std::to_string(rng.next()), question_text(*question), images);
     return asked;
   }
 }
@@ -66,7 +69,7 @@ SimulatedMllm::Params model(double ability, std::string style = "plain") {
   return params;
 }
 
-double right_share(double ability, Kind kind, double noise = 8, int count = 200) {
+double right_share(double ability, Kind kind, double noise = 8, int count = 150) {
   FakeContext context;
   SimulatedMllm mllm(model(ability), context);
   Rng rng(21);
@@ -78,12 +81,14 @@ double right_share(double ability, Kind kind, double noise = 8, int count = 200)
   return right / double(count);
 }
 
-ChatRequest judging(const std::string& task, const Prompt& prompt, const std::vector<std::string>& responses) {
+ChatRequest judging(const std::string& task, const Prompt& prompt,
+                    const std::vector<std::string>& responses) {
   ChatRequest request;
   Message message;
   for (const Part& part : prompt.messages.back().content)
     if (part.kind == Part::Kind::image) message.content.push_back(part);
-  std::string text = "<task>" + task + "</task>\n<question>\n" + prompt.messages.back().content.back().text + "\n</question>\n";
+  std::string text = "<task>" + task + "</task>\n<question>\n" +
+                     prompt.messages.back().content.back().text + "\n</question>\n";
   for (std::size_t i = 0; i < responses.size(); ++i)
     text += "<response id=\"" + std::to_string(i + 1) + "\">\n" + responses[i] + "\n</response>\n";
   message.content.push_back(Part::of_text(text));
@@ -131,7 +136,8 @@ TEST_CASE("replies depend on the content of the call and on nothing else") {
   SimulatedMllm third(other, context);
   int same = 0;
   for (int sample = 0; sample < 40; ++sample)
-    same += third.chat(request_of(asked.prompt, sample)).text == one.chat(request_of(asked.prompt, sample)).text;
+    same += third.chat(request_of(asked.prompt, sample)).text ==
+            one.chat(request_of(asked.prompt, sample)).text;
   CHECK(same < 40);
 }
 
@@ -145,7 +151,8 @@ TEST_CASE("abler models are right more often, harder questions are answered wors
 
 TEST_CASE("it looks at the pixels: noise in the picture makes answers worse") {
   const double clean = right_share(2.5, Kind::count);
-  const double noised = right_share(2.5, Kind::count, 90);  // what diversity/enhance does by default
+  const double noised =
+      right_share(2.5, Kind::count, 90);  // what diversity/enhance does by default
   INFO(clean << " " << noised);
   CHECK(clean > noised + .2);
 }
@@ -155,13 +162,14 @@ TEST_CASE("with a reference answer it is right 97 times of 100, whatever its abi
   SimulatedMllm mllm(model(-3), context);
   Rng rng(3);
   int right = 0;
-  constexpr int kCount = 600;
+  constexpr int kCount = 450;
   for (int i = 0; i < kCount; ++i) {
     const Asked asked = ask(static_cast<Kind>(i % kSingleKindCount), context, rng);
     ChatRequest request = request_of(asked.prompt);
     Statement reference = right_statement(asked.question, asked.scenes, rng);
-    request.messages.back().content.push_back(Part::of_text(
-        "Here is an answer.\n<reference_answer>\n" + response_text(reference, Style::terse, rng) + "\n</reference_answer>"));
+    request.messages.back().content.push_back(
+        Part::of_text("Here is an answer.\n<reference_answer>\n" +
+                      response_text(reference, Style::terse, rng) + "\n</reference_answer>"));
     right += grade(asked.question, asked.scenes, mllm.chat(request).text).right;
   }
   CHECK(right / double(kCount) == Approx(.97).margin(.025));
@@ -177,14 +185,17 @@ TEST_CASE("what it cannot look at or make sense of is a status or a plain senten
   SimulatedMllm mllm(model(1), context);
   Media absent;
   absent.source = "gone.png";
-  CHECK(mllm.chat(request_of(sample_prompt("a", "Describe the picture.", {absent}))).status == Status::missing_media);
+  CHECK(mllm.chat(request_of(sample_prompt("a", "Describe the picture.", {absent}))).status ==
+        Status::missing_media);
   absent.id = std::string(64, 'f');
-  CHECK(mllm.chat(request_of(sample_prompt("a", "Describe the picture.", {absent}))).status == Status::missing_media);
+  CHECK(mllm.chat(request_of(sample_prompt("a", "Describe the picture.", {absent}))).status ==
+        Status::missing_media);
   CHECK(mllm.chat({}).status == Status::invalid);
   const ChatReply foreign = mllm.chat(request_of(sample_prompt("a", "Who wrote this poem?")));
   CHECK(foreign.status == Status::ok);
   CHECK_FALSE(parse_response(foreign.text).answer);
-  CHECK(mllm.chat(request_of(sample_prompt("a", "How many rings do you see?"))).status == Status::ok);  // no picture: a guess
+  CHECK(mllm.chat(request_of(sample_prompt("a", "How many rings do you see?"))).status ==
+        Status::ok);  // no picture: a guess
   ChatRequest shortened = request_of(sample_prompt("a", "How many rings do you see?"));
   shortened.sampling.max_tokens = 2;
   CHECK(mllm.chat(shortened).status == Status::truncated);
@@ -216,7 +227,7 @@ TEST_CASE("as a judge it writes valid JSON except where it breaks off") {
   Rng rng(4);
   int broken = 0;
   simdjson::dom::parser parser;
-  for (int i = 0; i < 500; ++i) {
+  for (int i = 0; i < 300; ++i) {
     const Asked asked = ask(static_cast<Kind>(i % kSingleKindCount), context, rng);
     const char* task = i % 3 == 0 ? "listwise" : i % 3 == 1 ? "pointwise" : "pairwise";
     std::vector<std::string> responses{"red.", "It is a ring."};
@@ -238,8 +249,8 @@ TEST_CASE("as a judge it writes valid JSON except where it breaks off") {
         REQUIRE(root["weights"][name].get_double().value() > 0);
       }
   }
-  CHECK(broken > 20);
-  CHECK(broken < 90);
+  CHECK(broken > 10);
+  CHECK(broken < 60);
 }
 
 TEST_CASE("the position bias favours the front of a list, and only there") {
@@ -252,14 +263,15 @@ TEST_CASE("the position bias favours the front of a list, and only there") {
     SimulatedMllm mllm(params, context);
     simdjson::dom::parser parser;
     double lead = 0;
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < 150; ++i) {
       const Asked asked = ask(Kind::count, context, rng);
       // Middling responses: the clipping at 10 would hide the bias of perfect ones.
       const auto reply = mllm.chat(judging(task, asked.prompt, {"99.", "99."}));
       const auto root = parser.parse(reply.text);
-      lead += root["responses"].at(0)["overall"].get_double().value() - root["responses"].at(1)["overall"].get_double().value();
+      lead += root["responses"].at(0)["overall"].get_double().value() -
+              root["responses"].at(1)["overall"].get_double().value();
     }
-    return lead / 300;
+    return lead / 150;
   };
   CHECK(mean_lead(1.5, "listwise") > 1);
   CHECK(mean_lead(1.5, "pairwise") > .4);
@@ -296,10 +308,15 @@ TEST_CASE("with the real rubric judge, agreement of listwise and pointwise makes
   context.add<Mllm>("teacher", std::make_shared<SimulatedMllm>(teacher, context));
   const dt2it::testing::LoadedPlugin rubric(DT2IT_BUILD_DIR "/lib/dt2it/plugins/judges/rubric.so");
   const auto judge = rubric.make<Judge>("rubric", {{"mllm", {std::string("teacher")}}}, context);
-  const std::array<std::pair<double, const char*>, 6> pool{
-      {{1.6, "verbose"}, {.6, "friendly"}, {0, "plain"}, {.9, "step"}, {-.1, "hedge"}, {.8, "bullet"}}};
+  const std::array<std::pair<double, const char*>, 6> pool{{{1.6, "verbose"},
+                                                            {.6, "friendly"},
+                                                            {0, "plain"},
+                                                            {.9, "step"},
+                                                            {-.1, "hedge"},
+                                                            {.8, "bullet"}}};
   std::vector<std::shared_ptr<SimulatedMllm>> writers;
-  for (const auto& [ability, style] : pool) writers.push_back(std::make_shared<SimulatedMllm>(model(ability, style), context));
+  for (const auto& [ability, style] : pool)
+    writers.push_back(std::make_shared<SimulatedMllm>(model(ability, style), context));
 
   Rng rng(7);
   int list_pairs = 0, list_wrong = 0, agreed_pairs = 0, agreed_wrong = 0, unread = 0, scored = 0;
@@ -309,21 +326,26 @@ TEST_CASE("with the real rubric judge, agreement of listwise and pointwise makes
     std::vector<Response> responses;
     std::vector<double> truth;
     for (int k = 0; k < 4; ++k) {
-      responses.push_back(sample_response(std::to_string(k), writer.chat(request_of(asked.prompt, k)).text));
+      responses.push_back(
+          sample_response(std::to_string(k), writer.chat(request_of(asked.prompt, k)).text));
       truth.push_back(grade(asked.question, asked.scenes, responses.back().text).overall);
     }
     const auto listwise = judge->score(asked.prompt, responses);
     REQUIRE(listwise.size() == 4);
     std::vector<Score> pointwise;
-    for (const Response& response : responses) pointwise.push_back(judge->score(asked.prompt, {&response, 1})[0]);
+    for (const Response& response : responses)
+      pointwise.push_back(judge->score(asked.prompt, {&response, 1})[0]);
     for (std::size_t a = 0; a < 4; ++a) {
       ++scored;
       unread += !listwise[a].ok();
       for (std::size_t b = 0; b < 4; ++b) {
-        if (!listwise[a].ok() || !listwise[b].ok() || listwise[a].overall <= listwise[b].overall) continue;
+        if (!listwise[a].ok() || !listwise[b].ok() || listwise[a].overall <= listwise[b].overall)
+          continue;
         ++list_pairs;
         list_wrong += truth[a] < truth[b] - 1e-9;
-        if (!pointwise[a].ok() || !pointwise[b].ok() || pointwise[a].overall <= pointwise[b].overall) continue;
+        if (!pointwise[a].ok() || !pointwise[b].ok() ||
+            pointwise[a].overall <= pointwise[b].overall)
+          continue;
         ++agreed_pairs;
         agreed_wrong += truth[a] < truth[b] - 1e-9;
       }
@@ -331,7 +353,8 @@ TEST_CASE("with the real rubric judge, agreement of listwise and pointwise makes
   }
   const double before = list_wrong / double(list_pairs);
   const double after = agreed_wrong / double(agreed_pairs);
-  INFO("wrong labels: listwise alone " << before << " of " << list_pairs << ", agreed " << after << " of " << agreed_pairs);
+  INFO("wrong labels: listwise alone " << before << " of " << list_pairs << ", agreed " << after
+                                       << " of " << agreed_pairs);
   CHECK(unread < .08 * scored);
   CHECK(before > .08);
   CHECK(before < .35);
@@ -343,15 +366,19 @@ TEST_CASE("it is fast enough for whole experiments", "[!hide][bench]") {
   Rng rng(8);
   SimulatedMllm mllm(model(1), context);
   std::vector<Asked> asked;
-  for (int i = 0; i < 200; ++i) asked.push_back(ask(static_cast<Kind>(i % kSingleKindCount), context, rng));
+  for (int i = 0; i < 200; ++i)
+    asked.push_back(ask(static_cast<Kind>(i % kSingleKindCount), context, rng));
   for (const Asked& one : asked) mllm.chat(request_of(one.prompt));  // fill the cache
   const auto rate = [](int calls, auto&& call) {
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < calls; ++i) call(i);
     return calls / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  WARN("answers a second: " << rate(4000, [&](int i) { mllm.chat(request_of(asked[i % 200].prompt, i)); }));
+  WARN("answers a second: " << rate(
+           4000, [&](int i) { mllm.chat(request_of(asked[i % 200].prompt, i)); }));
   WARN("listwise judgements of 4 a second: " << rate(4000, [&](int i) {
-         mllm.chat(judging("listwise", asked[i % 200].prompt, {"red.", "It is a ring. I can see a bar.", "Well, the answer is 2.", "no."}));
+         mllm.chat(
+             judging("listwise", asked[i % 200].prompt,
+                     {"red.", "It is a ring. I can see a bar.", "Well, the answer is 2.", "no."}));
        }));
 }
