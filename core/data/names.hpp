@@ -12,5 +12,6 @@ inline constexpr std::array<std::string_view, 7> kStatusNames = {
 inline constexpr std::array<std::string_view, 4> kActionNames = {"keep", "flip", "discard", "undecided"};
 inline constexpr std::array<std::string_view, 3> kRoleNames = {"system", "user", "assistant"};
 inline constexpr std::array<std::string_view, 3> kPartNames = {"text", "image", "video"};
+inline constexpr std::array<std::string_view, 2> kMediaNames = {"image", "video"};
 
 }  // namespace dt2it

@@ -1,15 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <span>
+
 #include "core/data/names.hpp"
 #include "core/data/records.hpp"
 #include "core/util/json.hpp"
+#include "core/util/json_scan.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it {
 namespace {
 
 namespace dom = simdjson::dom;
+
+constexpr std::array<std::string_view, 7> kMediaKeys = {"kind", "id", "mime", "width", "height", "source", "frames"};
+constexpr std::array<std::string_view, 4> kPartKeys = {"type", "text", "image", "video"};
+constexpr std::array<std::string_view, 2> kMessageKeys = {"role", "content"};
+constexpr std::array<std::string_view, 5> kPromptKeys = {"id", "messages", "reference", "source", "domain"};
+constexpr std::array<std::string_view, 7> kResponseKeys = {"id", "text", "mllm", "origin", "status", "finish_reason", "noised_image"};
+constexpr std::array<std::string_view, 7> kScoreKeys = {"status", "overall", "stated_overall", "criteria", "judge_reference", "detail", "reply"};
+constexpr std::array<std::string_view, 4> kCriterionKeys = {"name", "weight", "score", "analysis"};
+constexpr std::array<std::string_view, 9> kPairKeys = {"id", "prompt", "rejected_prompt", "chosen", "rejected", "source", "group", "strength", "strengths"};
+constexpr std::array<std::string_view, 5> kPreferenceKeys = {"id", "text", "better", "worse", "source"};
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw DataError(where + ": " + what);
@@ -23,46 +39,63 @@ std::size_t index_of(const std::array<std::string_view, N>& names, std::string_v
   fail(where, fmt::format("'{}' is '{}' (allowed: {})", key, name, fmt::join(names, ", ")));
 }
 
-dom::object object_from(const dom::element& json, const std::string& where, std::string_view what) {
-  dom::object object;
-  if (json.get(object) != simdjson::SUCCESS)
-    fail(where, fmt::format("'{}' must be a JSON object", what));
-  return object;
+// The members of an object; `known` ones that are null are left out, as if they were absent.
+std::vector<std::pair<std::string, JsonRef>> members_of(const JsonRef& json, const std::string& where,
+                                                        std::string_view what,
+                                                        std::span<const std::string_view> known) {
+  if (!json.is_object()) fail(where, fmt::format("'{}' must be a JSON object", what));
+  auto members = json.members();
+  std::erase_if(members, [&](const auto& member) {
+    return member.second.element.is_null() &&
+           std::find(known.begin(), known.end(), member.first) != known.end();
+  });
+  return members;
 }
 
-dom::array array_from(const dom::element& json, const std::string& where, std::string_view key) {
-  dom::array array;
-  if (json.get(array) != simdjson::SUCCESS) fail(where, fmt::format("'{}' must be a list", key));
-  return array;
+std::vector<JsonRef> items_of(const JsonRef& json, const std::string& where, std::string_view key) {
+  if (!json.is_array()) fail(where, fmt::format("'{}' must be a list", key));
+  return json.items();
 }
 
-std::string text_from(const dom::element& json, const std::string& where, std::string_view key) {
+std::string text_from(const JsonRef& json, const std::string& where, std::string_view key) {
   std::string_view text;
-  if (json.get(text) != simdjson::SUCCESS) fail(where, fmt::format("'{}' must be a string", key));
-  return std::string(text);
+  if (json.element.get(text) != simdjson::SUCCESS) fail(where, fmt::format("'{}' must be a string", key));
+  return json.simplified ? unescape_json_string(json.raw) : std::string(text);
 }
 
-double number_from(const dom::element& json, const std::string& where, std::string_view key) {
+double number_from(const JsonRef& json, const std::string& where, std::string_view key) {
   double number = 0;
-  if (json.get(number) != simdjson::SUCCESS) fail(where, fmt::format("'{}' must be a number", key));
+  if (json.element.get(number) != simdjson::SUCCESS) fail(where, fmt::format("'{}' must be a number", key));
   return number;
 }
 
-int int_from(const dom::element& json, const std::string& where, std::string_view key) {
+// null where a number has no value: what the writer makes of NaN.
+double number_or_nan_from(const JsonRef& json, const std::string& where, std::string_view key) {
+  return json.element.is_null() ? std::numeric_limits<double>::quiet_NaN() : number_from(json, where, key);
+}
+
+int int_from(const JsonRef& json, const std::string& where, std::string_view key) {
   std::int64_t number = 0;
-  if (json.get(number) != simdjson::SUCCESS || number < 0 || number > 1'000'000'000)
+  if (json.element.get(number) != simdjson::SUCCESS || number < 0 || number > 1'000'000'000)
     fail(where, fmt::format("'{}' must be an integer from 0 to 1,000,000,000", key));
   return static_cast<int>(number);
+}
+
+bool is_media_id(std::string_view id) {
+  return id.size() == 64 && id.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 // Collects the keys that a record does not know.
 class Extra {
  public:
-  void add(std::string_view key, const dom::element& value) {
+  void add(const std::string& key, const JsonRef& value) {
     json_ += json_.empty() ? '{' : ',';
     append_json_string(json_, key);
     json_ += ':';
-    json_ += simdjson::minify(value);
+    if (value.raw.empty())
+      json_ += simdjson::minify(value.element);
+    else
+      json_ += value.raw;
   }
   std::string take() {
     if (!json_.empty()) json_ += '}';
@@ -73,15 +106,15 @@ class Extra {
   std::string json_;
 };
 
-Media media_from(const dom::element& json, const std::string& where) {
+Media media_from(const JsonRef& json, const std::string& where) {
   Media media;
-  for (const auto& [key, value] : object_from(json, where, "media")) {
+  for (const auto& [key, value] : members_of(json, where, "media", kMediaKeys)) {
     if (key == "kind") {
-      media.kind = text_from(value, where, key) == "video" ? Media::Kind::video : Media::Kind::image;
+      media.kind = static_cast<Media::Kind>(index_of(kMediaNames, text_from(value, where, key), where, key));
     } else if (key == "id") {
       media.id = text_from(value, where, key);
-      if (media.id.size() != 64 || media.id.find_first_not_of("0123456789abcdef") != std::string::npos)
-        fail(where, "a media 'id' must be 64 lower-case hexadecimal digits");
+      if (!is_media_id(media.id))
+        fail(where, fmt::format("'{}' of a media must be 64 lower-case hexadecimal digits", key));
     } else if (key == "mime") {
       media.mime = text_from(value, where, key);
     } else if (key == "width") {
@@ -91,51 +124,62 @@ Media media_from(const dom::element& json, const std::string& where) {
     } else if (key == "source") {
       media.source = text_from(value, where, key);
     } else if (key == "frames") {
-      for (const dom::element frame : array_from(value, where, key))
-        media.frames.push_back(text_from(frame, where, "frames"));
+      for (const JsonRef& frame : items_of(value, where, key)) {
+        media.frames.push_back(text_from(frame, where, key));
+        if (!is_media_id(media.frames.back()))
+          fail(where, fmt::format("'{}' of a media must be ids of 64 lower-case hexadecimal digits", key));
+      }
     } else {
-      fail(where, fmt::format("unknown key '{}' in a media (allowed: kind, id, mime, width, height, source, "
-                              "frames)", key));
+      fail(where, fmt::format("unknown key '{}' in a media (allowed: {})", key, fmt::join(kMediaKeys, ", ")));
     }
   }
   return media;
 }
 
-Part part_from(const dom::element& json, const std::string& where) {
+Part part_from(const JsonRef& json, const std::string& where) {
   Part part;
-  bool typed = false;
-  bool filled = false;
-  for (const auto& [key, value] : object_from(json, where, "content")) {
+  std::string kind;
+  std::vector<std::string> filled;
+  for (const auto& [key, value] : members_of(json, where, "content", kPartKeys)) {
     if (key == "type") {
-      part.kind = static_cast<Part::Kind>(index_of(kPartNames, text_from(value, where, key), where, key));
-      typed = true;
+      kind = text_from(value, where, key);
+      part.kind = static_cast<Part::Kind>(index_of(kPartNames, kind, where, key));
     } else if (key == "text") {
       part.text = text_from(value, where, key);
-      filled = true;
+      filled.push_back(key);
     } else if (key == "image" || key == "video") {
       part.media = media_from(value, where);
-      filled = true;
+      filled.push_back(key);
     } else {
-      fail(where, fmt::format("unknown key '{}' in a message's content (allowed: type, text, image, video)", key));
+      fail(where, fmt::format("unknown key '{}' in a message's content (allowed: {})", key,
+                              fmt::join(kPartKeys, ", ")));
     }
   }
-  if (!typed || !filled) fail(where, "a message's content must have 'type' and what it names");
+  if (kind.empty())
+    fail(where, fmt::format("a message's content must have 'type' ({})", fmt::join(kPartNames, ", ")));
+  if (filled.size() != 1 || filled.front() != kind)
+    fail(where, fmt::format("a message's content of type '{0}' must have '{0}' and nothing else", kind));
   return part;
 }
 
-Message message_from(const dom::element& json, const std::string& where) {
+Message message_from(const JsonRef& json, const std::string& where) {
   Message message;
-  for (const auto& [key, value] : object_from(json, where, "message")) {
+  bool has_role = false, has_content = false;
+  for (const auto& [key, value] : members_of(json, where, "message", kMessageKeys)) {
     if (key == "role") {
       message.role =
           static_cast<Message::Role>(index_of(kRoleNames, text_from(value, where, key), where, key));
+      has_role = true;
     } else if (key == "content") {
-      for (const dom::element part : array_from(value, where, key))
+      for (const JsonRef& part : items_of(value, where, key))
         message.content.push_back(part_from(part, where));
+      has_content = true;
     } else {
-      fail(where, fmt::format("unknown key '{}' in a message (allowed: role, content)", key));
+      fail(where, fmt::format("unknown key '{}' in a message (allowed: {})", key,
+                              fmt::join(kMessageKeys, ", ")));
     }
   }
+  if (!has_role || !has_content) fail(where, "a message must have 'role' and 'content'");
   return message;
 }
 
@@ -151,16 +195,16 @@ Status status_from(std::string_view name, const std::string& where) {
   return static_cast<Status>(index_of(kStatusNames, name, where, "status"));
 }
 
-Prompt prompt_from(const dom::element& json, const std::string& where) {
+Prompt prompt_from(const JsonRef& json, const std::string& where) {
   Prompt prompt;
   Extra extra;
   bool has_messages = false;
-  for (const auto& [key, value] : object_from(json, where, "prompt")) {
+  for (const auto& [key, value] : members_of(json, where, "prompt", kPromptKeys)) {
     if (key == "id") {
       prompt.id = text_from(value, where, key);
     } else if (key == "messages") {
       has_messages = true;
-      for (const dom::element message : array_from(value, where, key))
+      for (const JsonRef& message : items_of(value, where, key))
         prompt.messages.push_back(message_from(message, where));
     } else if (key == "reference") {
       prompt.reference = text_from(value, where, key);
@@ -177,11 +221,11 @@ Prompt prompt_from(const dom::element& json, const std::string& where) {
   return prompt;
 }
 
-Response response_from(const dom::element& json, const std::string& where) {
+Response response_from(const JsonRef& json, const std::string& where) {
   Response response;
   Extra extra;
   bool has_text = false;
-  for (const auto& [key, value] : object_from(json, where, "response")) {
+  for (const auto& [key, value] : members_of(json, where, "response", kResponseKeys)) {
     if (key == "id") {
       response.id = text_from(value, where, key);
     } else if (key == "text") {
@@ -206,9 +250,9 @@ Response response_from(const dom::element& json, const std::string& where) {
   return response;
 }
 
-Score score_from(const dom::element& json, const std::string& where) {
+Score score_from(const JsonRef& json, const std::string& where) {
   Score score;
-  for (const auto& [key, value] : object_from(json, where, "score")) {
+  for (const auto& [key, value] : members_of(json, where, "score", kScoreKeys)) {
     if (key == "status") {
       score.status = status_from(text_from(value, where, key), where);
     } else if (key == "overall") {
@@ -216,9 +260,9 @@ Score score_from(const dom::element& json, const std::string& where) {
     } else if (key == "stated_overall") {
       score.stated_overall = number_from(value, where, key);
     } else if (key == "criteria") {
-      for (const dom::element item : array_from(value, where, key)) {
+      for (const JsonRef& item : items_of(value, where, key)) {
         Criterion criterion;
-        for (const auto& [name, part] : object_from(item, where, "criteria")) {
+        for (const auto& [name, part] : members_of(item, where, "criteria", kCriterionKeys)) {
           if (name == "name") criterion.name = text_from(part, where, name);
           if (name == "weight") criterion.weight = number_from(part, where, name);
           if (name == "score") criterion.score = number_from(part, where, name);
@@ -237,11 +281,11 @@ Score score_from(const dom::element& json, const std::string& where) {
   return score;
 }
 
-PreferencePair pair_from(const dom::element& json, const std::string& where) {
+PreferencePair pair_from(const JsonRef& json, const std::string& where) {
   PreferencePair pair;
   Extra extra;
   bool has_prompt = false, has_chosen = false, has_rejected = false;
-  for (const auto& [key, value] : object_from(json, where, "pair")) {
+  for (const auto& [key, value] : members_of(json, where, "pair", kPairKeys)) {
     if (key == "id") {
       pair.id = text_from(value, where, key);
     } else if (key == "prompt") {
@@ -262,8 +306,8 @@ PreferencePair pair_from(const dom::element& json, const std::string& where) {
     } else if (key == "strength") {
       pair.strength = number_from(value, where, key);
     } else if (key == "strengths") {
-      for (const dom::element item : array_from(value, where, key))
-        pair.strengths.push_back(number_from(item, where, key));
+      for (const JsonRef& item : items_of(value, where, key))
+        pair.strengths.push_back(number_or_nan_from(item, where, key));
     } else {
       extra.add(key, value);
     }
@@ -274,11 +318,11 @@ PreferencePair pair_from(const dom::element& json, const std::string& where) {
   return pair;
 }
 
-ImagePreference image_preference_from(const dom::element& json, const std::string& where) {
+ImagePreference image_preference_from(const JsonRef& json, const std::string& where) {
   ImagePreference preference;
   Extra extra;
   bool has_text = false, has_better = false, has_worse = false;
-  for (const auto& [key, value] : object_from(json, where, "image preference")) {
+  for (const auto& [key, value] : members_of(json, where, "image preference", kPreferenceKeys)) {
     if (key == "id") {
       preference.id = text_from(value, where, key);
     } else if (key == "text") {
@@ -302,28 +346,77 @@ ImagePreference image_preference_from(const dom::element& json, const std::strin
   return preference;
 }
 
-bool JsonLineReader::next(dom::element& element) {
+std::vector<std::pair<std::string, JsonRef>> JsonRef::members() const {
+  std::vector<std::pair<std::string, JsonRef>> result;
+  dom::object object;
+  if (element.get(object) != simdjson::SUCCESS) return result;
+  const std::vector<RawMember> written = raw_members(raw);
+  std::size_t i = 0;
+  for (const auto& [key, value] : object) {
+    if (i < written.size())
+      result.emplace_back(simplified ? unescape_json_string(written[i].key) : std::string(key),
+                          JsonRef(value, written[i].value, simplified));
+    else
+      result.emplace_back(std::string(key), JsonRef(value));
+    ++i;
+  }
+  return result;
+}
+
+std::vector<JsonRef> JsonRef::items() const {
+  std::vector<JsonRef> result;
+  dom::array array;
+  if (element.get(array) != simdjson::SUCCESS) return result;
+  const std::vector<std::string_view> written = raw_items(raw);
+  std::size_t i = 0;
+  for (const dom::element item : array) {
+    result.push_back(i < written.size() ? JsonRef(item, written[i], simplified) : JsonRef(item));
+    ++i;
+  }
+  return result;
+}
+
+std::optional<JsonRef> JsonRef::member(std::string_view key) const {
+  std::optional<JsonRef> found;
+  for (auto& [name, value] : members())
+    if (name == key) found = value;
+  return found;
+}
+
+bool JsonLineReader::next(JsonRef& json) {
   std::string_view line;
   do {
     if (!lines_.next(line)) return false;
   } while (line.find_first_not_of(" \t\r") == std::string_view::npos);
-  const auto error = parser_.parse(line.data(), line.size()).get(element);
+  json = JsonRef({}, line, false);
+  // A surrogate escape is looked at by ourselves: simdjson 3.0 makes some text or other of a half pair.
+  auto error = simdjson::SUCCESS;
+  bool simplify = line.find("\\ud") != std::string_view::npos || line.find("\\uD") != std::string_view::npos;
+  if (!simplify) {
+    error = parser_.parse(line.data(), line.size()).get(json.element);
+    simplify = error == simdjson::NUMBER_ERROR;
+  }
+  if (simplify) {
+    simplified_ = simplify_json(line);
+    json.simplified = simplified_ != line;
+    error = parser_.parse(simplified_).get(json.element);
+  }
   if (error != simdjson::SUCCESS)
     fail(where(), fmt::format("not valid JSON: {}", simdjson::error_message(error)));
   return true;
 }
 
-bool PairReader::next(PreferencePair& pair) {
-  dom::element element;
-  if (!lines_.next(element)) return false;
-  pair = pair_from(element, lines_.where());
+bool JsonLineReader::next(dom::element& element) {
+  JsonRef json;
+  if (!next(json)) return false;
+  element = json.element;
   return true;
 }
 
 std::vector<Prompt> read_prompts(const std::filesystem::path& file) {
   std::vector<Prompt> prompts;
-  JsonLineReader lines(file);
-  for (dom::element element; lines.next(element);) prompts.push_back(prompt_from(element, lines.where()));
+  PromptReader reader(file);
+  for (Prompt prompt; reader.next(prompt);) prompts.push_back(std::move(prompt));
   return prompts;
 }
 

@@ -8,8 +8,10 @@
 #include <simdjson.h>
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/util/jsonl.hpp"
@@ -35,35 +37,67 @@ std::string to_json(const Outcome& outcome);
 std::string to_json(const Metric& metric);
 std::string to_json(const TrainStep& step);
 
-// `where` ("file:line") starts every message.
-Prompt prompt_from(const simdjson::dom::element& json, const std::string& where);
-Response response_from(const simdjson::dom::element& json, const std::string& where);
-Score score_from(const simdjson::dom::element& json, const std::string& where);
-PreferencePair pair_from(const simdjson::dom::element& json, const std::string& where);
-ImagePreference image_preference_from(const simdjson::dom::element& json, const std::string& where);
+// A parsed value together with the bytes it was written with, which unknown keys are kept as. From an element
+// alone: its unknown keys are written anew (same values, perhaps 1.0 for 1.00).
+struct JsonRef {
+  simdjson::dom::element element;
+  std::string_view raw;
+  bool simplified = false;  // texts are to be read from `raw`: the parser could not hold them
+
+  JsonRef() = default;
+  JsonRef(const simdjson::dom::element& element) : element(element) {}  // NOLINT: meant to convert
+  JsonRef(const simdjson::dom::element& element, std::string_view raw, bool simplified)
+      : element(element), raw(raw), simplified(simplified) {}
+
+  bool is_object() const { return element.is_object(); }
+  bool is_array() const { return element.is_array(); }
+  std::optional<JsonRef> member(std::string_view key) const;  // the last of that name; none: nullopt
+  // (key, value) of an object, values of an array, in order. Empty for anything else.
+  std::vector<std::pair<std::string, JsonRef>> members() const;
+  std::vector<JsonRef> items() const;
+};
+
+// `where` ("file:line") starts every message. Known keys that are null count as absent.
+Prompt prompt_from(const JsonRef& json, const std::string& where);
+Response response_from(const JsonRef& json, const std::string& where);
+Score score_from(const JsonRef& json, const std::string& where);
+PreferencePair pair_from(const JsonRef& json, const std::string& where);
+ImagePreference image_preference_from(const JsonRef& json, const std::string& where);
 
 // One JSON value a line.
 class JsonLineReader {
  public:
   explicit JsonLineReader(std::filesystem::path file) : lines_(std::move(file)) {}
-  // False at the end. Empty lines are skipped; anything that is no JSON is a DataError. The element is
-  // valid until the next call.
+  // False at the end. Empty lines are skipped; anything that is no JSON is a DataError. What is given is valid
+  // until the next call. Text may hold NUL and lone surrogates; only the JsonRef form gives the latter as
+  // they are (as three bytes), the other as U+FFFD.
+  bool next(JsonRef& json);
   bool next(simdjson::dom::element& element);
   std::string where() const { return lines_.where(); }
 
  private:
   LineReader lines_;
   simdjson::dom::parser parser_;
+  std::string simplified_;
 };
 
-class PairReader final : public Stream<PreferencePair> {
+template <class Record, auto from_json>
+class RecordReader final : public Stream<Record> {
  public:
-  explicit PairReader(std::filesystem::path file) : lines_(std::move(file)) {}
-  bool next(PreferencePair& pair) override;
+  explicit RecordReader(std::filesystem::path file) : lines_(std::move(file)) {}
+  bool next(Record& record) override {
+    JsonRef json;
+    if (!lines_.next(json)) return false;
+    record = from_json(json, lines_.where());
+    return true;
+  }
 
  private:
   JsonLineReader lines_;
 };
+using PromptReader = RecordReader<Prompt, prompt_from>;
+using PairReader = RecordReader<PreferencePair, pair_from>;
+using ImagePreferenceReader = RecordReader<ImagePreference, image_preference_from>;
 
 std::vector<Prompt> read_prompts(const std::filesystem::path& file);
 

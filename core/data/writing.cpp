@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "core/data/names.hpp"
 #include "core/data/records.hpp"
 #include "core/util/json.hpp"
@@ -16,8 +18,10 @@ void extra(JsonWriter& json, const std::string& object) {
   const std::size_t begin = view.find('{');
   const std::size_t end = view.rfind('}');
   if (begin == std::string_view::npos || end <= begin + 1) return;
-  const std::string_view inside = view.substr(begin + 1, end - begin - 1);
-  if (inside.find_first_not_of(" \t\r\n") != std::string_view::npos) json.raw(inside);
+  std::string inside(view.substr(begin + 1, end - begin - 1));
+  // A plugin may have laid its object out in lines; a record is one line. In JSON they are only space.
+  std::replace(inside.begin(), inside.end(), '\n', ' ');
+  if (inside.find_first_not_of(" \t\r") != std::string::npos) json.raw(inside);
 }
 
 void write(JsonWriter& json, const Media& media) {

@@ -5,6 +5,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -27,6 +28,13 @@ std::unique_ptr<FileLock> FileLock::try_lock(const std::filesystem::path& file, 
     ::close(descriptor);
     if (reason == EWOULDBLOCK) return nullptr;
     throw Error(fmt::format("{}: cannot be locked: {}", file.string(), std::strerror(reason)));
+  }
+  // Its last holder may have removed the file since we opened it: a lock on that one would keep nobody out.
+  struct stat ours {}, there {};
+  if (::fstat(descriptor, &ours) != 0 || ::stat(file.c_str(), &there) != 0 || ours.st_ino != there.st_ino ||
+      ours.st_dev != there.st_dev) {
+    ::close(descriptor);
+    return try_lock(file, holder);
   }
   char host[128] = "this machine";
   ::gethostname(host, sizeof host - 1);

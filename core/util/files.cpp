@@ -5,10 +5,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 #include "dt2it/error.hpp"
 
@@ -33,11 +33,23 @@ void fsync_path(const fs::path& path) {
 }  // namespace
 
 std::string read_file(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) fail(file, "cannot be opened");
-  std::string bytes((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-  if (stream.bad()) fail(file, "cannot be read");
-  return bytes;
+  // Not ifstream: it gives no reason, and for a folder throws something else.
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail(file, "cannot be opened");
+  std::string bytes;
+  for (;;) {
+    constexpr std::size_t kChunk = 1 << 16;
+    const std::size_t size = bytes.size();
+    bytes.resize(size + std::max(kChunk, size / 2));
+    const ssize_t got = ::read(descriptor, bytes.data() + size, bytes.size() - size);
+    bytes.resize(size + (got > 0 ? static_cast<std::size_t>(got) : 0));
+    if (got > 0 || (got < 0 && errno == EINTR)) continue;
+    const int reason = errno;
+    ::close(descriptor);
+    if (got == 0) return bytes;
+    errno = reason;
+    fail(file, "cannot be read");
+  }
 }
 
 void write_all(int descriptor, std::string_view bytes, const fs::path& named) {
@@ -51,7 +63,7 @@ void write_all(int descriptor, std::string_view bytes, const fs::path& named) {
   }
 }
 
-void write_file_atomically(const fs::path& file, std::string_view bytes) {
+void write_file_atomically(const fs::path& file, std::string_view bytes, Flush flush) {
   static std::atomic<unsigned> counter{0};
   const fs::path part = file.parent_path() / fmt::format(".{}.{}.{}.part", file.filename().string(),
                                                          ::getpid(), counter.fetch_add(1));
@@ -59,7 +71,7 @@ void write_file_atomically(const fs::path& file, std::string_view bytes) {
   if (descriptor < 0) fail(part, "cannot be written");
   try {
     write_all(descriptor, bytes, file);
-    if (::fsync(descriptor) != 0) fail(file, "cannot be flushed to disk");
+    if (flush == Flush::to_disk && ::fsync(descriptor) != 0) fail(file, "cannot be flushed to disk");
   } catch (...) {
     ::close(descriptor);
     ::unlink(part.c_str());

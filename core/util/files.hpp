@@ -11,8 +11,13 @@ namespace dt2it {
 
 std::string read_file(const std::filesystem::path& file);
 
+// `no` is for what can be made again: a killed process leaves it whole or absent all the same, a power cut
+// may leave it short.
+enum class Flush { to_disk, no };
+
 // Whole or not at all: written beside, flushed to disk, renamed into place.
-void write_file_atomically(const std::filesystem::path& file, std::string_view bytes);
+void write_file_atomically(const std::filesystem::path& file, std::string_view bytes,
+                           Flush flush = Flush::to_disk);
 
 // Writes everything, however often the system writes only a part.
 void write_all(int descriptor, std::string_view bytes, const std::filesystem::path& named);

@@ -57,7 +57,9 @@ Journal::Journal(std::filesystem::path file)
 }
 
 Journal::~Journal() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  if (descriptor_ < 0) return;
+  ::fdatasync(descriptor_);
+  ::close(descriptor_);
 }
 
 bool Journal::contains(std::size_t index) const {
@@ -76,7 +78,13 @@ void Journal::append(std::size_t index, std::string_view text) {
   const std::string line = fmt::format("{} {:016x} {}\n", index, checksum(index, text), text);
   std::lock_guard lock(mutex_);
   if (places_.contains(index)) return;
-  write_all(descriptor_, line, file_);
+  try {
+    write_all(descriptor_, line, file_);
+  } catch (...) {  // disk full, say: a torn record here would cut off those that other threads append
+    if (::ftruncate(descriptor_, static_cast<off_t>(end_)) == 0)
+      ::lseek(descriptor_, static_cast<off_t>(end_), SEEK_SET);
+    throw;
+  }
   end_ += line.size();
   places_.emplace(index, Place{end_ - 1 - text.size(), text.size()});
   const auto now = std::chrono::steady_clock::now();

@@ -7,9 +7,58 @@
 
 namespace dt2it {
 
+namespace {
+
+// Length of the valid UTF-8 character at `at`; 0 when the bytes there are none.
+std::size_t utf8_length(std::string_view text, std::size_t at) {
+  auto byte = [&](std::size_t i) -> unsigned {
+    return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0;
+  };
+  auto goes_on = [&](std::size_t i) { return (byte(i) & 0xC0) == 0x80; };
+  const unsigned first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first <= 0xDF) return goes_on(1) ? 2 : 0;
+  if (first >= 0xE0 && first <= 0xEF) {
+    if (!goes_on(1) || !goes_on(2) || (first == 0xE0 && byte(1) < 0xA0)) return 0;
+    return first == 0xED && byte(1) >= 0xA0 ? 0 : 3;  // surrogates are no characters
+  }
+  if (first >= 0xF0 && first <= 0xF4) {
+    if (!goes_on(1) || !goes_on(2) || !goes_on(3)) return 0;
+    if ((first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) >= 0x90)) return 0;
+    return 4;
+  }
+  return 0;
+}
+
+// The number of a lone surrogate written as three bytes (WTF-8); 0 when there is none.
+unsigned surrogate(std::string_view text, std::size_t at) {
+  if (at + 3 > text.size()) return 0;
+  const auto a = static_cast<unsigned char>(text[at]), b = static_cast<unsigned char>(text[at + 1]),
+             c = static_cast<unsigned char>(text[at + 2]);
+  if (a != 0xED || b < 0xA0 || b > 0xBF || (c & 0xC0) != 0x80) return 0;
+  return 0xD000u | (b & 0x3Fu) << 6 | (c & 0x3Fu);
+}
+
+}  // namespace
+
 void append_json_string(std::string& out, std::string_view text) {
   out += '"';
-  for (const char c : text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const char c = text[at];
+    if (static_cast<unsigned char>(c) >= 0x80) {
+      if (const std::size_t length = utf8_length(text, at)) {
+        out += text.substr(at, length);
+        at += length;
+      } else if (const unsigned unit = surrogate(text, at)) {
+        fmt::format_to(std::back_inserter(out), "\\u{:04x}", unit);
+        at += 3;
+      } else {
+        out += "\xEF\xBF\xBD";  // U+FFFD
+        ++at;
+      }
+      continue;
+    }
+    ++at;
     switch (c) {
       case '"': out += "\\\""; break;
       case '\\': out += "\\\\"; break;

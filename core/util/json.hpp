@@ -10,7 +10,8 @@ namespace dt2it {
 
 // Appends JSON to a string, keys in the order given. Numbers are written in the shortest form that reads
 // back the same; NaN and infinities, which JSON has not, as null. Text is written as it is but for what
-// JSON must escape, so bytes that are no UTF-8 come out as they went in. Calls can be chained.
+// JSON must escape; a lone surrogate (three bytes, as readers give it) becomes its escape again, and bytes
+// that are no UTF-8, which no reader would take, U+FFFD. Calls can be chained.
 class JsonWriter {
  public:
   JsonWriter& begin_object();
