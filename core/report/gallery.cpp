@@ -166,6 +166,18 @@ std::vector<GalleryCandidate> read_candidates(const element& set) {
   return result;
 }
 
+// The pictures that added candidates were written from (diversity enhancement), each once.
+void add_noised_pictures(const element& set, MediaStore* store, std::vector<GalleryPicture>& pictures) {
+  simdjson::dom::array candidates;
+  if (set["candidates"].get(candidates)) return;
+  std::set<std::string> seen;
+  for (const element json : candidates) {
+    element media;
+    if (json["noised_image"].get(media) || !seen.insert(text_of(media, "id")).second) continue;
+    pictures.push_back(picture(media, "noised, for candidate " + text_of(json, "id"), store));
+  }
+}
+
 const StageSummary* last_with(const RunSummary& run, const char* file) {
   for (auto stage = run.stages.rbegin(); stage != run.stages.rend(); ++stage)
     if (std::filesystem::exists(stage->folder / file)) return &*stage;
@@ -209,8 +221,10 @@ std::vector<GalleryPair> make_gallery(const RunSummary& run, std::size_t count, 
       const auto has = [&](const std::string& text) {
         return std::any_of(list.begin(), list.end(), [&](const auto& c) { return c.text == text; });
       };
-      if (prompt_ids[i] == id && gallery[i].candidates.empty() && has(gallery[i].chosen) && has(gallery[i].rejected))
-        gallery[i].candidates = list;
+      if (prompt_ids[i] != id || !gallery[i].candidates.empty() || !has(gallery[i].chosen) || !has(gallery[i].rejected))
+        continue;
+      gallery[i].candidates = list;
+      add_noised_pictures(set, media, gallery[i].pictures);
     }
   });
   return gallery;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/report/json_read.hpp"
 
+#include "core/util/json_scan.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::report {
@@ -22,7 +23,10 @@ bool for_each_line(const std::filesystem::path& file,
     if (line.empty()) continue;
     const bool whole = !in.eof();
     simdjson::dom::element element;
-    if (const auto error = parser.parse(line).get(element)) {
+    auto error = parser.parse(line).get(element);
+    // Texts of models hold what simdjson refuses though JSON allows it; a page may show it in other words.
+    if (error && whole) error = parser.parse(simplify_json(line)).get(element);
+    if (error) {
       if (!whole) break;
       throw DataError(file.string() + ":" + std::to_string(number + 1) +
                       ": not valid JSON: " + simdjson::error_message(error));

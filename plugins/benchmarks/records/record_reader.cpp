@@ -45,6 +45,37 @@ void replace_python_numbers(std::string& text) {
   text = std::move(result);
 }
 
+// The number of a \uXXXX escape at `at`; -1 when there is none.
+int escape_at(std::string_view text, std::size_t at) {
+  if (text.size() < at + 6 || text[at] != '\\' || text[at + 1] != 'u') return -1;
+  int number = 0;
+  for (char c : text.substr(at + 2, 4)) {
+    const int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+    if (digit < 0) return -1;
+    number = 16 * number + digit;
+  }
+  return number;
+}
+
+// Half a character, written as an escape, is valid JSON, but UTF-8 has no form for it: U+FFFD instead.
+std::string replace_lone_surrogates(std::string_view text) {
+  std::string result(text);
+  for (std::size_t i = 0; i + 1 < result.size(); ++i) {
+    if (result[i] != '\\') continue;
+    const int number = escape_at(result, i);
+    if (number < 0xD800 || number > 0xDFFF) {
+      ++i;  // whatever is escaped here starts nothing
+      continue;
+    }
+    const int next = escape_at(result, i + 6);
+    if (number < 0xDC00 && next >= 0xDC00 && next <= 0xDFFF)
+      i += 11;
+    else
+      result.replace(i + 2, 4, "FFFD");
+  }
+  return result;
+}
+
 }  // namespace
 
 std::filesystem::path find_data_file(const std::filesystem::path& path,
@@ -178,7 +209,12 @@ bool RecordReader::next(simdjson::dom::object& record) {
     padded_ = simdjson::padded_string(element);
   }
   simdjson::dom::element parsed;
-  if (const auto error = parser_.parse(padded_).get(parsed))
+  auto error = parser_.parse(padded_).get(parsed);
+  if (error == simdjson::STRING_ERROR) {
+    padded_ = simdjson::padded_string(replace_lone_surrogates(std::string_view(padded_)));
+    error = parser_.parse(padded_).get(parsed);
+  }
+  if (error)
     fail(std::string("not valid JSON: ") + simdjson::error_message(error));
   if (parsed.get(record)) fail("a JSON object is expected");
   return true;

@@ -111,8 +111,9 @@ inline fs::path make_run(const fs::path& root, const InventedRun& run) {
     };
     for (int k = 0; k < 4; ++k) {
       const char* comma = k ? "," : "";
-      responses += fmt::format(R"({}{{"id":"{}","text":"I count {} of them.{}","mllm":"pool_a","origin":"sampled"}})",
-                               comma, k, k, x);
+      responses += fmt::format(R"({}{{"id":"{}","text":"I count {} of them.{}","mllm":"pool_a","origin":"{}"{}}})",
+                               comma, k, k, x, k < 3 ? "sampled" : "noised",
+                               k < 3 ? std::string() : ",\"noised_image\":" + image);
       const double truth = 7 - std::abs(k - 1) * 1.5;
       listwise += comma + score(std::clamp(truth + 0.7 - 0.5 * k + rng.normal(0, 0.8), 0.0, 10.0), "correctness");
       pointwise += k == 3 && p % 9 == 0 ? std::string(comma) + R"({"status":"unparsed","detail":"no JSON"})"

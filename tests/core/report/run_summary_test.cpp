@@ -46,6 +46,15 @@ TEST_CASE("a run at work shows what is there") {
   CHECK_FALSE(run.stages.at(0).complete);
 }
 
+TEST_CASE("a lone surrogate in a model's text does not stop the report") {
+  TemporaryFolder root;
+  const RunSummary run = load_run(make_run(root.path(), {.hostile = "\\ud83d"}));
+  const auto gallery = make_gallery(run, 2, nullptr);
+  REQUIRE(gallery.size() == 2);
+  CHECK_THAT(gallery[0].question, Catch::Contains("\xEF\xBF\xBD"));
+  CHECK(judge_statistics(run.stage("distil.pointwise")->folder / "candidates.jsonl").prompts == 40);
+}
+
 TEST_CASE("what is no run folder, and broken files, are named") {
   TemporaryFolder root;
   CHECK_THROWS_WITH(load_run(root.path()), Catch::Contains(root.path().string()) && Catch::Contains("run.json"));
@@ -92,6 +101,8 @@ TEST_CASE("the gallery is bounded, spread over the file, and joins candidates to
   CHECK(gallery[1].id == "p5/1-3");
   CHECK(gallery[0].pictures.at(0).data_url.starts_with("data:image/png;base64,iVBORw0KGgo"));
   CHECK(gallery[0].candidates.size() == 4);
+  REQUIRE(gallery[0].pictures.size() == 2);
+  CHECK(gallery[0].pictures[1].caption == "noised, for candidate 3");
   CHECK_THAT(gallery[0].candidates[1].scores.at("listwise"), Catch::Contains("criteria"));
   CHECK_THAT(gallery[0].candidates[1].scores.at("listwise"), !Catch::Contains("RAWREPLY"));
   CHECK_THAT(gallery[0].truth, Catch::Contains("count"));

@@ -69,6 +69,16 @@ TEST_CASE("VL-RewardBench as converted, as an array, in a folder") {
   CHECK(items[1].group == "hallucination");
 }
 
+TEST_CASE("VL-RewardBench: half a surrogate pair becomes U+FFFD, line separators are text") {
+  FakeContext context;
+  const std::string line = R"({"id":"a","prompt":"\\ud83d \ud83d \ud83d\ude00","chosen":"x)" "\xE2\x80\xA8" R"(y","rejected":"\udE00z"})";
+  const auto items = all_items(*open_benchmark("vl_rewardbench", write_file(context, "a.jsonl", line + "\r\n"), context));
+  REQUIRE(items.size() == 1);
+  CHECK(items[0].prompt.messages[0].content[0].text == "\\ud83d \xEF\xBF\xBD \xF0\x9F\x98\x80");
+  CHECK(items[0].chosen.text == "x\xE2\x80\xA8y");
+  CHECK(items[0].rejected.text == "\xEF\xBF\xBDz");
+}
+
 TEST_CASE("VL-RewardBench metrics come from counts; ties and failures are wrong and shown") {
   FakeContext context;
   const auto benchmark = open_benchmark("vl_rewardbench", write_file(context, "rows.jsonl", kOriginal), context);
