@@ -1,14 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/report/json_read.hpp"
 
+#include <iterator>
+
 #include "core/util/json_scan.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::report {
 
+namespace {
+
+// Texts of models hold what simdjson refuses though JSON allows it; a report may show it in other words.
+simdjson::error_code parse(simdjson::dom::parser& parser, const std::string& text, simdjson::dom::element& root) {
+  const auto error = parser.parse(text).get(root);
+  return error ? parser.parse(simplify_json(text)).get(root) : error;
+}
+
+}  // namespace
+
 bool read_json(const std::filesystem::path& file, simdjson::dom::parser& parser, simdjson::dom::element& root) {
-  if (!std::filesystem::is_regular_file(file)) return false;
-  if (const auto error = parser.load(file.string()).get(root))
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return false;
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  if (const auto error = parse(parser, text, root))
     throw DataError(file.string() + ": not valid JSON: " + simdjson::error_message(error));
   return true;
 }
@@ -23,10 +37,7 @@ bool for_each_line(const std::filesystem::path& file,
     if (line.empty()) continue;
     const bool whole = !in.eof();
     simdjson::dom::element element;
-    auto error = parser.parse(line).get(element);
-    // Texts of models hold what simdjson refuses though JSON allows it; a page may show it in other words.
-    if (error && whole) error = parser.parse(simplify_json(line)).get(element);
-    if (error) {
+    if (const auto error = parse(parser, line, element)) {
       if (!whole) break;
       throw DataError(file.string() + ":" + std::to_string(number + 1) +
                       ": not valid JSON: " + simdjson::error_message(error));
