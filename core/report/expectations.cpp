@@ -23,16 +23,22 @@ std::optional<double> figure(const RunSummary& run, const std::string& name) {
   return metric ? std::optional(metric->value) : std::nullopt;
 }
 
+// Among the runs of the same seed and profile.
 const RunSummary* find_run(std::span<const RunSummary> runs, const std::string& name, const RunSummary& self) {
-  for (const RunSummary& run : runs)
-    if (run.name == name) return &run;
   // A short name means the run beside this one, else any.
-  const auto parent = std::filesystem::path(self.name).parent_path();
-  for (const RunSummary& run : runs)
-    if (std::filesystem::path(run.name) == parent / name) return &run;
-  for (const RunSummary& run : runs)
-    if (std::filesystem::path(run.name).filename() == name) return &run;
-  return nullptr;
+  const auto beside = std::filesystem::path(self.name).parent_path() / name;
+  const RunSummary* found = nullptr;
+  int best = 0;
+  for (const RunSummary& run : runs) {
+    if (run.seed != self.seed || run.profile != self.profile) continue;
+    const std::filesystem::path path(run.name);
+    const int rank = run.name == name ? 3 : path == beside ? 2 : path.filename() == name ? 1 : 0;
+    if (rank > best) {
+      best = rank;
+      found = &run;
+    }
+  }
+  return found;
 }
 
 Expectation check(std::span<const RunSummary> runs, const RunSummary& run, const std::string& name,

@@ -240,10 +240,18 @@ void write_run(JsonWriter& json, const RunSummary& run, const PageOptions& optio
   json.end_object();
 }
 
+// One line for each profile and seed.
 std::string command_of(std::span<const RunSummary> runs) {
-  std::string command = "dt2it run";
-  for (const RunSummary& run : runs) command += " experiments/" + run.name + ".toml";
-  if (!runs.empty() && !runs.front().profile.empty()) command += " --profile " + runs.front().profile;
+  std::vector<std::pair<std::string, std::string>> lines;  // options, experiments
+  for (const RunSummary& run : runs) {
+    std::string options = run.profile.empty() ? "" : " --profile " + run.profile;
+    if (run.seed != 0) options += " --set experiment.seed=" + std::to_string(run.seed);
+    auto line = std::find_if(lines.begin(), lines.end(), [&](const auto& one) { return one.first == options; });
+    if (line == lines.end()) line = lines.insert(lines.end(), {options, "dt2it run"});
+    line->second += " experiments/" + run.name + ".toml";
+  }
+  std::string command;
+  for (const auto& [options, experiments] : lines) command += (command.empty() ? "" : "\n") + experiments + options;
   return command;
 }
 
@@ -256,6 +264,8 @@ std::string page_data(std::span<const RunSummary> runs, const PageOptions& optio
   json.key("command").value(options.command.empty() ? command_of(runs) : options.command);
   json.key("overview");
   write_table(json, overview_table(runs));
+  json.key("seeds");
+  write_table(json, seeds_table(runs));
   json.key("benchmarks").begin_array();
   for (const TextTable& table : benchmark_tables(runs)) write_table(json, table);
   json.end_array();

@@ -165,7 +165,12 @@ RunSummary load_run(const fs::path& folder) {
   run.folder = folder;
   run.name = text_of(root, "name");
   run.label = text_of(root, "label");
-  if (run.label.empty()) run.label = fs::path(run.name).filename().string();
+  if (run.label.empty()) {
+    // The folder says what sets this run apart from others of the same experiment: "listwise@seed1".
+    run.label = fs::path(run.name).filename().string();
+    const std::string own = fs::absolute(folder).lexically_normal().filename().string();
+    if (own.starts_with(run.label + "@")) run.label = own;
+  }
   run.profile = text_of(root, "profile");
   run.paper = text_of(root, "paper");
   run.about = text_of(root, "about");

@@ -234,6 +234,55 @@ TextTable overview_table(std::span<const RunSummary> runs) {
   return table;
 }
 
+TextTable seeds_table(std::span<const RunSummary> runs) {
+  TextTable table;
+  table.title = "Over seeds: mean (standard deviation)";
+  table.header = {"Method",   "Seeds",       "VL-RewardBench", "Multimodal RewardBench", "MM-RLHF-RewardBench",
+                  "Mean Acc", "Overall Acc", "Label noise"};
+  struct Group {
+    std::string label;
+    int seeds = 0;
+    std::array<std::vector<double>, 6> figures;
+  };
+  std::vector<std::pair<std::string, Group>> groups;  // in the order of the runs
+  each_evaluation(runs, [&](const RunSummary& run, const Evaluation& evaluation) {
+    const std::string key = run.name + "\n" + run.profile + "\n" + evaluation.stage;
+    auto at = std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group.first == key; });
+    if (at == groups.end()) {
+      std::string label = std::filesystem::path(run.name).filename().string();
+      if (run.evaluations.size() > 1) label += " / " + evaluation.stage;
+      at = groups.insert(groups.end(), {key, Group{label, 0, {}}});
+    }
+    Group& group = at->second;
+    ++group.seeds;
+    const auto add = [&](std::size_t i, std::optional<double> figure) {
+      if (figure) group.figures[i].push_back(*figure);
+    };
+    for (std::size_t i = 0; i < 3; ++i) {
+      const BenchmarkResult* result = evaluation.find(kSuites[i]);
+      if (const Metric* headline = result ? result->headline() : nullptr) add(i, headline->value);
+    }
+    add(3, mean_accuracy(evaluation));
+    add(4, overall_accuracy(evaluation));
+    add(5, run.noise() ? run.noise()->fraction() : std::nullopt);
+  });
+  for (const auto& [key, group] : groups) {
+    if (group.seeds < 2) continue;
+    std::vector<Cell> cells{{group.label}, {std::to_string(group.seeds), static_cast<double>(group.seeds)}};
+    for (const std::vector<double>& figures : group.figures) {
+      const auto n = static_cast<double>(figures.size());
+      double sum = 0, squares = 0;
+      for (double figure : figures) sum += figure;
+      for (double figure : figures) squares += (figure - sum / n) * (figure - sum / n);
+      cells.push_back(figures.size() < 2 ? Cell{}
+                                         : Cell{percent(sum / n) + " (" + percent(std::sqrt(squares / (n - 1))) + ")",
+                                                sum / n});
+    }
+    add_row(table, cells);
+  }
+  return table;
+}
+
 std::vector<TextTable> benchmark_tables(std::span<const RunSummary> runs) {
   std::vector<Suite> list = suites();
   std::vector<std::string> others;
@@ -273,6 +322,7 @@ TextTable noise_table(std::span<const RunSummary> runs) {
 
 std::string print_tables(std::span<const RunSummary> runs) {
   std::string out = print(overview_table(runs));
+  if (const TextTable seeds = seeds_table(runs); !seeds.rows.empty()) out += "\n" + print(seeds);
   for (const TextTable& table : benchmark_tables(runs)) out += "\n" + print(table);
   if (const TextTable noise = noise_table(runs); !noise.rows.empty()) out += "\n" + print(noise);
   const auto expectations = check_expectations(runs);

@@ -32,6 +32,8 @@ struct TextTable {
 
 // The layout of Table 7, a row for each evaluation; label noise and ties beside it.
 TextTable overview_table(std::span<const RunSummary> runs);
+// Where an experiment was run with several seeds: mean and standard deviation over them; else no rows.
+TextTable seeds_table(std::span<const RunSummary> runs);
 // The layouts of Tables 2 to 4: groups as columns, with the benchmark's own summary figures; a table for
 // every benchmark that was run, the three suites first.
 std::vector<TextTable> benchmark_tables(std::span<const RunSummary> runs);

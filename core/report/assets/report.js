@@ -122,6 +122,10 @@
       "Mean Acc is the mean of the three suites; Overall Acc is all correct pairs of all rows, from counts. " +
       "A pair counts as correct only when the chosen response has the strictly higher reward; ties and failures " +
       "are wrong. Label noise: wrong labels among the training pairs whose truth is known.");
+    if (data.seeds.rows.length) {
+      add(node, "h3", "", data.seeds.title);
+      figures(node, data.seeds, (heading) => /Bench|Acc/.test(heading));
+    }
     const columns = data.overview.header.map((heading, c) => ({ heading, c }))
       .filter(({ heading }) => /Bench|Acc/.test(heading));
     const rows = data.overview.rows.map((row, r) => ({

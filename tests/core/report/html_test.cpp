@@ -81,7 +81,7 @@ TEST_CASE("page data: curves are shortened by means, shared stages are kept, fig
   CHECK(curve["step"].at(199).get_int64().value() == 500);
   CHECK(page["overview"]["rows"].at(0).at(6).get_string().value() == "80.5");
   CHECK(page["runs"].at(0)["judge"]["scorers"].get_array().value().size() == 2);
-  CHECK(page["command"].get_string().value() == "dt2it run experiments/table7/method1_pointwise.toml --profile mini");
+  CHECK(page["command"].get_string().value() == "dt2it run experiments/table7/method1_pointwise.toml --profile mini --set experiment.seed=11");
 }
 
 TEST_CASE("without the chart library the page is still written") {

@@ -59,6 +59,8 @@ inline std::string paper_metrics(int less = 0) {
 
 struct InventedRun {
   std::string name = "table7/method1_pointwise";
+  std::string folder;  // other than the name
+  int seed = 11;
   bool pointwise = true;
   int less = 0;                  // correct answers taken away
   std::string expect = "{}";
@@ -69,10 +71,10 @@ struct InventedRun {
 // Makes root/NAME and its stage folders below root/.store.
 inline fs::path make_run(const fs::path& root, const InventedRun& run) {
   const std::string& x = run.hostile;
-  const fs::path folder = root / run.name;
+  const fs::path folder = root / (run.folder.empty() ? run.name : run.folder);
   std::string stages;
   auto stage = [&](const std::string& name, const std::string& type, const std::string& inputs) {
-    const std::string key = fmt::format("{:016x}", stable_hash(run.name + name));
+    const std::string key = fmt::format("{:016x}", stable_hash(folder.string() + name));
     const fs::path at = root / ".store" / (type + "-" + key);
     fs::create_directories(at);
     fs::create_directories(folder / "stages");
@@ -144,8 +146,8 @@ inline fs::path make_run(const fs::path& root, const InventedRun& run) {
   write(stage("train", "train", R"("distil")") / "training.jsonl", curve);
   write(stage("evaluate", "evaluate", R"("train")") / "metrics.json", paper_metrics(run.less));
   write(folder / "run.json",
-        fmt::format(R"({{"name":"{}","profile":"mini","seed":11,"paper":"Table 7{}","about":"Keeps a pair where both scorers agree.{}","version":"0.1.0","expect":{},"stages":[{}]}})",
-                    run.name, x, x, run.expect, stages));
+        fmt::format(R"({{"name":"{}","profile":"mini","seed":{},"paper":"Table 7{}","about":"Keeps a pair where both scorers agree.{}","version":"0.1.0","expect":{},"stages":[{}]}})",
+                    run.name, run.seed, x, x, run.expect, stages));
   return folder;
 }
 

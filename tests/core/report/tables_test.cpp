@@ -89,3 +89,26 @@ TEST_CASE("expectations are checked against the other runs and printed as they c
   CHECK_THAT(results[5].detail, Catch::Contains("allowed"));
   CHECK_THAT(print_tables(runs), Catch::Contains("DOES NOT HOLD") && Catch::Contains("cannot be told"));
 }
+
+TEST_CASE("several seeds: means over them, and expectations within one seed") {
+  TemporaryFolder root;
+  const std::string expect = R"({"overall_accuracy":"> listwise"})";
+  const auto run = [&](const char* name, int seed, int less, const std::string& claims) {
+    return load_run(make_run(root.path(), {.name = name, .folder = std::string(name) + "@seed" + std::to_string(seed),
+                                           .seed = seed, .less = less, .expect = claims}));
+  };
+  const std::vector runs{run("listwise", 1, 50, "{}"), run("listwise", 2, 150, "{}"), run("pointwise", 1, 60, expect),
+                         run("pointwise", 2, 140, expect)};
+  CHECK(runs[1].label == "listwise@seed2");
+  const TextTable seeds = seeds_table(runs);
+  REQUIRE(seeds.rows.size() == 2);
+  CHECK(seeds.rows[0][0] == "listwise");
+  CHECK(seeds.rows[0][1] == "2");
+  CHECK(seeds.values[0][6] == Approx((4930.0 - 200) / 6128));
+  CHECK(seeds.rows[0][6] == percent((4930.0 - 200) / 6128) + " (" + percent(100 * std::sqrt(2.0) / 6128) + ")");
+  const auto results = check_expectations(runs);
+  REQUIRE(results.size() == 2);
+  CHECK(results[0].state == Expectation::State::fails);
+  CHECK(results[1].state == Expectation::State::holds);
+  CHECK(seeds_table(std::span(runs).first(1)).rows.empty());
+}
