@@ -163,6 +163,39 @@ TEST_CASE("VL-RewardBench: what cannot be read is named with its place") {
   CHECK_THROWS_WITH(all_items(*absent), Catch::Contains("no such file or folder"));
 }
 
+TEST_CASE("VL-RewardBench: damaged files give a located error or records, never a crash") {
+  FakeContext context;
+  Rng rng(2026);
+  int refused = 0;
+  for (int round = 0; round < 300; ++round) {
+    std::string text = kOriginal;
+    if (round % 2) {  // the same as an array
+      text.pop_back();
+      for (std::size_t at = text.find('\n'); at != text.npos; at = text.find('\n', at + 2)) text.replace(at, 1, ",\n");
+      text = "[" + text + "]";
+    }
+    for (int i = rng.integer(1, 4); i > 0 && !text.empty(); --i) {
+      const std::size_t at = rng.below(text.size());
+      switch (rng.integer(0, 3)) {
+        case 0: text[at] = static_cast<char>(rng.integer(0, 255)); break;
+        case 1: text.erase(at, rng.below(20)); break;
+        case 2: text.insert(at, text.substr(rng.below(text.size()), rng.below(20))); break;
+        default: text.resize(at + 1);
+      }
+    }
+    const std::string name = round % 2 ? "m.json" : "m.jsonl";
+    const auto benchmark = open_benchmark("vl_rewardbench", write_file(context, name, text), context);
+    try {
+      all_items(*benchmark);
+    } catch (const DataError& error) {
+      INFO(error.what());
+      CHECK(std::string(error.what()).find(name + ":") != std::string::npos);
+      ++refused;
+    }
+  }
+  CHECK(refused > 100);
+}
+
 TEST_CASE("VL-RewardBench: the real records") {
   const auto data = real_data("vl_rewardbench/data.jsonl");
   if (data.empty()) return;
