@@ -52,6 +52,7 @@ int check(const Arguments& arguments) {
 
   const Installation installation(common);
   Diagnostics diagnostics;
+  const auto cache = make_toml_cache();
   std::size_t checked = 0;
   const std::vector<fs::path> files = files_of(paths);
   std::set<std::string> seen_profiles;
@@ -68,7 +69,7 @@ int check(const Arguments& arguments) {
       seen_profiles.insert(profile);
       const std::size_t before = diagnostics.errors.size();
       const Experiment experiment =
-          load_experiment(file, {profile, folder, common.settings}, installation.registry, diagnostics);
+          load_experiment(file, {profile, folder, common.settings, cache}, installation.registry, diagnostics);
       ++checked;
       if (diagnostics.errors.size() != before) continue;
       try {

@@ -54,11 +54,12 @@ std::vector<Experiment> load_all(const std::vector<std::string>& files, const Co
                                  const Catalog& catalog) {
   if (files.empty()) throw ConfigError("no experiment file given");
   Diagnostics diagnostics;
+  const auto cache = make_toml_cache();
   std::vector<Experiment> experiments;
   std::vector<fs::path> todo(files.begin(), files.end());
   for (std::size_t i = 0; i < todo.size(); ++i) {
     const fs::path file = todo[i];
-    LoadOptions options{common.profile, find_profiles(file), common.settings};
+    LoadOptions options{common.profile, find_profiles(file), common.settings, cache};
     Experiment experiment = load_experiment(file, options, catalog, diagnostics);
     if (!experiment.rows.empty())  // in the place of the file that lists them
       todo.insert(todo.begin() + static_cast<std::ptrdiff_t>(i) + 1, experiment.rows.begin(),

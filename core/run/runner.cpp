@@ -109,7 +109,7 @@ const StageGraph& Runner::add(Experiment experiment) {
 
 fs::path Runner::run_folder(const Experiment& experiment) const {
   std::string name = experiment.name;
-  if (experiment.profile != "mini") name += "@" + experiment.profile;
+  if (experiment.profile != "mini") name += "@" + fs::path(experiment.profile).stem().string();
   if (experiment.seed != 0) name += fmt::format("@seed{}", experiment.seed);
   return store_.runs() / name;
 }

@@ -141,7 +141,10 @@ M from_value(const Value& value, const std::string& name) {
     if (const auto* number = std::get_if<std::int64_t>(&value.data)) return static_cast<double>(*number);
     throw ConfigError("parameter '" + name + "': a number is expected");
   } else if constexpr (std::is_same_v<M, int> || std::is_same_v<M, std::int64_t>) {
-    if (const auto* number = std::get_if<std::int64_t>(&value.data)) return static_cast<M>(*number);
+    if (const auto* number = std::get_if<std::int64_t>(&value.data)) {
+      if (std::in_range<M>(*number)) return static_cast<M>(*number);
+      throw ConfigError("parameter '" + name + "': " + std::to_string(*number) + " is out of range");
+    }
     throw ConfigError("parameter '" + name + "': an integer is expected");
   } else if constexpr (std::is_same_v<M, std::filesystem::path>) {
     return std::filesystem::path(from_value<std::string>(value, name));
