@@ -9,7 +9,8 @@ namespace dt2it::report {
 
 namespace {
 
-// The figure of a run; the last evaluation when there are several. Empty: the run has no such figure.
+// The figure of a run; the last evaluation when there are several. Empty: the run has no such
+// figure.
 std::optional<double> figure(const RunSummary& run, const std::string& name) {
   if (name == "label_noise") return run.noise() ? run.noise()->fraction() : std::nullopt;
   if (run.evaluations.empty()) return std::nullopt;
@@ -24,7 +25,8 @@ std::optional<double> figure(const RunSummary& run, const std::string& name) {
 }
 
 // Among the runs of the same seed and profile.
-const RunSummary* find_run(std::span<const RunSummary> runs, const std::string& name, const RunSummary& self) {
+const RunSummary* find_run(std::span<const RunSummary> runs, const std::string& name,
+                           const RunSummary& self) {
   // A short name means the run beside this one, else any.
   const auto beside = std::filesystem::path(self.name).parent_path() / name;
   const RunSummary* found = nullptr;
@@ -49,7 +51,8 @@ Expectation check(std::span<const RunSummary> runs, const RunSummary& run, const
   const std::size_t start = relation.find_first_not_of(' ', op.size());
   const std::string target = start == relation.npos ? "" : relation.substr(start);
   if ((op != ">=" && op != ">" && op != "<=" && op != "<" && op != "==") || target.empty()) {
-    result.detail = "not understood (allowed: >=, >, <=, < or ==, then a number or the name of a run)";
+    result.detail =
+        "not understood (allowed: >=, >, <=, < or ==, then a number or the name of a run)";
     return result;
   }
   const std::optional<double> ours = figure(run, name);
@@ -63,13 +66,14 @@ Expectation check(std::span<const RunSummary> runs, const RunSummary& run, const
     const RunSummary* other = find_run(runs, target, run);
     const std::optional<double> value = other ? figure(*other, name) : std::nullopt;
     if (!value) {
-      result.detail = other ? "'" + target + "' has no such figure" : "the run '" + target + "' is not among these";
+      result.detail = other ? "'" + target + "' has no such figure"
+                            : "the run '" + target + "' is not among these";
       return result;
     }
     theirs = *value;
   }
-  const bool holds = op == ">="  ? *ours >= theirs
-                     : op == ">" ? *ours > theirs
+  const bool holds = op == ">="   ? *ours >= theirs
+                     : op == ">"  ? *ours > theirs
                      : op == "<=" ? *ours <= theirs
                      : op == "<"  ? *ours < theirs
                                   : *ours == theirs;
@@ -83,7 +87,8 @@ Expectation check(std::span<const RunSummary> runs, const RunSummary& run, const
 std::vector<Expectation> check_expectations(std::span<const RunSummary> runs) {
   std::vector<Expectation> results;
   for (const RunSummary& run : runs)
-    for (const auto& [name, relation] : run.expect) results.push_back(check(runs, run, name, relation));
+    for (const auto& [name, relation] : run.expect)
+      results.push_back(check(runs, run, name, relation));
   return results;
 }
 

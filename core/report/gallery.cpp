@@ -95,7 +95,8 @@ PromptParts read_prompt(const element& prompt, MediaStore* store) {
       if (type == "text")
         parts.text += text_of(part, "text");
       else if (!part[type].get(media))
-        parts.pictures.push_back(picture(media, type + " " + std::to_string(parts.pictures.size() + 1), store));
+        parts.pictures.push_back(
+            picture(media, type + " " + std::to_string(parts.pictures.size() + 1), store));
     }
   }
   return parts;
@@ -104,7 +105,8 @@ PromptParts read_prompt(const element& prompt, MediaStore* store) {
 // A pair's own truth, and its prompt's.
 std::string truth_of(const element& pair) {
   element truth;
-  if (!pair["truth"].get(truth) || !pair["prompt"]["truth"].get(truth)) return simdjson::minify(truth);
+  if (!pair["truth"].get(truth) || !pair["prompt"]["truth"].get(truth))
+    return simdjson::minify(truth);
   return {};
 }
 
@@ -123,7 +125,8 @@ GalleryPair read_pair(const element& json, MediaStore* store) {
     pair.pictures = std::move(prompt.pictures);
     pair.reference = text_of(part, "reference");
   }
-  if (!json["rejected_prompt"].get(part)) pair.rejected_pictures = read_prompt(part, store).pictures;
+  if (!json["rejected_prompt"].get(part))
+    pair.rejected_pictures = read_prompt(part, store).pictures;
   if (!json["chosen"].get(part)) {
     pair.chosen = text_of(part, "text");
     pair.chosen_id = text_of(part, "id");
@@ -139,10 +142,12 @@ std::string score_json(const element& score) {
   simdjson::dom::object fields;
   if (score.get(fields)) return {};
   std::string out;
-  for (const char* key : {"status", "overall", "stated_overall", "criteria", "judge_reference", "detail"}) {
+  for (const char* key :
+       {"status", "overall", "stated_overall", "criteria", "judge_reference", "detail"}) {
     element value;
     if (fields[key].get(value)) continue;
-    out += (out.empty() ? "{\"" : ",\"") + std::string(key) + "\":" + std::string(simdjson::minify(value));
+    out += (out.empty() ? "{\"" : ",\"") + std::string(key) +
+           "\":" + std::string(simdjson::minify(value));
   }
   return out.empty() ? out : out + "}";
 }
@@ -152,8 +157,12 @@ std::vector<GalleryCandidate> read_candidates(const element& set) {
   simdjson::dom::array candidates;
   if (set["candidates"].get(candidates)) return result;
   for (const element json : candidates)
-    result.push_back({text_of(json, "id"), text_of(json, "text"), text_of(json, "mllm"), text_of(json, "origin"),
-                      text_of(json, "status"), {}});
+    result.push_back({text_of(json, "id"),
+                      text_of(json, "text"),
+                      text_of(json, "mllm"),
+                      text_of(json, "origin"),
+                      text_of(json, "status"),
+                      {}});
   simdjson::dom::object scorers;
   if (set["scores"].get(scorers)) return result;
   for (const auto& [name, list] : scorers) {
@@ -167,7 +176,8 @@ std::vector<GalleryCandidate> read_candidates(const element& set) {
 }
 
 // The pictures that added candidates were written from (diversity enhancement), each once.
-void add_noised_pictures(const element& set, MediaStore* store, std::vector<GalleryPicture>& pictures) {
+void add_noised_pictures(const element& set, MediaStore* store,
+                         std::vector<GalleryPicture>& pictures) {
   simdjson::dom::array candidates;
   if (set["candidates"].get(candidates)) return;
   std::set<std::string> seen;
@@ -187,7 +197,9 @@ const StageSummary* last_with(const RunSummary& run, const char* file) {
 }  // namespace
 
 const StageSummary* pair_stage(const RunSummary& run) { return last_with(run, "pairs.jsonl"); }
-const StageSummary* candidate_stage(const RunSummary& run) { return last_with(run, "candidates.jsonl"); }
+const StageSummary* candidate_stage(const RunSummary& run) {
+  return last_with(run, "candidates.jsonl");
+}
 
 std::vector<GalleryPair> make_gallery(const RunSummary& run, std::size_t count, MediaStore* media) {
   std::vector<GalleryPair> gallery;
@@ -221,7 +233,8 @@ std::vector<GalleryPair> make_gallery(const RunSummary& run, std::size_t count, 
       const auto has = [&](const std::string& text) {
         return std::any_of(list.begin(), list.end(), [&](const auto& c) { return c.text == text; });
       };
-      if (prompt_ids[i] != id || !gallery[i].candidates.empty() || !has(gallery[i].chosen) || !has(gallery[i].rejected))
+      if (prompt_ids[i] != id || !gallery[i].candidates.empty() || !has(gallery[i].chosen) ||
+          !has(gallery[i].rejected))
         continue;
       gallery[i].candidates = list;
       add_noised_pictures(set, media, gallery[i].pictures);

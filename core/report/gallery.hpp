@@ -15,13 +15,15 @@
 namespace dt2it::report {
 
 struct GalleryPicture {
-  std::string caption;   // "image 1", "noised", what is missing
-  std::string data_url;  // empty when the picture is absent, too large, or of a type that pages cannot show
+  std::string caption;  // "image 1", "noised", what is missing
+  std::string
+      data_url;  // empty when the picture is absent, too large, or of a type that pages cannot show
 };
 
 struct GalleryCandidate {
   std::string id, text, mllm, origin, status;
-  std::map<std::string, std::string> scores;  // scorer: the score's JSON without the judge's raw reply
+  std::map<std::string, std::string>
+      scores;  // scorer: the score's JSON without the judge's raw reply
 };
 
 struct GalleryPair {
@@ -30,16 +32,19 @@ struct GalleryPair {
   std::optional<double> strength;
   std::string truth;  // JSON of the known truth; empty when there is none
   std::vector<GalleryPicture> pictures;
-  std::vector<GalleryPicture> rejected_pictures;  // of a pair whose rejected response has its own prompt
-  std::vector<GalleryCandidate> candidates;       // empty when the pair was not made of candidates
+  std::vector<GalleryPicture>
+      rejected_pictures;                     // of a pair whose rejected response has its own prompt
+  std::vector<GalleryCandidate> candidates;  // empty when the pair was not made of candidates
 };
 
-// The stage whose pairs show best what the run made: the last one that has pairs. Null when none has.
+// The stage whose pairs show best what the run made: the last one that has pairs. Null when none
+// has.
 const StageSummary* pair_stage(const RunSummary& run);
 // The last stage that has candidates, with the scores of all scorers so far. Null when none has.
 const StageSummary* candidate_stage(const RunSummary& run);
 
-// At most `count` pairs, evenly spread over the file, in its order. `media` may be null: no pictures.
+// At most `count` pairs, evenly spread over the file, in its order. `media` may be null: no
+// pictures.
 std::vector<GalleryPair> make_gallery(const RunSummary& run, std::size_t count, MediaStore* media);
 
 }  // namespace dt2it::report

@@ -16,14 +16,17 @@ namespace fs = std::filesystem;
 
 std::string read_text(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) throw DataError(file.string() + ": cannot be read; it belongs to the installation of this program");
+  if (!in)
+    throw DataError(file.string() +
+                    ": cannot be read; it belongs to the installation of this program");
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
 // Replaces the mark once; it must be there.
 void fill(std::string& page, std::string_view mark, std::string_view text) {
   const std::size_t at = page.find(mark);
-  if (at == page.npos) throw DataError("report.html: '" + std::string(mark) + "' is missing in this template");
+  if (at == page.npos)
+    throw DataError("report.html: '" + std::string(mark) + "' is missing in this template");
   page.replace(at, mark.size(), text);
 }
 
@@ -64,9 +67,11 @@ std::string escape_for_script(std::string_view json) {
   return out;
 }
 
-void write_report_html(std::span<const RunSummary> runs, const fs::path& file, const PageOptions& options) {
+void write_report_html(std::span<const RunSummary> runs, const fs::path& file,
+                       const PageOptions& options) {
   std::string page = read_text(options.assets / "report.html");
-  // In the order of their places, from the last to the first, so that no filled-in text is searched.
+  // In the order of their places, from the last to the first, so that no filled-in text is
+  // searched.
   fill(page, "/*SCRIPT*/", read_text(options.assets / "report.js"));
   fill(page, "/*CHARTS*/", chart_library(options.assets));
   fill(page, "{\"DATA\":0}", escape_for_script(page_data(runs, options)));

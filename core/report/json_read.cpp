@@ -10,15 +10,18 @@ namespace dt2it::report {
 
 namespace {
 
-// Texts of models hold what simdjson refuses though JSON allows it; a report may show it in other words.
-simdjson::error_code parse(simdjson::dom::parser& parser, const std::string& text, simdjson::dom::element& root) {
+// Texts of models hold what simdjson refuses though JSON allows it; a report may show it in other
+// words.
+simdjson::error_code parse(simdjson::dom::parser& parser, const std::string& text,
+                           simdjson::dom::element& root) {
   const auto error = parser.parse(text).get(root);
   return error ? parser.parse(simplify_json(text)).get(root) : error;
 }
 
 }  // namespace
 
-bool read_json(const std::filesystem::path& file, simdjson::dom::parser& parser, simdjson::dom::element& root) {
+bool read_json(const std::filesystem::path& file, simdjson::dom::parser& parser,
+               simdjson::dom::element& root) {
   std::ifstream in(file, std::ios::binary);
   if (!in) return false;
   const std::string text{std::istreambuf_iterator<char>(in), {}};

@@ -3,14 +3,14 @@
 
 // Tolerant reading: what is absent or of another type gives the fallback.
 
+#include <simdjson.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <string>
 #include <string_view>
-
-#include <simdjson.h>
 
 namespace dt2it::report {
 
@@ -25,7 +25,8 @@ inline std::int64_t integer_of(const simdjson::dom::element& object, std::string
   return object[key].get(number) ? fallback : number;
 }
 
-inline double number_of(const simdjson::dom::element& object, std::string_view key, double fallback = 0) {
+inline double number_of(const simdjson::dom::element& object, std::string_view key,
+                        double fallback = 0) {
   double number = 0;
   return object[key].get(number) ? fallback : number;
 }
@@ -36,10 +37,12 @@ inline bool flag_of(const simdjson::dom::element& object, std::string_view key, 
 }
 
 // Parses one JSON file; false when it is not there. Throws DataError on bad JSON.
-bool read_json(const std::filesystem::path& file, simdjson::dom::parser& parser, simdjson::dom::element& root);
+bool read_json(const std::filesystem::path& file, simdjson::dom::parser& parser,
+               simdjson::dom::element& root);
 
-// Calls `use` with every line's object and its number from 0; false when the file is not there. A last
-// line without its end (a run at work) is left out when it does not parse. Throws DataError otherwise.
+// Calls `use` with every line's object and its number from 0; false when the file is not there. A
+// last line without its end (a run at work) is left out when it does not parse. Throws DataError
+// otherwise.
 bool for_each_line(const std::filesystem::path& file,
                    const std::function<void(std::size_t, const simdjson::dom::element&)>& use);
 

@@ -49,13 +49,15 @@ std::vector<double> read_scores(const element& list, ScorerStatistics& statistic
     ++statistics.scored;
     statistics.sum += overall;
     const int bin = static_cast<int>(overall / 10 * ScorerStatistics::kBins);
-    ++statistics.histogram[static_cast<std::size_t>(std::clamp(bin, 0, ScorerStatistics::kBins - 1))];
+    ++statistics
+          .histogram[static_cast<std::size_t>(std::clamp(bin, 0, ScorerStatistics::kBins - 1))];
     result.push_back(overall);
   }
   return result;
 }
 
-void add_places(const element& set, const std::vector<double>& scores, ScorerStatistics& statistics) {
+void add_places(const element& set, const std::vector<double>& scores,
+                ScorerStatistics& statistics) {
   double sum = 0;
   int count = 0;
   for (double score : scores)
@@ -79,8 +81,8 @@ void add_places(const element& set, const std::vector<double>& scores, ScorerSta
   }
 }
 
-void add_agreement(const std::vector<double>& one, const std::vector<double>& two, ScorerAgreement& agreement,
-                   Moments& moments) {
+void add_agreement(const std::vector<double>& one, const std::vector<double>& two,
+                   ScorerAgreement& agreement, Moments& moments) {
   const std::size_t n = std::min(one.size(), two.size());
   for (std::size_t a = 0; a < n; ++a) {
     if (std::isnan(one[a]) || std::isnan(two[a])) continue;

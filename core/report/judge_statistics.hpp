@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// How the judge scored: distributions, position bias, agreement of the scorers (paper section 3.1, where
-// pointwise scores are brought in against the position bias of listwise ones).
+// How the judge scored: distributions, position bias, agreement of the scorers (paper section 3.1,
+// where pointwise scores are brought in against the position bias of listwise ones).
 
 #include <array>
 #include <cstdint>
@@ -20,8 +20,9 @@ struct ScorerStatistics {
   std::int64_t scored = 0;
   double sum = 0;
   std::map<std::string, std::int64_t> failed;  // by status
-  // By the place in the list that the judge saw, over prompts with at least two scored candidates: the
-  // score less the mean score of its prompt, so that prompts of different difficulty can be put together.
+  // By the place in the list that the judge saw, over prompts with at least two scored candidates:
+  // the score less the mean score of its prompt, so that prompts of different difficulty can be put
+  // together.
   struct Place {
     std::int64_t count = 0;
     double score = 0, deviation = 0;  // sums
@@ -32,8 +33,9 @@ struct ScorerStatistics {
 // Two scorers on all couples of candidates of one prompt that both have scored.
 struct ScorerAgreement {
   std::string first, second;
-  std::int64_t agree = 0, opposed = 0, tie_first = 0, tie_second = 0;  // a tie of both counts as tie_first
-  double correlation = 0;  // Pearson, over candidates
+  std::int64_t agree = 0, opposed = 0, tie_first = 0,
+               tie_second = 0;  // a tie of both counts as tie_first
+  double correlation = 0;       // Pearson, over candidates
   std::int64_t candidates = 0;
 };
 

@@ -83,16 +83,18 @@ void write_stage(JsonWriter& json, const StageSummary& stage) {
   json.end_object();
 }
 
-// Means over equal stretches, so that a long training fits on a page and no peak is picked by chance.
+// Means over equal stretches, so that a long training fits on a page and no peak is picked by
+// chance.
 void write_curve(JsonWriter& json, const TrainingCurve& curve) {
   const std::size_t n = curve.steps.size();
   const std::size_t points = std::min(n, kCurvePoints);
   json.begin_object();
   json.key("stage").value(curve.stage);
-  const std::pair<const char*, double TrainStep::*> lines[] = {{"loss", &TrainStep::loss},
-                                                               {"accuracy", &TrainStep::accuracy},
-                                                               {"margin", &TrainStep::margin},
-                                                               {"learning_rate", &TrainStep::learning_rate}};
+  const std::pair<const char*, double TrainStep::*> lines[] = {
+      {"loss", &TrainStep::loss},
+      {"accuracy", &TrainStep::accuracy},
+      {"margin", &TrainStep::margin},
+      {"learning_rate", &TrainStep::learning_rate}};
   json.key("step").begin_array();
   for (std::size_t k = 0; k < points; ++k) json.value(curve.steps[(k + 1) * n / points - 1].step);
   json.end_array();
@@ -153,7 +155,8 @@ void write_judge(JsonWriter& json, const JudgeStatistics& judge) {
   json.end_object();
 }
 
-void write_pictures(JsonWriter& json, const char* key, const std::vector<GalleryPicture>& pictures) {
+void write_pictures(JsonWriter& json, const char* key,
+                    const std::vector<GalleryPicture>& pictures) {
   json.key(key).begin_array();
   for (const GalleryPicture& one : pictures) {
     json.begin_object();
@@ -166,10 +169,15 @@ void write_pictures(JsonWriter& json, const char* key, const std::vector<Gallery
 
 void write_pair(JsonWriter& json, const GalleryPair& pair) {
   json.begin_object();
-  const std::pair<const char*, const std::string*> texts[] = {
-      {"id", &pair.id},           {"source", &pair.source},       {"group", &pair.group},
-      {"question", &pair.question}, {"reference", &pair.reference}, {"chosen", &pair.chosen},
-      {"rejected", &pair.rejected}, {"chosen_id", &pair.chosen_id}, {"rejected_id", &pair.rejected_id}};
+  const std::pair<const char*, const std::string*> texts[] = {{"id", &pair.id},
+                                                              {"source", &pair.source},
+                                                              {"group", &pair.group},
+                                                              {"question", &pair.question},
+                                                              {"reference", &pair.reference},
+                                                              {"chosen", &pair.chosen},
+                                                              {"rejected", &pair.rejected},
+                                                              {"chosen_id", &pair.chosen_id},
+                                                              {"rejected_id", &pair.rejected_id}};
   for (const auto& [key, text] : texts) json.key(key).value(*text);
   if (pair.strength) {
     json.key("strength").value(*pair.strength);
@@ -209,7 +217,8 @@ class JudgeCache {
   std::map<std::filesystem::path, JudgeStatistics> known_;
 };
 
-void write_run(JsonWriter& json, const RunSummary& run, const PageOptions& options, JudgeCache& judges) {
+void write_run(JsonWriter& json, const RunSummary& run, const PageOptions& options,
+               JudgeCache& judges) {
   json.begin_object();
   json.key("name").value(run.name);
   json.key("label").value(run.label);
@@ -235,7 +244,8 @@ void write_run(JsonWriter& json, const RunSummary& run, const PageOptions& optio
   const StageSummary* pairs = pair_stage(run);
   json.key("pair_stage").value(pairs ? pairs->name : std::string());
   json.key("gallery").begin_array();
-  for (const GalleryPair& pair : make_gallery(run, options.gallery, options.media)) write_pair(json, pair);
+  for (const GalleryPair& pair : make_gallery(run, options.gallery, options.media))
+    write_pair(json, pair);
   json.end_array();
   json.end_object();
 }
@@ -246,12 +256,14 @@ std::string command_of(std::span<const RunSummary> runs) {
   for (const RunSummary& run : runs) {
     std::string options = run.profile.empty() ? "" : " --profile " + run.profile;
     if (run.seed != 0) options += " --set experiment.seed=" + std::to_string(run.seed);
-    auto line = std::find_if(lines.begin(), lines.end(), [&](const auto& one) { return one.first == options; });
+    auto line = std::find_if(lines.begin(), lines.end(),
+                             [&](const auto& one) { return one.first == options; });
     if (line == lines.end()) line = lines.insert(lines.end(), {options, "dt2it run"});
     line->second += " experiments/" + run.name + ".toml";
   }
   std::string command;
-  for (const auto& [options, experiments] : lines) command += (command.empty() ? "" : "\n") + experiments + options;
+  for (const auto& [options, experiments] : lines)
+    command += (command.empty() ? "" : "\n") + experiments + options;
   return command;
 }
 

@@ -42,8 +42,9 @@ std::optional<StageCost> read_cost(const fs::path& file) {
   simdjson::dom::parser parser;
   element root;
   if (!read_json(file, parser, root)) return std::nullopt;
-  return StageCost{number_of(root, "seconds"), integer_of(root, "calls"), integer_of(root, "failures"),
-                   integer_of(root, "prompt_tokens"), integer_of(root, "completion_tokens")};
+  return StageCost{number_of(root, "seconds"), integer_of(root, "calls"),
+                   integer_of(root, "failures"), integer_of(root, "prompt_tokens"),
+                   integer_of(root, "completion_tokens")};
 }
 
 std::vector<BenchmarkResult> read_metrics(const fs::path& file) {
@@ -52,10 +53,14 @@ std::vector<BenchmarkResult> read_metrics(const fs::path& file) {
   std::vector<BenchmarkResult> results;
   if (!read_json(file, parser, root)) return results;
   simdjson::dom::object benchmarks;
-  if (root.get(benchmarks)) throw DataError(file.string() + ": an object of benchmarks is expected");
+  if (root.get(benchmarks))
+    throw DataError(file.string() + ": an object of benchmarks is expected");
   for (const auto& [name, value] : benchmarks) {
-    BenchmarkResult result{std::string(name), text_of(value, "edition"), text_of(value, "model"),
-                           integer_of(value, "absent_media"), {}};
+    BenchmarkResult result{std::string(name),
+                           text_of(value, "edition"),
+                           text_of(value, "model"),
+                           integer_of(value, "absent_media"),
+                           {}};
     each(value, "metrics", [&](const element& item) {
       Metric metric{text_of(item, "name"), number_of(item, "value"), {}, {}};
       std::int64_t count = 0;
@@ -119,7 +124,8 @@ std::optional<std::int64_t> trained_on(const RunSummary& run, const StageSummary
       std::int64_t pairs = 0;
       bool any = false;
       for (const std::string& input : found->inputs)
-        if (const StageSummary* source = run.stage(input); source && fs::exists(source->folder / "pairs.jsonl")) {
+        if (const StageSummary* source = run.stage(input);
+            source && fs::exists(source->folder / "pairs.jsonl")) {
           pairs += count_lines(source->folder / "pairs.jsonl");
           any = true;
         }
@@ -159,14 +165,16 @@ RunSummary load_run(const fs::path& folder) {
   simdjson::dom::parser parser;
   element root;
   if (!read_json(folder / "run.json", parser, root))
-    throw DataError(folder.string() + ": no run.json in it (a folder that 'dt2it run' has made is expected, such as "
-                                      "runs/EXPERIMENT)");
+    throw DataError(folder.string() +
+                    ": no run.json in it (a folder that 'dt2it run' has made is expected, such as "
+                    "runs/EXPERIMENT)");
   RunSummary run;
   run.folder = folder;
   run.name = text_of(root, "name");
   run.label = text_of(root, "label");
   if (run.label.empty()) {
-    // The folder says what sets this run apart from others of the same experiment: "listwise@seed1".
+    // The folder says what sets this run apart from others of the same experiment:
+    // "listwise@seed1".
     run.label = fs::path(run.name).filename().string();
     const std::string own = fs::absolute(folder).lexically_normal().filename().string();
     if (own.starts_with(run.label + "@")) run.label = own;
@@ -203,7 +211,8 @@ RunSummary load_run(const fs::path& folder) {
     stage.funnel = read_funnel(stage.folder / "funnel.json");
     stage.cost = read_cost(stage.folder.string() + ".cost.json");
     if (fs::exists(stage.folder / "metrics.json"))
-      run.evaluations.push_back({stage.name, read_metrics(stage.folder / "metrics.json"), trained_on(run, stage)});
+      run.evaluations.push_back(
+          {stage.name, read_metrics(stage.folder / "metrics.json"), trained_on(run, stage)});
     if (fs::exists(stage.folder / "label_noise.json"))
       run.label_noise.push_back(read_noise(stage.folder / "label_noise.json", stage.name));
     if (fs::exists(stage.folder / "training.jsonl"))

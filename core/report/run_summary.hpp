@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What one run folder (runs/<experiment>/) says, read back for tables and pages. Whatever is not there yet
-// is simply absent: a run may be reported on while it is at work.
+// What one run folder (runs/<experiment>/) says, read back for tables and pages. Whatever is not
+// there yet is simply absent: a run may be reported on while it is at work.
 
 #include <array>
 #include <cstdint>
@@ -66,7 +66,8 @@ struct LabelNoise {
   // Wrong labels among those that have a better side; empty when there are none such.
   std::optional<double> fraction() const {
     const std::int64_t known = right + wrong;
-    return known ? std::optional(static_cast<double>(wrong) / static_cast<double>(known)) : std::nullopt;
+    return known ? std::optional(static_cast<double>(wrong) / static_cast<double>(known))
+                 : std::nullopt;
   }
 };
 
@@ -77,8 +78,8 @@ struct TrainingCurve {
 
 struct RunSummary {
   std::filesystem::path folder;
-  std::string name;     // "table7/method1_listwise"
-  std::string label;    // how tables call it: given as such, else the last part of the name
+  std::string name;   // "table7/method1_listwise"
+  std::string label;  // how tables call it: given as such, else the last part of the name
   std::string profile, paper, about, version;
   std::uint64_t seed = 0;
   std::vector<std::pair<std::string, std::string>> expect;

@@ -23,34 +23,33 @@ struct Suite {
 
 // The paper's columns first, then what our reports add.
 const std::vector<Suite>& suites() {
-  static const std::vector<Suite> list{
-      {kSuites[0],
-       "VL-RewardBench (layout of Table 2)",
-       {{"accuracy/general", "General"},
-        {"accuracy/hallucination", "Hallucination"},
-        {"accuracy/reasoning", "Reasoning"},
-        {"overall_accuracy", "Overall Acc"},
-        {"macro_accuracy", "Macro Acc"}}},
-      {kSuites[1],
-       "Multimodal RewardBench (layout of Table 3)",
-       {{"overall_accuracy", "Overall"},
-        {"accuracy/correctness", "Correctness"},
-        {"accuracy/preference", "Preference"},
-        {"accuracy/knowledge", "Knowledge"},
-        {"accuracy/math", "Math"},
-        {"accuracy/coding", "Coding"},
-        {"accuracy/safety", "Safety"},
-        {"accuracy/vqa", "VQA"},
-        {"macro_accuracy", "Mean of columns"}}},
-      {kSuites[2],
-       "MM-RLHF-RewardBench (layout of Table 4)",
-       {{"accuracy/mcq", "MCQ"},
-        {"accuracy/long", "Long"},
-        {"accuracy/short", "Short"},
-        {"accuracy/safety", "Safety"},
-        {"accuracy/video", "Video"},
-        {"accuracy", "Acc"},
-        {"acc_plus", "Acc+"}}}};
+  static const std::vector<Suite> list{{kSuites[0],
+                                        "VL-RewardBench (layout of Table 2)",
+                                        {{"accuracy/general", "General"},
+                                         {"accuracy/hallucination", "Hallucination"},
+                                         {"accuracy/reasoning", "Reasoning"},
+                                         {"overall_accuracy", "Overall Acc"},
+                                         {"macro_accuracy", "Macro Acc"}}},
+                                       {kSuites[1],
+                                        "Multimodal RewardBench (layout of Table 3)",
+                                        {{"overall_accuracy", "Overall"},
+                                         {"accuracy/correctness", "Correctness"},
+                                         {"accuracy/preference", "Preference"},
+                                         {"accuracy/knowledge", "Knowledge"},
+                                         {"accuracy/math", "Math"},
+                                         {"accuracy/coding", "Coding"},
+                                         {"accuracy/safety", "Safety"},
+                                         {"accuracy/vqa", "VQA"},
+                                         {"macro_accuracy", "Mean of columns"}}},
+                                       {kSuites[2],
+                                        "MM-RLHF-RewardBench (layout of Table 4)",
+                                        {{"accuracy/mcq", "MCQ"},
+                                         {"accuracy/long", "Long"},
+                                         {"accuracy/short", "Short"},
+                                         {"accuracy/safety", "Safety"},
+                                         {"accuracy/video", "Video"},
+                                         {"accuracy", "Acc"},
+                                         {"acc_plus", "Acc+"}}}};
   return list;
 }
 
@@ -62,9 +61,7 @@ struct Cell {
 Cell percent_cell(std::optional<double> fraction) {
   return fraction ? Cell{percent(*fraction), *fraction} : Cell{};
 }
-Cell metric_cell(const Metric* metric) {
-  return metric ? percent_cell(metric->value) : Cell{};
-}
+Cell metric_cell(const Metric* metric) { return metric ? percent_cell(metric->value) : Cell{}; }
 
 void add_row(TextTable& table, const std::vector<Cell>& cells) {
   auto& texts = table.rows.emplace_back();
@@ -86,19 +83,22 @@ void each_evaluation(std::span<const RunSummary> runs, Use use) {
 }
 
 void add_note(TextTable& table, const std::string& note) {
-  if (std::find(table.notes.begin(), table.notes.end(), note) == table.notes.end()) table.notes.push_back(note);
+  if (std::find(table.notes.begin(), table.notes.end(), note) == table.notes.end())
+    table.notes.push_back(note);
 }
 
 TextTable benchmark_table(std::span<const RunSummary> runs, const Suite& suite) {
   TextTable table;
   table.title = suite.title;
-  std::vector<std::pair<std::string, std::string>> columns(suite.columns.begin(), suite.columns.end());
+  std::vector<std::pair<std::string, std::string>> columns(suite.columns.begin(),
+                                                           suite.columns.end());
   if (columns.empty())  // not one of the three: whatever figures it has
     each_evaluation(runs, [&](const RunSummary&, const Evaluation& evaluation) {
       if (const BenchmarkResult* result = evaluation.find(suite.name))
         for (const Metric& metric : result->metrics)
           if (metric.name != "ties" && metric.name != "failed" &&
-              std::none_of(columns.begin(), columns.end(), [&](auto& c) { return c.first == metric.name; }))
+              std::none_of(columns.begin(), columns.end(),
+                           [&](auto& c) { return c.first == metric.name; }))
             columns.emplace_back(metric.name, metric.name);
     });
   std::map<std::int64_t, std::string> absent;  // items: the rows of this table
@@ -109,7 +109,8 @@ TextTable benchmark_table(std::span<const RunSummary> runs, const Suite& suite) 
     const BenchmarkResult* result = evaluation.find(suite.name);
     if (!result) return;
     std::vector<Cell> cells{{row_label(run, evaluation)}};
-    for (const auto& [metric, heading] : columns) cells.push_back(metric_cell(result->find(metric)));
+    for (const auto& [metric, heading] : columns)
+      cells.push_back(metric_cell(result->find(metric)));
     cells.push_back(metric_cell(result->find("ties")));
     cells.push_back(metric_cell(result->find("failed")));
     const Metric* headline = result->headline();
@@ -120,8 +121,10 @@ TextTable benchmark_table(std::span<const RunSummary> runs, const Suite& suite) 
     if (!result->edition.empty()) add_note(table, result->edition);
     std::string sizes;
     for (const auto& [metric, heading] : columns)
-      if (const Metric* group = result->find(metric); group && group->total && metric.starts_with("accuracy/"))
-        sizes += fmt::format("{}{} {}", sizes.empty() ? "Rows: " : ", ", heading, data_size(*group->total));
+      if (const Metric* group = result->find(metric);
+          group && group->total && metric.starts_with("accuracy/"))
+        sizes += fmt::format("{}{} {}", sizes.empty() ? "Rows: " : ", ", heading,
+                             data_size(*group->total));
     if (const Metric* plus = result->find("acc_plus"); plus && plus->total)
       sizes += fmt::format("{}{} ids", sizes.empty() ? "Rows of " : "; ", *plus->total);
     if (!sizes.empty()) add_note(table, sizes);
@@ -131,7 +134,8 @@ TextTable benchmark_table(std::span<const RunSummary> runs, const Suite& suite) 
     }
   });
   for (const auto& [count, labels] : absent)
-    table.notes.push_back(fmt::format("Images or videos are absent in {} items: {}", data_size(count), labels));
+    table.notes.push_back(
+        fmt::format("Images or videos are absent in {} items: {}", data_size(count), labels));
   return table;
 }
 
@@ -150,7 +154,8 @@ std::string print(const TextTable& table) {
   std::vector<std::size_t> widths;
   for (const std::string& cell : table.header) widths.push_back(width(cell));
   for (const auto& row : table.rows)
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i].empty() ? "-" : row[i]));
+    for (std::size_t i = 0; i < row.size(); ++i)
+      widths[i] = std::max(widths[i], width(row[i].empty() ? "-" : row[i]));
   std::string out = table.title + "\n";
   auto line = [&](const std::vector<std::string>& cells) {
     for (std::size_t i = 0; i < cells.size(); ++i)
@@ -172,7 +177,8 @@ std::string percent(double fraction) { return fmt::format("{:.1f}", 100 * fracti
 
 std::string data_size(std::int64_t count) {
   if (count >= 10'000) return fmt::format("{:.0f}K", static_cast<double>(count) / 1000);
-  return count >= 1000 ? fmt::format("{},{:03}", count / 1000, count % 1000) : std::to_string(count);
+  return count >= 1000 ? fmt::format("{},{:03}", count / 1000, count % 1000)
+                       : std::to_string(count);
 }
 
 std::optional<double> mean_accuracy(const Evaluation& evaluation) {
@@ -180,7 +186,8 @@ std::optional<double> mean_accuracy(const Evaluation& evaluation) {
   for (const char* suite : kSuites) {
     const BenchmarkResult* result = evaluation.find(suite);
     const Metric* headline = result ? result->headline() : nullptr;
-    if (!headline || !headline->correct || !headline->total || *headline->total == 0) return std::nullopt;
+    if (!headline || !headline->correct || !headline->total || *headline->total == 0)
+      return std::nullopt;
     sum += static_cast<double>(*headline->correct) / static_cast<double>(*headline->total);
   }
   return sum / 3;
@@ -191,7 +198,8 @@ std::optional<double> overall_accuracy(const Evaluation& evaluation) {
   for (const char* suite : kSuites) {
     const BenchmarkResult* result = evaluation.find(suite);
     const Metric* headline = result ? result->headline() : nullptr;
-    if (!headline || !headline->correct || !headline->total || *headline->total == 0) return std::nullopt;
+    if (!headline || !headline->correct || !headline->total || *headline->total == 0)
+      return std::nullopt;
     correct += *headline->correct;
     total += *headline->total;
   }
@@ -212,12 +220,20 @@ std::optional<double> tie_fraction(const Evaluation& evaluation) {
 TextTable overview_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "Accuracy in per cent (layout of Table 7)";
-  table.header = {"Method",   "#Data",       "VL-RewardBench", "Multimodal RewardBench", "MM-RLHF-RewardBench",
-                  "Mean Acc", "Overall Acc", "Label noise",    "Ties"};
+  table.header = {"Method",
+                  "#Data",
+                  "VL-RewardBench",
+                  "Multimodal RewardBench",
+                  "MM-RLHF-RewardBench",
+                  "Mean Acc",
+                  "Overall Acc",
+                  "Label noise",
+                  "Ties"};
   each_evaluation(runs, [&](const RunSummary& run, const Evaluation& evaluation) {
     std::vector<Cell> cells{{row_label(run, evaluation)}};
-    cells.push_back(evaluation.pairs ? Cell{data_size(*evaluation.pairs), static_cast<double>(*evaluation.pairs)}
-                                     : Cell{});
+    cells.push_back(evaluation.pairs
+                        ? Cell{data_size(*evaluation.pairs), static_cast<double>(*evaluation.pairs)}
+                        : Cell{});
     for (const char* suite : kSuites) {
       const BenchmarkResult* result = evaluation.find(suite);
       cells.push_back(metric_cell(result ? result->headline() : nullptr));
@@ -230,15 +246,17 @@ TextTable overview_table(std::span<const RunSummary> runs) {
     add_row(table, cells);
   });
   for (const RunSummary& run : runs)
-    if (run.evaluations.empty()) table.notes.push_back(run.label + ": no benchmark has been run in it");
+    if (run.evaluations.empty())
+      table.notes.push_back(run.label + ": no benchmark has been run in it");
   return table;
 }
 
 TextTable seeds_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "Over seeds: mean (standard deviation)";
-  table.header = {"Method",   "Seeds",       "VL-RewardBench", "Multimodal RewardBench", "MM-RLHF-RewardBench",
-                  "Mean Acc", "Overall Acc", "Label noise"};
+  table.header = {
+      "Method",   "Seeds",       "VL-RewardBench", "Multimodal RewardBench", "MM-RLHF-RewardBench",
+      "Mean Acc", "Overall Acc", "Label noise"};
   struct Group {
     std::string label;
     int seeds = 0;
@@ -247,7 +265,8 @@ TextTable seeds_table(std::span<const RunSummary> runs) {
   std::vector<std::pair<std::string, Group>> groups;  // in the order of the runs
   each_evaluation(runs, [&](const RunSummary& run, const Evaluation& evaluation) {
     const std::string key = run.name + "\n" + run.profile + "\n" + evaluation.stage;
-    auto at = std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group.first == key; });
+    auto at = std::find_if(groups.begin(), groups.end(),
+                           [&](const auto& group) { return group.first == key; });
     if (at == groups.end()) {
       std::string label = std::filesystem::path(run.name).filename().string();
       if (run.evaluations.size() > 1) label += " / " + evaluation.stage;
@@ -268,14 +287,16 @@ TextTable seeds_table(std::span<const RunSummary> runs) {
   });
   for (const auto& [key, group] : groups) {
     if (group.seeds < 2) continue;
-    std::vector<Cell> cells{{group.label}, {std::to_string(group.seeds), static_cast<double>(group.seeds)}};
+    std::vector<Cell> cells{{group.label},
+                            {std::to_string(group.seeds), static_cast<double>(group.seeds)}};
     for (const std::vector<double>& figures : group.figures) {
       const auto n = static_cast<double>(figures.size());
       double sum = 0, squares = 0;
       for (double figure : figures) sum += figure;
       for (double figure : figures) squares += (figure - sum / n) * (figure - sum / n);
       cells.push_back(figures.size() < 2 ? Cell{}
-                                         : Cell{percent(sum / n) + " (" + percent(std::sqrt(squares / (n - 1))) + ")",
+                                         : Cell{percent(sum / n) + " (" +
+                                                    percent(std::sqrt(squares / (n - 1))) + ")",
                                                 sum / n});
     }
     add_row(table, cells);
@@ -288,14 +309,16 @@ std::vector<TextTable> benchmark_tables(std::span<const RunSummary> runs) {
   std::vector<std::string> others;
   each_evaluation(runs, [&](const RunSummary&, const Evaluation& evaluation) {
     for (const BenchmarkResult& result : evaluation.benchmarks)
-      if (std::none_of(list.begin(), list.end(), [&](const Suite& s) { return result.name == s.name; }) &&
+      if (std::none_of(list.begin(), list.end(),
+                       [&](const Suite& s) { return result.name == s.name; }) &&
           std::find(others.begin(), others.end(), result.name) == others.end())
         others.push_back(result.name);
   });
   for (const std::string& name : others) list.push_back({name.c_str(), name.c_str(), {}});
   std::vector<TextTable> tables;
   for (const Suite& suite : list)
-    if (TextTable table = benchmark_table(runs, suite); !table.rows.empty()) tables.push_back(std::move(table));
+    if (TextTable table = benchmark_table(runs, suite); !table.rows.empty())
+      tables.push_back(std::move(table));
   return tables;
 }
 
@@ -306,13 +329,16 @@ TextTable noise_table(std::span<const RunSummary> runs) {
   auto add = [&](const std::string& label, const std::array<std::int64_t, 4>& counts) {
     const std::int64_t known = counts[0] + counts[1];
     std::vector<Cell> cells{{label}};
-    cells.push_back(known ? percent_cell(static_cast<double>(counts[1]) / static_cast<double>(known)) : Cell{});
-    for (std::int64_t count : counts) cells.push_back({std::to_string(count), static_cast<double>(count)});
+    cells.push_back(
+        known ? percent_cell(static_cast<double>(counts[1]) / static_cast<double>(known)) : Cell{});
+    for (std::int64_t count : counts)
+      cells.push_back({std::to_string(count), static_cast<double>(count)});
     add_row(table, cells);
   };
   for (const RunSummary& run : runs)
     for (const LabelNoise& noise : run.label_noise) {
-      const std::string label = run.label_noise.size() == 1 ? run.label : run.label + " / " + noise.stage;
+      const std::string label =
+          run.label_noise.size() == 1 ? run.label : run.label + " / " + noise.stage;
       add(label, {noise.right, noise.wrong, noise.tie, noise.unknown});
       if (noise.sources.size() > 1)
         for (const auto& [source, counts] : noise.sources) add(label + ": " + source, counts);

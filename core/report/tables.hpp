@@ -11,31 +11,34 @@
 namespace dt2it::report {
 
 // The three suites by the names that experiments give them.
-inline constexpr const char* kSuites[] = {"vl_rewardbench", "multimodal_rewardbench", "mm_rlhf_rewardbench"};
+inline constexpr const char* kSuites[] = {"vl_rewardbench", "multimodal_rewardbench",
+                                          "mm_rlhf_rewardbench"};
 
-// Table 1 of the paper. Empty unless all three headlines are there; computed from counts, never from
-// rounded percentages.
+// Table 1 of the paper. Empty unless all three headlines are there; computed from counts, never
+// from rounded percentages.
 std::optional<double> mean_accuracy(const Evaluation& evaluation);     // mean of the three
 std::optional<double> overall_accuracy(const Evaluation& evaluation);  // all correct / all rows
 // Ties of all benchmarks / all their rows.
 std::optional<double> tie_fraction(const Evaluation& evaluation);
 
-// A table as cells, so that terminal and page show the same. The first column is text, the others are
-// right-aligned; an empty cell means "not there".
+// A table as cells, so that terminal and page show the same. The first column is text, the others
+// are right-aligned; an empty cell means "not there".
 struct TextTable {
   std::string title;
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;
-  std::vector<std::vector<double>> values;  // beside rows: the number behind a cell, NaN where there is none
+  std::vector<std::vector<double>>
+      values;  // beside rows: the number behind a cell, NaN where there is none
   std::vector<std::string> notes;
 };
 
 // The layout of Table 7, a row for each evaluation; label noise and ties beside it.
 TextTable overview_table(std::span<const RunSummary> runs);
-// Where an experiment was run with several seeds: mean and standard deviation over them; else no rows.
+// Where an experiment was run with several seeds: mean and standard deviation over them; else no
+// rows.
 TextTable seeds_table(std::span<const RunSummary> runs);
-// The layouts of Tables 2 to 4: groups as columns, with the benchmark's own summary figures; a table for
-// every benchmark that was run, the three suites first.
+// The layouts of Tables 2 to 4: groups as columns, with the benchmark's own summary figures; a
+// table for every benchmark that was run, the three suites first.
 std::vector<TextTable> benchmark_tables(std::span<const RunSummary> runs);
 // Wrong labels against known truth, by source; no rows when no run was audited.
 TextTable noise_table(std::span<const RunSummary> runs);
@@ -48,8 +51,8 @@ struct Expectation {
   std::string detail;  // "79.0 % against 60.6 %", or why it cannot be told
 };
 
-// "METRIC" = "OP TARGET": METRIC is BENCHMARK.NAME, mean_accuracy, overall_accuracy or label_noise; OP is
-// one of >= > <= < ==; TARGET is a number (a fraction) or the name of another run given here.
+// "METRIC" = "OP TARGET": METRIC is BENCHMARK.NAME, mean_accuracy, overall_accuracy or label_noise;
+// OP is one of >= > <= < ==; TARGET is a number (a fraction) or the name of another run given here.
 std::vector<Expectation> check_expectations(std::span<const RunSummary> runs);
 
 // Everything above for a terminal.

@@ -34,8 +34,8 @@ records::Count acc_plus(std::span<const Outcome> outcomes, std::string_view grou
   return count;
 }
 
-// MM-RLHF-RewardBench (Zhang et al. 2025): 170 pairs of 46 questions. Headline: correct / all rows; Acc+
-// counts a question only when all of its pairs are right.
+// MM-RLHF-RewardBench (Zhang et al. 2025): 170 pairs of 46 questions. Headline: correct / all rows;
+// Acc+ counts a question only when all of its pairs are right.
 class MmRlhfRewardBench final : public records::PairBenchmark {
  public:
   using Params = records::PairBenchmarkParams;
@@ -67,7 +67,9 @@ class MmRlhfRewardBench final : public records::PairBenchmark {
   }
 
  protected:
-  std::vector<std::string> usual_names() const override { return {"mm_reward_bench.jsonl", "data.jsonl"}; }
+  std::vector<std::string> usual_names() const override {
+    return {"mm_reward_bench.jsonl", "data.jsonl"};
+  }
 
   PreferencePair read(const simdjson::dom::object& record, const std::string& where) override {
     PreferencePair pair;
@@ -84,7 +86,8 @@ class MmRlhfRewardBench final : public records::PairBenchmark {
                       "' (allowed: a path with one of mcq, long, short, safety, video)");
     pair.chosen.text = records::required_text(record, "chosen", where);
     pair.rejected.text = records::required_text(record, "rejected", where);
-    auto media = records::media_field(record, image.empty() ? "video" : "image", root(), this->media(), where);
+    auto media = records::media_field(record, image.empty() ? "video" : "image", root(),
+                                      this->media(), where);
     // A folder of frames that is absent looks like any absent file.
     if (image.empty())
       for (Media& one : media) one.kind = Media::Kind::video;
@@ -111,5 +114,6 @@ class MmRlhfRewardBench final : public records::PairBenchmark {
 
 DT2IT_PLUGIN("benchmarks/mm_rlhf_rewardbench", "1.0.0", registrar) {
   registrar.add<dt2it::Benchmark, dt2it::MmRlhfRewardBench>(
-      "mm_rlhf_rewardbench", "MM-RLHF-RewardBench: 170 pairs of 46 questions; accuracy and acc_plus.");
+      "mm_rlhf_rewardbench",
+      "MM-RLHF-RewardBench: 170 pairs of 46 questions; accuracy and acc_plus.");
 }

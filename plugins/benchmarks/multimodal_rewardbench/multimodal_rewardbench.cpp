@@ -12,7 +12,8 @@ namespace {
 const std::vector<std::string> kGroups{"correctness", "preference", "knowledge", "math",
                                        "coding",      "safety",     "vqa"};
 constexpr char kCategories[] =
-    "open_generation/correctness_task, open_generation/preference_task, knowledge, reasoning, safety, vqa";
+    "open_generation/correctness_task, open_generation/preference_task, knowledge, reasoning, "
+    "safety, vqa";
 
 bool starts_with_lower(std::string_view text, std::string_view prefix) {
   return text.size() >= prefix.size() &&
@@ -32,8 +33,8 @@ std::string group_of(std::string_view category, std::string_view id) {
 }
 
 // Multimodal RewardBench (Yasunaga et al. 2025): 4,711 pairs as released, 5,211 with Hateful Memes.
-// Headline: correct / all rows; macro accuracy is the mean of the seven columns, which some published rows
-// print as "Overall".
+// Headline: correct / all rows; macro accuracy is the mean of the seven columns, which some
+// published rows print as "Overall".
 class MultimodalRewardBench final : public records::PairBenchmark {
  public:
   using Params = records::PairBenchmarkParams;
@@ -57,8 +58,8 @@ class MultimodalRewardBench final : public records::PairBenchmark {
     auto groups = records::count_groups(outcomes);
     std::array<std::int64_t, 7> counts{};
     for (std::size_t i = 0; i < kGroups.size(); ++i) counts[i] = groups[kGroups[i]].total;
-    const bool same_rest = counts[0] == 623 && counts[1] == 654 && counts[2] == 630 && counts[3] == 514 &&
-                           counts[4] == 584 && counts[6] == 1198;
+    const bool same_rest = counts[0] == 623 && counts[1] == 654 && counts[2] == 630 &&
+                           counts[3] == 514 && counts[4] == 584 && counts[6] == 1198;
     const auto [bias, toxicity] = safety(outcomes);
     if (same_rest && bias.total == 508 && toxicity.total == 0)
       return "Multimodal RewardBench, 4,711 rows (as released, without Hateful Memes)";
@@ -81,7 +82,8 @@ class MultimodalRewardBench final : public records::PairBenchmark {
     const std::string category = records::required_text(record, "Category", where);
     pair.group = group_of(category, pair.id);
     if (pair.group.empty())
-      throw DataError(where + ": field 'Category' is '" + category + "' (allowed: " + kCategories + ")");
+      throw DataError(where + ": field 'Category' is '" + category + "' (allowed: " + kCategories +
+                      ")");
     const std::string better = records::required_text(record, "Better", where);
     if (better != "Output1" && better != "Output2")
       throw DataError(where + ": field 'Better' is '" + better + "' (allowed: Output1, Output2)");
@@ -90,13 +92,15 @@ class MultimodalRewardBench final : public records::PairBenchmark {
     pair.rejected.text = records::required_text(record, first ? "Output2" : "Output1", where);
     // The release has no texts of third parties: null until its download script has filled them in.
     const std::string text = records::optional_text(record, "Text", where);
-    pair.prompt = records::make_prompt(pair.id, records::media_field(record, "Image", root(), media(), where),
-                                       records::strip_image_tokens(text), pair.source);
+    pair.prompt =
+        records::make_prompt(pair.id, records::media_field(record, "Image", root(), media(), where),
+                             records::strip_image_tokens(text), pair.source);
     pair.prompt.domain = pair.group;
     pair.chosen.id = "chosen";
     pair.rejected.id = "rejected";
     pair.chosen.origin = pair.rejected.origin = "dataset";
-    pair.extra = records::other_fields(record, {"ID", "Text", "Image", "Output1", "Output2", "Better"});
+    pair.extra =
+        records::other_fields(record, {"ID", "Text", "Image", "Output1", "Output2", "Better"});
     return pair;
   }
 
@@ -104,7 +108,8 @@ class MultimodalRewardBench final : public records::PairBenchmark {
     return group_of(group, id);
   }
   std::string allowed_groups() const override {
-    return "correctness, preference, knowledge, math, coding, safety, vqa, or the Category values " +
+    return "correctness, preference, knowledge, math, coding, safety, vqa, or the Category "
+           "values " +
            std::string(kCategories);
   }
 
@@ -113,7 +118,8 @@ class MultimodalRewardBench final : public records::PairBenchmark {
     std::pair<records::Count, records::Count> bias_toxicity;
     for (const Outcome& outcome : outcomes)
       if (outcome.group == "safety")
-        (starts_with_lower(outcome.id, "pairs") ? bias_toxicity.first : bias_toxicity.second).add(outcome);
+        (starts_with_lower(outcome.id, "pairs") ? bias_toxicity.first : bias_toxicity.second)
+            .add(outcome);
     return bias_toxicity;
   }
 };

@@ -24,7 +24,8 @@ const char* name_of(Status status) {
 
 class PairBenchmark::FileStream final : public Stream<PreferencePair> {
  public:
-  FileStream(PairBenchmark& owner, const std::filesystem::path& file) : owner_(owner), reader_(file) {}
+  FileStream(PairBenchmark& owner, const std::filesystem::path& file)
+      : owner_(owner), reader_(file) {}
   bool next(PreferencePair& pair) override {
     simdjson::dom::object record;
     if (!reader_.next(record)) return false;
@@ -45,8 +46,9 @@ class PairBenchmark::DatasetStream final : public Stream<PreferencePair> {
     if (!pairs_->next(pair)) return false;
     const std::string group = owner_.normal_group(pair.group, pair.id);
     if (group.empty())
-      throw DataError("data set '" + owner_.params_.dataset + "': pair '" + pair.id + "' has the group '" +
-                      pair.group + "' (allowed: " + owner_.allowed_groups() + ")");
+      throw DataError("data set '" + owner_.params_.dataset + "': pair '" + pair.id +
+                      "' has the group '" + pair.group + "' (allowed: " + owner_.allowed_groups() +
+                      ")");
     pair.group = group;
     return true;
   }
@@ -60,9 +62,10 @@ class PairBenchmark::DatasetStream final : public Stream<PreferencePair> {
 PairBenchmark::PairBenchmark(const PairBenchmarkParams& params, Context& context)
     : params_(params), context_(context) {
   if (params.data.empty() == params.dataset.empty())
-    throw ConfigError(std::string("a benchmark needs exactly one of 'data' (a file or folder) and 'dataset' "
-                                  "(a [datasets.*] table); ") +
-                      (params.data.empty() ? "none is given" : "both are given"));
+    throw ConfigError(
+        std::string("a benchmark needs exactly one of 'data' (a file or folder) and 'dataset' "
+                    "(a [datasets.*] table); ") +
+        (params.data.empty() ? "none is given" : "both are given"));
 }
 
 std::unique_ptr<Stream<PreferencePair>> PairBenchmark::items() {
@@ -123,20 +126,22 @@ void append_health(std::vector<Metric>& metrics, std::span<const Outcome> outcom
 
 std::string with_commas(std::int64_t number) {
   std::string digits = std::to_string(number);
-  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), ",");
+  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<std::size_t>(at), ",");
   return digits;
 }
 
-std::string unknown_edition(std::span<const Outcome> outcomes, const std::vector<std::string>& order,
-                            const std::string& suite, const std::string& editions) {
+std::string unknown_edition(std::span<const Outcome> outcomes,
+                            const std::vector<std::string>& order, const std::string& suite,
+                            const std::string& editions) {
   const auto groups = count_groups(outcomes);
   std::string parts;
   for (const std::string& group : order)
     if (const auto found = groups.find(group); found != groups.end())
       parts += (parts.empty() ? "" : ", ") + group + " " + with_commas(found->second.total);
   return with_commas(static_cast<std::int64_t>(outcomes.size())) + " rows" +
-         (parts.empty() ? "" : " (" + parts + ")") + ": not the counts of a published edition of " + suite +
-         " (" + editions + ")";
+         (parts.empty() ? "" : " (" + parts + ")") + ": not the counts of a published edition of " +
+         suite + " (" + editions + ")";
 }
 
 }  // namespace dt2it::records

@@ -23,13 +23,15 @@ struct PairBenchmarkParams {
   static void describe(Schema<PairBenchmarkParams>& schema) {
     schema
         .field("data", &PairBenchmarkParams::data,
-               "The suite's records: a .json or .jsonl file, or the folder it is in. Either this or `dataset`.")
+               "The suite's records: a .json or .jsonl file, or the folder it is in. Either this "
+               "or `dataset`.")
         .argument();
     schema.component<Dataset>(
         "dataset", &PairBenchmarkParams::dataset,
         "A data set whose pairs stand in for the suite's records. Either this or `data`.");
     schema.field("media_root", &PairBenchmarkParams::media_root,
-                 "Folder that the image paths in the records start from; empty: the folder of the data file. "
+                 "Folder that the image paths in the records start from; empty: the folder of the "
+                 "data file. "
                  "Images that are not there are reported and the items still come.");
   }
 };
@@ -45,7 +47,8 @@ class PairBenchmark : public Benchmark {
   virtual std::vector<std::string> usual_names() const = 0;
   // One record of the carrier. Throws DataError starting with `where`.
   virtual PreferencePair read(const simdjson::dom::object& record, const std::string& where) = 0;
-  // The group of a pair that a data set gave, from the group it came with and its id; empty: no such group.
+  // The group of a pair that a data set gave, from the group it came with and its id; empty: no
+  // such group.
   virtual std::string normal_group(const std::string& group, const std::string& id) const = 0;
   virtual std::string allowed_groups() const = 0;
 
@@ -68,7 +71,9 @@ struct Count {
     ++total;
   }
   // 0 when nothing was counted.
-  double fraction() const { return total ? static_cast<double>(correct) / static_cast<double>(total) : 0; }
+  double fraction() const {
+    return total ? static_cast<double>(correct) / static_cast<double>(total) : 0;
+  }
   Metric metric(std::string name) const { return {std::move(name), fraction(), correct, total}; }
 };
 
@@ -79,16 +84,17 @@ std::map<std::string, Count> count_groups(std::span<const Outcome> outcomes);
 Metric macro(std::string name, const std::map<std::string, Count>& groups,
              const std::vector<std::string>& order);
 
-// "ties", "failed" (of all rows, both count as wrong in every accuracy), "failed/STATUS" for those that
-// occur, and "accuracy_answered": correct of the rows that have both rewards, which is how scripts count
-// that leave unparsed answers out of the denominator.
+// "ties", "failed" (of all rows, both count as wrong in every accuracy), "failed/STATUS" for those
+// that occur, and "accuracy_answered": correct of the rows that have both rewards, which is how
+// scripts count that leave unparsed answers out of the denominator.
 void append_health(std::vector<Metric>& metrics, std::span<const Outcome> outcomes);
 
 // "1,250"
 std::string with_commas(std::int64_t number);
 
 // "12 rows (general 3, reasoning 9): not the counts of a published edition of SUITE (EDITIONS)"
-std::string unknown_edition(std::span<const Outcome> outcomes, const std::vector<std::string>& order,
-                            const std::string& suite, const std::string& editions);
+std::string unknown_edition(std::span<const Outcome> outcomes,
+                            const std::vector<std::string>& order, const std::string& suite,
+                            const std::string& editions);
 
 }  // namespace dt2it::records

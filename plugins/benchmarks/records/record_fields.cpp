@@ -46,7 +46,8 @@ Media from_path(std::string_view path, const std::filesystem::path& root, MediaS
     const std::size_t comma = path.find(',');
     const bool base64 = comma != path.npos && path.substr(0, comma).ends_with(";base64");
     const auto bytes = base64 ? decode_base64(path.substr(comma + 1)) : std::nullopt;
-    if (!bytes) fail(where, name, "is a data URL that cannot be read (allowed: data:TYPE;base64,...)");
+    if (!bytes)
+      fail(where, name, "is a data URL that cannot be read (allowed: data:TYPE;base64,...)");
     return store.put(*bytes, "data URL");
   }
   Media absent;
@@ -79,13 +80,15 @@ void collect_media(const simdjson::dom::element& value, const std::filesystem::p
     }
   } else {
     fail(where, name,
-         "is no image (allowed: a path, a data URL, {\"bytes\": base64, \"path\": ...}, a list of these, null)");
+         "is no image (allowed: a path, a data URL, {\"bytes\": base64, \"path\": ...}, a list of "
+         "these, null)");
   }
 }
 
 }  // namespace
 
-std::optional<simdjson::dom::element> find(const simdjson::dom::object& record, std::string_view name) {
+std::optional<simdjson::dom::element> find(const simdjson::dom::object& record,
+                                           std::string_view name) {
   simdjson::dom::element value;
   if (record.at_key(name).get(value) || value.is_null()) return std::nullopt;
   return value;
@@ -146,7 +149,8 @@ std::vector<Media> media_field(const simdjson::dom::object& record, std::string_
                                const std::filesystem::path& root, MediaStore& store,
                                const std::string& where) {
   std::vector<Media> result;
-  if (const auto value = find(record, name)) collect_media(*value, root, store, where, name, result);
+  if (const auto value = find(record, name))
+    collect_media(*value, root, store, where, name, result);
   return result;
 }
 
@@ -185,7 +189,8 @@ std::optional<Bytes> decode_base64(std::string_view text) {
   static const auto values = [] {
     std::array<int, 256> table;
     table.fill(-1);
-    for (std::size_t i = 0; i < kDigits.size(); ++i) table[static_cast<unsigned char>(kDigits[i])] = static_cast<int>(i);
+    for (std::size_t i = 0; i < kDigits.size(); ++i)
+      table[static_cast<unsigned char>(kDigits[i])] = static_cast<int>(i);
     return table;
   }();
   Bytes result;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Fields of foreign records, and what all benchmarks do with them. Every error is a DataError that starts
-// with `where` ("file:line") and says what is allowed.
+// Fields of foreign records, and what all benchmarks do with them. Every error is a DataError that
+// starts with `where` ("file:line") and says what is allowed.
+
+#include <simdjson.h>
 
 #include <filesystem>
 #include <initializer_list>
@@ -11,15 +13,14 @@
 #include <string_view>
 #include <vector>
 
-#include <simdjson.h>
-
 #include "dt2it/media.hpp"
 #include "dt2it/types.hpp"
 
 namespace dt2it::records {
 
 // Absent fields and null are the same: benchmarks use both.
-std::optional<simdjson::dom::element> find(const simdjson::dom::object& record, std::string_view name);
+std::optional<simdjson::dom::element> find(const simdjson::dom::object& record,
+                                           std::string_view name);
 
 // A string; whole numbers are taken as their digits (ids come both ways).
 std::string required_text(const simdjson::dom::object& record, std::string_view name,
@@ -31,11 +32,13 @@ std::string optional_text(const simdjson::dom::object& record, std::string_view 
 std::vector<std::string> text_list(const simdjson::dom::object& record, std::string_view name,
                                    std::size_t count, const std::string& where);
 
-// Removes "<image>" with the line break that sets it off: our prompts hold images as parts of their own.
+// Removes "<image>" with the line break that sets it off: our prompts hold images as parts of their
+// own.
 std::string strip_image_tokens(std::string_view text);
 
-// The media in field `name`: a path relative to `root`, a URL or data URL, {"bytes": base64, "path": ...},
-// a list of these, or nothing. What is not there becomes a Media with `source` and no id.
+// The media in field `name`: a path relative to `root`, a URL or data URL, {"bytes": base64,
+// "path": ...}, a list of these, or nothing. What is not there becomes a Media with `source` and no
+// id.
 std::vector<Media> media_field(const simdjson::dom::object& record, std::string_view name,
                                const std::filesystem::path& root, MediaStore& store,
                                const std::string& where);

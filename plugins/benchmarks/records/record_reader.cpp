@@ -9,7 +9,8 @@ namespace dt2it::records {
 namespace {
 
 constexpr char kAllowed[] =
-    "a .json file with an array of objects, or a .jsonl file with one object a line; Parquet and TSV "
+    "a .json file with an array of objects, or a .jsonl file with one object a line; Parquet and "
+    "TSV "
     "carriers cannot be read";
 
 bool is_text_carrier(const std::filesystem::path& file) {
@@ -50,14 +51,17 @@ int escape_at(std::string_view text, std::size_t at) {
   if (text.size() < at + 6 || text[at] != '\\' || text[at + 1] != 'u') return -1;
   int number = 0;
   for (char c : text.substr(at + 2, 4)) {
-    const int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+    const int digit = c >= '0' && c <= '9'                 ? c - '0'
+                      : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                           : -1;
     if (digit < 0) return -1;
     number = 16 * number + digit;
   }
   return number;
 }
 
-// Half a character, written as an escape, is valid JSON, but UTF-8 has no form for it: U+FFFD instead.
+// Half a character, written as an escape, is valid JSON, but UTF-8 has no form for it: U+FFFD
+// instead.
 std::string replace_lone_surrogates(std::string_view text) {
   std::string result(text);
   for (std::size_t i = 0; i + 1 < result.size(); ++i) {
@@ -86,20 +90,23 @@ std::filesystem::path find_data_file(const std::filesystem::path& path,
     throw DataError(path.string() + ": no such file or folder (allowed: " + kAllowed + ")");
   if (!fs::is_directory(path, error)) {
     if (!is_text_carrier(path))
-      throw DataError(path.string() + ": not a file this benchmark can read (allowed: " + kAllowed + ")");
+      throw DataError(path.string() + ": not a file this benchmark can read (allowed: " + kAllowed +
+                      ")");
     return path;
   }
   for (const std::string& name : usual_names)
     if (fs::is_regular_file(path / name, error)) return path / name;
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(path))
-    if (entry.is_regular_file(error) && is_text_carrier(entry.path())) found.push_back(entry.path());
+    if (entry.is_regular_file(error) && is_text_carrier(entry.path()))
+      found.push_back(entry.path());
   if (found.size() == 1) return found.front();
   std::string names;
   for (const std::string& name : usual_names) names += (names.empty() ? "" : ", ") + name;
   throw DataError(path.string() + ": " +
-                  (found.empty() ? "no .json or .jsonl file in this folder"
-                                 : "more than one .json or .jsonl file in this folder; name the file") +
+                  (found.empty()
+                       ? "no .json or .jsonl file in this folder"
+                       : "more than one .json or .jsonl file in this folder; name the file") +
                   " (looked for " + names + ")");
 }
 
@@ -214,8 +221,7 @@ bool RecordReader::next(simdjson::dom::object& record) {
     padded_ = simdjson::padded_string(replace_lone_surrogates(std::string_view(padded_)));
     error = parser_.parse(padded_).get(parsed);
   }
-  if (error)
-    fail(std::string("not valid JSON: ") + simdjson::error_message(error));
+  if (error) fail(std::string("not valid JSON: ") + simdjson::error_message(error));
   if (parsed.get(record)) fail("a JSON object is expected");
   return true;
 }

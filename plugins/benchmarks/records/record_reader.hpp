@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <simdjson.h>
+
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
@@ -8,23 +10,22 @@
 #include <string_view>
 #include <vector>
 
-#include <simdjson.h>
-
 #include "dt2it/error.hpp"
 
 namespace dt2it::records {
 
-// The data file meant by `path`: the file itself, or in a folder the first of `usual_names` that is there,
-// else the only .json or .jsonl file in it. Throws DataError naming what was looked for.
+// The data file meant by `path`: the file itself, or in a folder the first of `usual_names` that is
+// there, else the only .json or .jsonl file in it. Throws DataError naming what was looked for.
 std::filesystem::path find_data_file(const std::filesystem::path& path,
                                      const std::vector<std::string>& usual_names);
 
 // Reads JSON objects one after the other from a JSON array (.json) or from lines split at "\n" only
-// (.jsonl, .ndjson; also a .json file whose first character is not '['). A jsonl file is read line by
-// line; the text of an array is held in memory. Not thread-safe.
+// (.jsonl, .ndjson; also a .json file whose first character is not '['). A jsonl file is read line
+// by line; the text of an array is held in memory. Not thread-safe.
 class RecordReader {
  public:
-  // python_numbers: NaN and +-Infinity, which Python writes though JSON has no such words, read as null.
+  // python_numbers: NaN and +-Infinity, which Python writes though JSON has no such words, read as
+  // null.
   explicit RecordReader(std::filesystem::path file, bool python_numbers = false);
 
   // False at the end. `record` is valid until the next call. Throws DataError naming file and line.
@@ -47,7 +48,7 @@ class RecordReader {
   std::string text_;          // of the whole array, or of the current line
   std::size_t position_ = 0;  // in the array's text
   bool first_ = true, closed_ = false;
-  std::size_t line_ = 0;         // where the current record starts, from 1
+  std::size_t line_ = 0;          // where the current record starts, from 1
   std::size_t reading_line_ = 0;  // at position_
   simdjson::dom::parser parser_;
   simdjson::padded_string padded_;

@@ -19,8 +19,8 @@ std::string group_of_id(std::string_view id) {
   return "general";
 }
 
-// VL-RewardBench (Li et al. 2024): 1,250 or 1,247 pairs; ids repeat. Headline: correct / all rows; macro
-// accuracy is the mean of the three groups.
+// VL-RewardBench (Li et al. 2024): 1,250 or 1,247 pairs; ids repeat. Headline: correct / all rows;
+// macro accuracy is the mean of the three groups.
 class VlRewardBench final : public records::PairBenchmark {
  public:
   using Params = records::PairBenchmarkParams;
@@ -39,7 +39,8 @@ class VlRewardBench final : public records::PairBenchmark {
 
   std::string edition(std::span<const Outcome> outcomes) override {
     auto groups = records::count_groups(outcomes);
-    const std::array counts{groups["general"].total, groups["hallucination"].total, groups["reasoning"].total};
+    const std::array counts{groups["general"].total, groups["hallucination"].total,
+                            groups["reasoning"].total};
     if (counts == std::array<std::int64_t, 3>{183, 749, 318}) return "VL-RewardBench, 1,250 rows";
     if (counts == std::array<std::int64_t, 3>{181, 749, 317}) return "VL-RewardBench, 1,247 rows";
     return records::unknown_edition(outcomes, kGroups, "VL-RewardBench",
@@ -51,8 +52,8 @@ class VlRewardBench final : public records::PairBenchmark {
     return {"data.jsonl", "data.json", "test.jsonl", "combined_data_tagged.jsonl"};
   }
 
-  // Both carriers: {prompt, chosen, rejected} as converted by others, and the original's {query, response,
-  // human_ranking}, where rank 0 is the better one.
+  // Both carriers: {prompt, chosen, rejected} as converted by others, and the original's {query,
+  // response, human_ranking}, where rank 0 is the better one.
   PreferencePair read(const simdjson::dom::object& record, const std::string& where) override {
     PreferencePair pair;
     pair.id = records::required_text(record, "id", where);
@@ -70,20 +71,24 @@ class VlRewardBench final : public records::PairBenchmark {
       pair.chosen.text = records::required_text(record, "chosen", where);
       pair.rejected.text = records::required_text(record, "rejected", where);
     } else {
-      throw DataError(where +
-                      ": not a VL-RewardBench record (allowed: id, query, response, human_ranking, or id, "
-                      "prompt, chosen, rejected)");
+      throw DataError(
+          where +
+          ": not a VL-RewardBench record (allowed: id, query, response, human_ranking, or id, "
+          "prompt, chosen, rejected)");
     }
     auto media = records::media_field(record, "image", root(), this->media(), where);
-    if (media.empty()) media = records::media_field(record, "image_path", root(), this->media(), where);
-    pair.prompt = records::make_prompt(pair.id, std::move(media), records::strip_image_tokens(text), pair.source);
+    if (media.empty())
+      media = records::media_field(record, "image_path", root(), this->media(), where);
+    pair.prompt = records::make_prompt(pair.id, std::move(media), records::strip_image_tokens(text),
+                                       pair.source);
     pair.prompt.reference = records::optional_text(record, "ground_truth", where);
     pair.prompt.domain = pair.group;
     pair.chosen.id = "chosen";
     pair.rejected.id = "rejected";
     pair.chosen.origin = pair.rejected.origin = "dataset";
-    pair.extra = records::other_fields(record, {"id", "query", "response", "human_ranking", "prompt", "chosen",
-                                                "rejected", "image", "image_path", "ground_truth"});
+    pair.extra = records::other_fields(
+        record, {"id", "query", "response", "human_ranking", "prompt", "chosen", "rejected",
+                 "image", "image_path", "ground_truth"});
     return pair;
   }
 
@@ -94,9 +99,11 @@ class VlRewardBench final : public records::PairBenchmark {
   std::string allowed_groups() const override { return "general, hallucination, reasoning"; }
 
  private:
-  static std::size_t better_response(const simdjson::dom::object& record, const std::string& where) {
+  static std::size_t better_response(const simdjson::dom::object& record,
+                                     const std::string& where) {
     const std::string problem =
-        where + ": field 'human_ranking' is unusable (allowed: [0, 1] or [1, 0]; 0 is the better response)";
+        where +
+        ": field 'human_ranking' is unusable (allowed: [0, 1] or [1, 0]; 0 is the better response)";
     simdjson::dom::array ranks;
     const auto value = records::find(record, "human_ranking");
     if (!value || value->get(ranks)) throw DataError(problem);
@@ -117,5 +124,6 @@ class VlRewardBench final : public records::PairBenchmark {
 
 DT2IT_PLUGIN("benchmarks/vl_rewardbench", "1.0.0", registrar) {
   registrar.add<dt2it::Benchmark, dt2it::VlRewardBench>(
-      "vl_rewardbench", "VL-RewardBench: 1,250 or 1,247 pairs in three groups; overall and macro accuracy.");
+      "vl_rewardbench",
+      "VL-RewardBench: 1,250 or 1,247 pairs in three groups; overall and macro accuracy.");
 }

@@ -15,9 +15,10 @@ class JsonlDataset final : public Dataset {
     std::filesystem::path media_root;
     static void describe(Schema<Params>& schema) {
       schema
-          .field("file", &Params::file,
-                 "The .jsonl file, or a folder (such as a stage's) with prompts.jsonl, pairs.jsonl or "
-                 "image_preferences.jsonl.")
+          .field(
+              "file", &Params::file,
+              "The .jsonl file, or a folder (such as a stage's) with prompts.jsonl, pairs.jsonl or "
+              "image_preferences.jsonl.")
           .required()
           .argument();
       schema.field("media_root", &Params::media_root,
@@ -58,7 +59,8 @@ class JsonlDataset final : public Dataset {
   template <class Record, auto parse>
   std::unique_ptr<Stream<Record>> open(const char* usual_name) {
     const std::filesystem::path file = records::find_data_file(params_.file, {usual_name});
-    const std::filesystem::path root = params_.media_root.empty() ? file.parent_path() : params_.media_root;
+    const std::filesystem::path root =
+        params_.media_root.empty() ? file.parent_path() : params_.media_root;
     return std::make_unique<FileStream<Record, parse>>(file, jsonl::Source{root, context_.media()});
   }
 
@@ -71,5 +73,6 @@ class JsonlDataset final : public Dataset {
 
 DT2IT_PLUGIN("datasets/jsonl", "1.0.0", registrar) {
   registrar.add<dt2it::Dataset, dt2it::JsonlDataset>(
-      "jsonl", "Prompts, preference pairs or text-to-image preferences in this software's own JSONL.");
+      "jsonl",
+      "Prompts, preference pairs or text-to-image preferences in this software's own JSONL.");
 }

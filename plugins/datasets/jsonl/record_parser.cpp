@@ -25,7 +25,8 @@ object required_object(const object& record, std::string_view name, const std::s
   return result;
 }
 
-std::optional<double> optional_number(const object& record, std::string_view name, const std::string& where) {
+std::optional<double> optional_number(const object& record, std::string_view name,
+                                      const std::string& where) {
   const auto value = records::find(record, name);
   if (!value) return std::nullopt;
   double number = 0;
@@ -59,8 +60,8 @@ Media parse_media(const element& value, const Source& source, const std::string&
   } else if (!value.get(record)) {
     const std::string kind = records::optional_text(record, "kind", where);
     if (!kind.empty())
-      media.kind = choice<Media::Kind, 2>(kind, {{{"image", Media::Kind::image}, {"video", Media::Kind::video}}},
-                                          "kind", where);
+      media.kind = choice<Media::Kind, 2>(
+          kind, {{{"image", Media::Kind::image}, {"video", Media::Kind::video}}}, "kind", where);
     media.id = records::optional_text(record, "id", where);
     media.mime = records::optional_text(record, "mime", where);
     media.source = records::optional_text(record, "source", where);
@@ -91,8 +92,9 @@ Part parse_part(const element& value, const Source& source, const std::string& w
   const std::string type = records::required_text(record, "type", where);
   Part part;
   part.kind = choice<Part::Kind, 3>(
-      type, {{{"text", Part::Kind::text}, {"image", Part::Kind::image}, {"video", Part::Kind::video}}}, "type",
-      where);
+      type,
+      {{{"text", Part::Kind::text}, {"image", Part::Kind::image}, {"video", Part::Kind::video}}},
+      "type", where);
   if (part.kind == Part::Kind::text) {
     part.text = records::required_text(record, "text", where);
     return part;
@@ -174,7 +176,8 @@ PreferencePair parse_pair(const object& record, const Source& source, const std:
   pair.id = records::required_text(record, "id", where);
   pair.prompt = parse_prompt(required_object(record, "prompt", where), source, where);
   if (records::find(record, "rejected_prompt"))
-    pair.rejected_prompt = parse_prompt(required_object(record, "rejected_prompt", where), source, where);
+    pair.rejected_prompt =
+        parse_prompt(required_object(record, "rejected_prompt", where), source, where);
   pair.chosen = parse_response(required_object(record, "chosen", where), source, where);
   pair.rejected = parse_response(required_object(record, "rejected", where), source, where);
   pair.source = records::optional_text(record, "source", where);
@@ -189,12 +192,14 @@ PreferencePair parse_pair(const object& record, const Source& source, const std:
       pair.strengths.push_back(number);
     }
   }
-  pair.extra = records::other_fields(record, {"id", "prompt", "rejected_prompt", "chosen", "rejected", "source",
-                                              "group", "strength", "strengths"});
+  pair.extra =
+      records::other_fields(record, {"id", "prompt", "rejected_prompt", "chosen", "rejected",
+                                     "source", "group", "strength", "strengths"});
   return pair;
 }
 
-ImagePreference parse_image_preference(const object& record, const Source& source, const std::string& where) {
+ImagePreference parse_image_preference(const object& record, const Source& source,
+                                       const std::string& where) {
   ImagePreference preference;
   preference.id = records::required_text(record, "id", where);
   preference.text = records::required_text(record, "text", where);

@@ -12,8 +12,8 @@
 namespace dt2it {
 namespace {
 
-// A generative judge as a reward model, as the baselines of the paper's Tables 2-4 are used. An answer that
-// failed keeps its status and gets no reward.
+// A generative judge as a reward model, as the baselines of the paper's Tables 2-4 are used. An
+// answer that failed keeps its status and gets no reward.
 class JudgeRewardModel final : public RewardModel {
  public:
   struct Params {
@@ -21,14 +21,20 @@ class JudgeRewardModel final : public RewardModel {
     std::string mode = "listwise";
     int workers = 16;
     static void describe(Schema<Params>& schema) {
-      schema.component<Judge>("judge", &Params::judge, "The [judges.*] table to ask.").required().argument();
+      schema.component<Judge>("judge", &Params::judge, "The [judges.*] table to ask.")
+          .required()
+          .argument();
       schema
           .field("mode", &Params::mode,
-                 "listwise: all responses in one question, the reward is the overall score; pointwise: one "
-                 "question each; compare: each two in both orders, the reward is the share of comparisons won "
+                 "listwise: all responses in one question, the reward is the overall score; "
+                 "pointwise: one "
+                 "question each; compare: each two in both orders, the reward is the share of "
+                 "comparisons won "
                  "(a tie is half), so that a judge which only likes a position gives a tie.")
           .choices({"listwise", "pointwise", "compare"});
-      schema.field("workers", &Params::workers, "Prompts that are asked about at the same time.").min(1).max(256);
+      schema.field("workers", &Params::workers, "Prompts that are asked about at the same time.")
+          .min(1)
+          .max(256);
     }
   };
 
@@ -53,7 +59,8 @@ class JudgeRewardModel final : public RewardModel {
     };
     {
       std::vector<std::jthread> threads;
-      for (std::size_t i = 0; i < std::min(workers_, requests.size()); ++i) threads.emplace_back(work);
+      for (std::size_t i = 0; i < std::min(workers_, requests.size()); ++i)
+        threads.emplace_back(work);
     }
     if (error) std::rethrow_exception(error);
     return result;
@@ -84,7 +91,8 @@ class JudgeRewardModel final : public RewardModel {
   std::vector<Reward> compare(const RewardRequest& request) {
     const auto responses = request.responses;
     std::vector<Reward> rewards(responses.size(), Reward{Status::ok, 0});
-    if (responses.size() < 2) return std::vector<Reward>(responses.size());  // nothing to compare with
+    if (responses.size() < 2)
+      return std::vector<Reward>(responses.size());  // nothing to compare with
     for (std::size_t i = 0; i < responses.size(); ++i)
       for (std::size_t j = 0; j < responses.size(); ++j) {
         if (i == j) continue;
@@ -114,5 +122,6 @@ class JudgeRewardModel final : public RewardModel {
 
 DT2IT_PLUGIN("reward_models/judge", "1.0.0", registrar) {
   registrar.add<dt2it::RewardModel, dt2it::JudgeRewardModel>(
-      "judge", "A generative judge as a reward model: its scores, or its comparisons in both orders.");
+      "judge",
+      "A generative judge as a reward model: its scores, or its comparisons in both orders.");
 }

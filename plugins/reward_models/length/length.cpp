@@ -13,7 +13,9 @@ class LengthRewardModel final : public RewardModel {
   struct Params {
     std::string unit = "characters";
     static void describe(Schema<Params>& schema) {
-      schema.field("unit", &Params::unit, "What is counted: Unicode code points, or runs of non-white space.")
+      schema
+          .field("unit", &Params::unit,
+                 "What is counted: Unicode code points, or runs of non-white space.")
           .choices({"characters", "words"});
     }
   };
@@ -24,7 +26,8 @@ class LengthRewardModel final : public RewardModel {
     for (const RewardRequest& request : requests) {
       auto& row = result.emplace_back();
       for (const Response& response : request.responses)
-        row.push_back({Status::ok, static_cast<double>(words_ ? words(response.text) : characters(response.text))});
+        row.push_back({Status::ok, static_cast<double>(words_ ? words(response.text)
+                                                              : characters(response.text))});
     }
     return result;
   }
@@ -53,6 +56,6 @@ class LengthRewardModel final : public RewardModel {
 }  // namespace dt2it
 
 DT2IT_PLUGIN("reward_models/length", "1.0.0", registrar) {
-  registrar.add<dt2it::RewardModel, dt2it::LengthRewardModel>("length",
-                                                              "Longer is better: the trivial baseline.");
+  registrar.add<dt2it::RewardModel, dt2it::LengthRewardModel>(
+      "length", "Longer is better: the trivial baseline.");
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page in a real browser: headless Chromium, no network. Skips with a line where there is none.
 #include <catch2/catch.hpp>
-
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -26,7 +25,8 @@ std::string read(const fs::path& file) {
 std::string browser() {
   if (const char* given = std::getenv("DT2IT_CHROMIUM")) return given;
   for (const char* name : {"chromium-headless-shell", "chromium"})
-    if (std::system(("command -v " + std::string(name) + " >/dev/null 2>&1").c_str()) == 0) return name;
+    if (std::system(("command -v " + std::string(name) + " >/dev/null 2>&1").c_str()) == 0)
+      return name;
   return {};
 }
 
@@ -42,11 +42,13 @@ struct Visit {
 
 Visit visit(const fs::path& page, const fs::path& folder) {
   const fs::path dom = folder / "dom.html", log = folder / "log.txt";
-  const std::string command = browser() +
-                              " --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars"
-                              " --window-size=1280,1600 --enable-logging=stderr --virtual-time-budget=5000"
-                              " --user-data-dir=" + (folder / "profile").string() +
-                              " --dump-dom file://" + page.string() + " >" + dom.string() + " 2>" + log.string();
+  const std::string command =
+      browser() +
+      " --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars"
+      " --window-size=1280,1600 --enable-logging=stderr --virtual-time-budget=5000"
+      " --user-data-dir=" +
+      (folder / "profile").string() + " --dump-dom file://" + page.string() + " >" + dom.string() +
+      " 2>" + log.string();
   REQUIRE(std::system(command.c_str()) == 0);
   return {read(dom), read(log)};
 }
@@ -98,11 +100,16 @@ TEST_CASE("a browser draws the page without a word on its console") {
   TemporaryFolder root;
   testing::FakeMediaStore media;
   const std::string hostile = R"(</script><img src=x onerror=alert(1)> \"q\" \u2028 )";
-  std::vector runs{load_run(make_run(root.path(), {.name = "table7/listwise", .pointwise = false, .less = 120, .media = &media})),
-                   load_run(make_run(root.path(), {.name = "table7/pointwise",
-                                                   .expect = R"({"overall_accuracy":"> listwise","label_noise":"< 0.01"})",
-                                                   .media = &media})),
-                   load_run(make_run(root.path(), {.name = "hostile", .less = 60, .hostile = hostile, .media = &media}))};
+  std::vector runs{
+      load_run(
+          make_run(root.path(),
+                   {.name = "table7/listwise", .pointwise = false, .less = 120, .media = &media})),
+      load_run(make_run(root.path(),
+                        {.name = "table7/pointwise",
+                         .expect = R"({"overall_accuracy":"> listwise","label_noise":"< 0.01"})",
+                         .media = &media})),
+      load_run(make_run(root.path(),
+                        {.name = "hostile", .less = 60, .hostile = hostile, .media = &media}))};
   const fs::path file = root.path() / "report.html";
   write_report_html(runs, file, {.assets = assets_folder(), .media = &media, .gallery = 6});
   if (const char* keep = std::getenv("DT2IT_KEEP_REPORT"))

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/report/html.hpp"
 
-#include <catch2/catch.hpp>
 #include <simdjson.h>
 
+#include <catch2/catch.hpp>
 #include <iterator>
 
 #include "tests/core/report/invented_run.hpp"
@@ -30,7 +30,8 @@ std::size_t count(const std::string& text, const std::string& part) {
 }  // namespace
 
 TEST_CASE("text from data cannot leave its script element") {
-  const std::string hostile = "</script><script>alert(1)</script><!-- & \xE2\x80\xA8 \xE2\x80\xA9 /*CHARTS*/";
+  const std::string hostile =
+      "</script><script>alert(1)</script><!-- & \xE2\x80\xA8 \xE2\x80\xA9 /*CHARTS*/";
   const std::string escaped = escape_for_script("{\"a\":\"" + hostile + "\"}");
   CHECK(escaped.find_first_of("<>&") == std::string::npos);
   CHECK(escaped.find("\xE2\x80") == std::string::npos);
@@ -43,8 +44,10 @@ TEST_CASE("text from data cannot leave its script element") {
 TEST_CASE("a page with hostile texts stays one page") {
   TemporaryFolder root;
   testing::FakeMediaStore media;
-  const char* json_hostile = R"(</script><img src=x onerror=alert(1)> \"quoted\" \u2028 /*CHARTS*/ /*STYLE*/ {\"DATA\":0})";
-  const std::vector runs{load_run(make_run(root.path(), {.hostile = json_hostile, .media = &media}))};
+  const char* json_hostile =
+      R"(</script><img src=x onerror=alert(1)> \"quoted\" \u2028 /*CHARTS*/ /*STYLE*/ {\"DATA\":0})";
+  const std::vector runs{
+      load_run(make_run(root.path(), {.hostile = json_hostile, .media = &media}))};
   const fs::path file = root.path() / "report.html";
   write_report_html(runs, file, {.assets = assets_folder(), .media = &media, .gallery = 3});
   const std::string page = read(file);
@@ -81,7 +84,9 @@ TEST_CASE("page data: curves are shortened by means, shared stages are kept, fig
   CHECK(curve["step"].at(199).get_int64().value() == 500);
   CHECK(page["overview"]["rows"].at(0).at(6).get_string().value() == "80.5");
   CHECK(page["runs"].at(0)["judge"]["scorers"].get_array().value().size() == 2);
-  CHECK(page["command"].get_string().value() == "dt2it run experiments/table7/method1_pointwise.toml --profile mini --set experiment.seed=11");
+  CHECK(page["command"].get_string().value() ==
+        "dt2it run experiments/table7/method1_pointwise.toml --profile mini --set "
+        "experiment.seed=11");
 }
 
 TEST_CASE("without the chart library the page is still written") {
@@ -90,5 +95,6 @@ TEST_CASE("without the chart library the page is still written") {
     fs::copy_file(assets_folder() / name, root.path() / name);
   const std::vector runs{load_run(make_run(root.path(), {}))};
   write_report_html(runs, root.path() / "out.html", {.assets = root.path()});
-  CHECK_THAT(read(root.path() / "out.html"), Catch::Contains("The chart library was not there") && Catch::Contains("80.5"));
+  CHECK_THAT(read(root.path() / "out.html"),
+             Catch::Contains("The chart library was not there") && Catch::Contains("80.5"));
 }

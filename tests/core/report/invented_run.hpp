@@ -53,8 +53,8 @@ inline std::string paper_metrics(int less = 0) {
       R"("mm_rlhf_rewardbench":{{"model":"current","edition":"","metrics":[{},{},{}]}}}})",
       metric("overall_accuracy", 1041 - less, 1247), metric("accuracy/general", 114, 181),
       metric("accuracy/hallucination", 684, 749), metric("ties", 12, 1247),
-      metric("overall_accuracy", 3737 - less, 4711), metric("ties", 0, 4711), metric("accuracy", 152, 170),
-      metric("acc_plus", 33, 46), metric("ties", 0, 170));
+      metric("overall_accuracy", 3737 - less, 4711), metric("ties", 0, 4711),
+      metric("accuracy", 152, 170), metric("acc_plus", 33, 46), metric("ties", 0, 170));
 }
 
 struct InventedRun {
@@ -62,9 +62,9 @@ struct InventedRun {
   std::string folder;  // other than the name
   int seed = 11;
   bool pointwise = true;
-  int less = 0;                  // correct answers taken away
+  int less = 0;  // correct answers taken away
   std::string expect = "{}";
-  std::string hostile;           // put into texts everywhere
+  std::string hostile;  // put into texts everywhere
   testing::FakeMediaStore* media = nullptr;
 };
 
@@ -79,10 +79,12 @@ inline fs::path make_run(const fs::path& root, const InventedRun& run) {
     fs::create_directories(at);
     fs::create_directories(folder / "stages");
     fs::create_directory_symlink(at, folder / "stages" / name);
-    write(at.string() + ".cost.json",
-          R"({"seconds":1.5,"calls":240,"failures":3,"prompt_tokens":90000,"completion_tokens":20000})");
-    stages += fmt::format(R"({}{{"name":"{}","type":"{}","key":"{}","complete":true,"inputs":[{}]}})",
-                          stages.empty() ? "" : ",", name, type, key, inputs);
+    write(
+        at.string() + ".cost.json",
+        R"({"seconds":1.5,"calls":240,"failures":3,"prompt_tokens":90000,"completion_tokens":20000})");
+    stages +=
+        fmt::format(R"({}{{"name":"{}","type":"{}","key":"{}","complete":true,"inputs":[{}]}})",
+                    stages.empty() ? "" : ",", name, type, key, inputs);
     return at;
   };
 
@@ -96,7 +98,8 @@ inline fs::path make_run(const fs::path& root, const InventedRun& run) {
       Image picture{64, 64, std::vector<std::uint8_t>(64 * 64 * 3, static_cast<std::uint8_t>(225))};
       for (int y = 12; y < 52; ++y)
         for (int i = 12; i < 52; ++i)
-          if (std::hypot(y - 32, i - 32) < 10 + p % 10) picture.rgb[static_cast<std::size_t>((y * 64 + i) * 3 + p % 3)] = 40;
+          if (std::hypot(y - 32, i - 32) < 10 + p % 10)
+            picture.rgb[static_cast<std::size_t>((y * 64 + i) * 3 + p % 3)] = 40;
       image = fmt::format(R"({{"kind":"image","id":"{}","mime":"image/png"}})",
                           run.media->put_image(picture, "drawn").id);
     }
@@ -113,41 +116,58 @@ inline fs::path make_run(const fs::path& root, const InventedRun& run) {
     };
     for (int k = 0; k < 4; ++k) {
       const char* comma = k ? "," : "";
-      responses += fmt::format(R"({}{{"id":"{}","text":"I count {} of them.{}","mllm":"pool_a","origin":"{}"{}}})",
-                               comma, k, k, x, k < 3 ? "sampled" : "noised",
-                               k < 3 ? std::string() : ",\"noised_image\":" + image);
+      responses += fmt::format(
+          R"({}{{"id":"{}","text":"I count {} of them.{}","mllm":"pool_a","origin":"{}"{}}})",
+          comma, k, k, x, k < 3 ? "sampled" : "noised",
+          k < 3 ? std::string() : ",\"noised_image\":" + image);
       const double truth = 7 - std::abs(k - 1) * 1.5;
-      listwise += comma + score(std::clamp(truth + 0.7 - 0.5 * k + rng.normal(0, 0.8), 0.0, 10.0), "correctness");
-      pointwise += k == 3 && p % 9 == 0 ? std::string(comma) + R"({"status":"unparsed","detail":"no JSON"})"
-                                        : comma + score(std::clamp(truth + rng.normal(0, 0.8), 0.0, 10.0), "correctness");
+      listwise += comma + score(std::clamp(truth + 0.7 - 0.5 * k + rng.normal(0, 0.8), 0.0, 10.0),
+                                "correctness");
+      pointwise +=
+          k == 3 && p % 9 == 0
+              ? std::string(comma) + R"({"status":"unparsed","detail":"no JSON"})"
+              : comma + score(std::clamp(truth + rng.normal(0, 0.8), 0.0, 10.0), "correctness");
       shown += fmt::format("{}{}", comma, k);
     }
-    candidate_lines += fmt::format(R"({{"prompt":{},"candidates":[{}],"scores":{{"listwise":[{}]{}}},"shown":{{"listwise":[{}]{}}}}})",
-                                   prompt, responses, listwise,
-                                   run.pointwise ? ",\"pointwise\":[" + pointwise + "]" : "", shown,
-                                   run.pointwise ? ",\"pointwise\":[" + shown + "]" : "") + "\n";
-    pair_lines += fmt::format(R"({{"id":"p{}/1-3","prompt":{},"chosen":{{"id":"1","text":"I count 1 of them.{}"}},)"
-                              R"("rejected":{{"id":"3","text":"I count 3 of them.{}"}},"source":"distil","strength":1.25}})",
-                              p, prompt, x, x) + "\n";
+    candidate_lines +=
+        fmt::format(
+            R"({{"prompt":{},"candidates":[{}],"scores":{{"listwise":[{}]{}}},"shown":{{"listwise":[{}]{}}}}})",
+            prompt, responses, listwise, run.pointwise ? ",\"pointwise\":[" + pointwise + "]" : "",
+            shown, run.pointwise ? ",\"pointwise\":[" + shown + "]" : "") +
+        "\n";
+    pair_lines +=
+        fmt::format(
+            R"({{"id":"p{}/1-3","prompt":{},"chosen":{{"id":"1","text":"I count 1 of them.{}"}},)"
+            R"("rejected":{{"id":"3","text":"I count 3 of them.{}"}},"source":"distil","strength":1.25}})",
+            p, prompt, x, x) +
+        "\n";
   }
   write(scored / "candidates.jsonl", candidate_lines);
-  write(scored / "funnel.json",
-        R"({"steps":[{"name":"candidates to score","count":160,"dropped":{}},{"name":"scored","count":155,"dropped":{"unparsed":5}}]})");
+  write(
+      scored / "funnel.json",
+      R"({"steps":[{"name":"candidates to score","count":160,"dropped":{}},{"name":"scored","count":155,"dropped":{"unparsed":5}}]})");
   write(pairs / "pairs.jsonl", pair_lines);
-  write(pairs / "funnel.json",
-        R"({"steps":[{"name":"couples of candidates","count":240,"dropped":{}},{"name":"pairs on which all scorers agree","count":170,"dropped":{"equal scores":12,"scorers disagree":58}},{"name":"pairs kept","count":40,"dropped":{"over the limit per prompt":130}}]})");
-  write(stage("audit", "audit", R"("distil")") / "label_noise.json",
-        R"({"all":{"right":36,"wrong":3,"tie":1,"unknown":0,"total":40},"sources":{"distil":{"right":36,"wrong":3,"tie":1,"unknown":0,"total":40}}})");
+  write(
+      pairs / "funnel.json",
+      R"({"steps":[{"name":"couples of candidates","count":240,"dropped":{}},{"name":"pairs on which all scorers agree","count":170,"dropped":{"equal scores":12,"scorers disagree":58}},{"name":"pairs kept","count":40,"dropped":{"over the limit per prompt":130}}]})");
+  write(
+      stage("audit", "audit", R"("distil")") / "label_noise.json",
+      R"({"all":{"right":36,"wrong":3,"tie":1,"unknown":0,"total":40},"sources":{"distil":{"right":36,"wrong":3,"tie":1,"unknown":0,"total":40}}})");
   std::string curve;
   for (int s = 1; s <= 500; ++s)
-    curve += fmt::format(R"({{"step":{},"total_steps":500,"loss":{:.5f},"accuracy":{:.4f},"margin":{:.4f},"learning_rate":0.001}})",
-                         s, 0.3 + 0.4 * std::exp(-s / 90.0) + 0.03 * rng.uniform(), 0.5 + 0.35 * (1 - std::exp(-s / 90.0)),
-                         2.0 * (1 - std::exp(-s / 90.0))) + "\n";
+    curve +=
+        fmt::format(
+            R"({{"step":{},"total_steps":500,"loss":{:.5f},"accuracy":{:.4f},"margin":{:.4f},"learning_rate":0.001}})",
+            s, 0.3 + 0.4 * std::exp(-s / 90.0) + 0.03 * rng.uniform(),
+            0.5 + 0.35 * (1 - std::exp(-s / 90.0)), 2.0 * (1 - std::exp(-s / 90.0))) +
+        "\n";
   write(stage("train", "train", R"("distil")") / "training.jsonl", curve);
   write(stage("evaluate", "evaluate", R"("train")") / "metrics.json", paper_metrics(run.less));
-  write(folder / "run.json",
-        fmt::format(R"({{"name":"{}","profile":"mini","seed":{},"paper":"Table 7{}","about":"Keeps a pair where both scorers agree.{}","version":"0.1.0","expect":{},"stages":[{}]}})",
-                    run.name, run.seed, x, x, run.expect, stages));
+  write(
+      folder / "run.json",
+      fmt::format(
+          R"({{"name":"{}","profile":"mini","seed":{},"paper":"Table 7{}","about":"Keeps a pair where both scorers agree.{}","version":"0.1.0","expect":{},"stages":[{}]}})",
+          run.name, run.seed, x, x, run.expect, stages));
   return folder;
 }
 

@@ -23,7 +23,8 @@ TEST_CASE("a run folder is read back") {
   REQUIRE(run.stages.size() == 5);
   REQUIRE(run.stage("distil"));
   CHECK(run.stage("distil")->funnel.at(1).dropped ==
-        std::vector<std::pair<std::string, std::int64_t>>{{"equal scores", 12}, {"scorers disagree", 58}});
+        std::vector<std::pair<std::string, std::int64_t>>{{"equal scores", 12},
+                                                          {"scorers disagree", 58}});
   CHECK(run.stage("distil")->cost->calls == 240);
   REQUIRE(run.evaluations.size() == 1);
   CHECK(run.evaluations[0].pairs == 40);  // lines of the pairs that the training read
@@ -36,8 +37,9 @@ TEST_CASE("a run folder is read back") {
 TEST_CASE("a run at work shows what is there") {
   TemporaryFolder root;
   const auto folder = root.path() / "started";
-  write(folder / "run.json",
-        R"({"name":"started","stages":[{"name":"train","type":"train","key":"k","complete":false,"inputs":["pairs"]}]})");
+  write(
+      folder / "run.json",
+      R"({"name":"started","stages":[{"name":"train","type":"train","key":"k","complete":false,"inputs":["pairs"]}]})");
   write(folder / "stages/train/training.jsonl", "{\"step\":1,\"loss\":0.7}\n{\"step\":2,\"lo");
   const RunSummary run = load_run(folder);
   CHECK(run.evaluations.empty());
@@ -57,7 +59,8 @@ TEST_CASE("a lone surrogate in a model's text does not stop the report") {
 
 TEST_CASE("what is no run folder, and broken files, are named") {
   TemporaryFolder root;
-  CHECK_THROWS_WITH(load_run(root.path()), Catch::Contains(root.path().string()) && Catch::Contains("run.json"));
+  CHECK_THROWS_WITH(load_run(root.path()),
+                    Catch::Contains(root.path().string()) && Catch::Contains("run.json"));
   const auto folder = make_run(root.path(), {});
   write(folder / "stages/train/training.jsonl", "{\"step\":1}\nnonsense\n{\"step\":3}\n");
   CHECK_THROWS_AS(load_run(folder), DataError);
@@ -67,10 +70,13 @@ TEST_CASE("what is no run folder, and broken files, are named") {
 TEST_CASE("judge statistics: places, agreement, failures") {
   TemporaryFolder root;
   const auto file = root.path() / "candidates.jsonl";
-  auto score = [](double overall) { return R"({"status":"ok","overall":)" + std::to_string(overall) + "}"; };
+  auto score = [](double overall) {
+    return R"({"status":"ok","overall":)" + std::to_string(overall) + "}";
+  };
   // Shown in the order 2, 0, 1: the listwise judge likes what comes first.
-  write(file, R"({"prompt":{"id":"a"},"candidates":[{},{},{}],"scores":{"listwise":[)" + score(6) + "," + score(5) + "," +
-                  score(10) + R"(],"pointwise":[)" + score(6) + "," + score(7) + R"(,{"status":"refused"}]},)" +
+  write(file, R"({"prompt":{"id":"a"},"candidates":[{},{},{}],"scores":{"listwise":[)" + score(6) +
+                  "," + score(5) + "," + score(10) + R"(],"pointwise":[)" + score(6) + "," +
+                  score(7) + R"(,{"status":"refused"}]},)" +
                   R"("shown":{"listwise":[2,0,1],"pointwise":[0,1,2]}})" + "\n");
   const JudgeStatistics judge = judge_statistics(file);
   REQUIRE(judge.scorers.size() == 2);
@@ -108,7 +114,8 @@ TEST_CASE("the gallery is bounded, spread over the file, and joins candidates to
   CHECK_THAT(gallery[0].truth, Catch::Contains("count"));
   CHECK(make_gallery(run, 1000, &media).size() == 40);
 
-  const auto without = make_gallery(load_run(make_run(root.path(), {.name = "imageless"})), 2, &media);
+  const auto without =
+      make_gallery(load_run(make_run(root.path(), {.name = "imageless"})), 2, &media);
   CHECK(without.at(0).pictures.at(0).data_url.empty());
   CHECK_THAT(without.at(0).pictures.at(0).caption, Catch::Contains("absent (nowhere.png)"));
 }

@@ -20,7 +20,8 @@ const char kRows[] =
 
 TEST_CASE("MM-RLHF-RewardBench: Acc and Acc+") {
   FakeContext context;
-  const auto benchmark = open_benchmark("mm_rlhf_rewardbench", write_file(context, "rows.jsonl", kRows), context);
+  const auto benchmark =
+      open_benchmark("mm_rlhf_rewardbench", write_file(context, "rows.jsonl", kRows), context);
   const auto items = all_items(*benchmark);
   REQUIRE(items.size() == 4);
   CHECK(items[0].id == "set/q1");
@@ -40,13 +41,15 @@ TEST_CASE("MM-RLHF-RewardBench: Acc and Acc+") {
   CHECK(metric(metrics, "accuracy/mcq").value == 0.5);
   CHECK(metric(metrics, "acc_plus/mcq").value == 0);
   CHECK(metric(metrics, "acc_plus/video").value == 1);
-  CHECK_THAT(benchmark->edition(outcomes), Catch::StartsWith("4 rows") && Catch::Contains("found 3 ids"));
+  CHECK_THAT(benchmark->edition(outcomes),
+             Catch::StartsWith("4 rows") && Catch::Contains("found 3 ids"));
 }
 
 TEST_CASE("MM-RLHF-RewardBench: a video is a folder of frames, by sorted names") {
   FakeContext context;
   const auto file = write_file(context, "rows.jsonl", kRows);
-  for (const char* name : {"10.png", "02.png", "01.png"}) write_file(context, std::string("video/clip-1/") + name, name);
+  for (const char* name : {"10.png", "02.png", "01.png"})
+    write_file(context, std::string("video/clip-1/") + name, name);
   const auto items = all_items(*open_benchmark("mm_rlhf_rewardbench", file, context));
   const Media& video = items[3].prompt.messages[0].content.at(0).media;
   CHECK(video.kind == Media::Kind::video);
@@ -56,12 +59,16 @@ TEST_CASE("MM-RLHF-RewardBench: a video is a folder of frames, by sorted names")
   CHECK(context.media().bytes(last) == Bytes{'1', '0', '.', 'p', 'n', 'g'});
 }
 
-TEST_CASE("MM-RLHF-RewardBench: image and video exclude each other, and the path tells the category") {
+TEST_CASE(
+    "MM-RLHF-RewardBench: image and video exclude each other, and the path tells the category") {
   FakeContext context;
   const auto problem = [&](const std::string& media) -> std::string {
-    const auto benchmark = open_benchmark(
-        "mm_rlhf_rewardbench",
-        write_file(context, "x.jsonl", "{\"id\":\"a\"," + media + "\"prompt\":\"Q\",\"chosen\":\"x\",\"rejected\":\"y\"}"), context);
+    const auto benchmark =
+        open_benchmark("mm_rlhf_rewardbench",
+                       write_file(context, "x.jsonl",
+                                  "{\"id\":\"a\"," + media +
+                                      "\"prompt\":\"Q\",\"chosen\":\"x\",\"rejected\":\"y\"}"),
+                       context);
     try {
       all_items(*benchmark);
     } catch (const DataError& error) {
@@ -69,15 +76,18 @@ TEST_CASE("MM-RLHF-RewardBench: image and video exclude each other, and the path
     }
     return "no error";
   };
-  CHECK_THAT(problem(R"("image":"mcq/1.png","video":"video/1",)"), Catch::Contains("x.jsonl:1") && Catch::Contains("both found"));
+  CHECK_THAT(problem(R"("image":"mcq/1.png","video":"video/1",)"),
+             Catch::Contains("x.jsonl:1") && Catch::Contains("both found"));
   CHECK_THAT(problem(""), Catch::Contains("none found"));
-  CHECK_THAT(problem(R"("image":"other/1.png",)"), Catch::Contains("one of mcq, long, short, safety, video"));
+  CHECK_THAT(problem(R"("image":"other/1.png",)"),
+             Catch::Contains("one of mcq, long, short, safety, video"));
   CHECK(problem(R"("image":"safety/1.png","video":null,)") == "no error");
 }
 
 TEST_CASE("MM-RLHF-RewardBench: the contract") {
   FakeContext context;
-  const auto benchmark = open_benchmark("mm_rlhf_rewardbench", write_file(context, "rows.jsonl", kRows), context);
+  const auto benchmark =
+      open_benchmark("mm_rlhf_rewardbench", write_file(context, "rows.jsonl", kRows), context);
   check_benchmark_contract(*benchmark, context);
 }
 
@@ -90,8 +100,11 @@ TEST_CASE("MM-RLHF-RewardBench: the real records") {
   REQUIRE(items.size() == 170);
   const auto outcomes = outcomes_of(items);
   const auto metrics = benchmark->summarise(outcomes);
-  const std::vector<std::pair<std::string, std::pair<int, int>>> sizes{
-      {"mcq", {42, 10}}, {"long", {37, 10}}, {"short", {34, 10}}, {"safety", {32, 6}}, {"video", {25, 10}}};
+  const std::vector<std::pair<std::string, std::pair<int, int>>> sizes{{"mcq", {42, 10}},
+                                                                       {"long", {37, 10}},
+                                                                       {"short", {34, 10}},
+                                                                       {"safety", {32, 6}},
+                                                                       {"video", {25, 10}}};
   for (const auto& [group, size] : sizes) {
     CHECK(metric(metrics, "accuracy/" + group).total == size.first);
     CHECK(metric(metrics, "acc_plus/" + group).total == size.second);

@@ -25,7 +25,8 @@ const char kRows[] = R"([
 std::vector<Outcome> edition_rows(int pairs, int toxic, int vqa = 1198) {
   std::vector<Outcome> outcomes;
   const auto add = [&](const char* id, const char* group, int count) {
-    for (int i = 0; i < count; ++i) outcomes.push_back({outcomes.size(), id, group, Status::ok, 1, 0});
+    for (int i = 0; i < count; ++i)
+      outcomes.push_back({outcomes.size(), id, group, Status::ok, 1, 0});
   };
   add("a", "correctness", 623);
   add("a", "preference", 654);
@@ -42,10 +43,12 @@ std::vector<Outcome> edition_rows(int pairs, int toxic, int vqa = 1198) {
 
 TEST_CASE("Multimodal RewardBench: reading, columns, sub-scores") {
   FakeContext context;
-  const auto benchmark = open_benchmark("multimodal_rewardbench", write_file(context, "all_data.json", kRows), context);
+  const auto benchmark = open_benchmark("multimodal_rewardbench",
+                                        write_file(context, "all_data.json", kRows), context);
   const auto items = all_items(*benchmark);
   REQUIRE(items.size() == 9);
-  const std::vector<std::string> groups{"correctness", "preference", "knowledge", "math", "coding", "safety", "safety", "vqa", "vqa"};
+  const std::vector<std::string> groups{"correctness", "preference", "knowledge", "math", "coding",
+                                        "safety",      "safety",     "vqa",       "vqa"};
   for (std::size_t i = 0; i < items.size(); ++i) CHECK(items[i].group == groups[i]);
   CHECK(items[1].chosen.text == "Yes, gladly.");
   CHECK(items[1].rejected.text == "No.");
@@ -55,7 +58,7 @@ TEST_CASE("Multimodal RewardBench: reading, columns, sub-scores") {
   CHECK(items[0].prompt.messages[0].content.front().media.source == "images/nocaps/1.png");
 
   auto outcomes = outcomes_of(items);
-  outcomes[6].chosen_reward = -1;  // hateful: wrong
+  outcomes[6].chosen_reward = -1;   // hateful: wrong
   outcomes[7].rejected_reward = 1;  // a tie in vqa
   const auto metrics = benchmark->summarise(outcomes);
   CHECK(metrics[0].name == "overall_accuracy");
@@ -72,16 +75,20 @@ TEST_CASE("Multimodal RewardBench: reading, columns, sub-scores") {
 TEST_CASE("Multimodal RewardBench: editions by their counts") {
   FakeContext context;
   const auto benchmark = open_benchmark("multimodal_rewardbench", "unused.json", context);
-  CHECK_THAT(benchmark->edition(edition_rows(508, 0)), Catch::StartsWith("Multimodal RewardBench, 4,711 rows"));
-  CHECK_THAT(benchmark->edition(edition_rows(508, 500)), Catch::StartsWith("Multimodal RewardBench, 5,211 rows"));
+  CHECK_THAT(benchmark->edition(edition_rows(508, 0)),
+             Catch::StartsWith("Multimodal RewardBench, 4,711 rows"));
+  CHECK_THAT(benchmark->edition(edition_rows(508, 500)),
+             Catch::StartsWith("Multimodal RewardBench, 5,211 rows"));
   const std::string other = benchmark->edition(edition_rows(508, 0, 1197));
-  CHECK_THAT(other, Catch::StartsWith("4,710 rows") && Catch::Contains("vqa 1,197") && Catch::Contains("not the counts"));
+  CHECK_THAT(other, Catch::StartsWith("4,710 rows") && Catch::Contains("vqa 1,197") &&
+                        Catch::Contains("not the counts"));
 }
 
 TEST_CASE("Multimodal RewardBench: bad fields are named with their line") {
   FakeContext context;
   const auto problem = [&](const std::string& text) -> std::string {
-    const auto benchmark = open_benchmark("multimodal_rewardbench", write_file(context, "x.jsonl", text), context);
+    const auto benchmark =
+        open_benchmark("multimodal_rewardbench", write_file(context, "x.jsonl", text), context);
     try {
       all_items(*benchmark);
     } catch (const DataError& error) {
@@ -89,15 +96,19 @@ TEST_CASE("Multimodal RewardBench: bad fields are named with their line") {
     }
     return "no error";
   };
-  CHECK_THAT(problem(R"({"ID":"a","Category":"music","Output1":"x","Output2":"y","Better":"Output1"})"),
-             Catch::Contains("x.jsonl:1") && Catch::Contains("'music'") && Catch::Contains("allowed: open_generation"));
+  CHECK_THAT(
+      problem(R"({"ID":"a","Category":"music","Output1":"x","Output2":"y","Better":"Output1"})"),
+      Catch::Contains("x.jsonl:1") && Catch::Contains("'music'") &&
+          Catch::Contains("allowed: open_generation"));
   CHECK_THAT(problem(R"({"ID":"a","Category":"vqa","Output1":"x","Output2":"y","Better":"first"})"),
              Catch::Contains("allowed: Output1, Output2"));
-  CHECK_THAT(problem(R"({"ID":"a","Category":"vqa","Output1":"x","Better":"Output1"})"), Catch::Contains("'Output2' is missing"));
+  CHECK_THAT(problem(R"({"ID":"a","Category":"vqa","Output1":"x","Better":"Output1"})"),
+             Catch::Contains("'Output2' is missing"));
 }
 
 TEST_CASE("Multimodal RewardBench: the contract") {
   FakeContext context;
-  const auto benchmark = open_benchmark("multimodal_rewardbench", write_file(context, "all_data.json", kRows), context);
+  const auto benchmark = open_benchmark("multimodal_rewardbench",
+                                        write_file(context, "all_data.json", kRows), context);
   check_benchmark_contract(*benchmark, context);
 }

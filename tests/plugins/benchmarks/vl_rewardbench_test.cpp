@@ -9,7 +9,8 @@ using namespace dt2it::testing;
 
 namespace {
 
-// Invented: both rankings, a repeated id with its preference turned round, an image token, every prefix.
+// Invented: both rankings, a repeated id with its preference turned round, an image token, every
+// prefix.
 const char kOriginal[] =
     R"({"id":"RLAIF-V-90001","query":"<image>\nWhat is on the table?","response":["A red cup.","Two blue cups."],"image":"img/cup.png","human_ranking":[0,1],"judge":"human","rationale":"","ground_truth":""}
 {"id":"svit-7","query":"Which hat?","response":["The left one.","The right one."],"image":null,"human_ranking":[1,0]}
@@ -23,7 +24,8 @@ const char kOriginal[] =
 
 TEST_CASE("VL-RewardBench in original fields") {
   FakeContext context;
-  const auto benchmark = open_benchmark("vl_rewardbench", write_file(context, "rows.jsonl", kOriginal), context);
+  const auto benchmark =
+      open_benchmark("vl_rewardbench", write_file(context, "rows.jsonl", kOriginal), context);
   const auto items = all_items(*benchmark);
   REQUIRE(items.size() == 6);
   CHECK(items[0].chosen.text == "A red cup.");
@@ -33,7 +35,8 @@ TEST_CASE("VL-RewardBench in original fields") {
   CHECK(items[2].id == items[3].id);  // ids repeat and both rows stay
   CHECK(items[2].chosen.text == items[3].rejected.text);
   CHECK(items[2].prompt.reference == "3");
-  const std::vector<std::string> groups{"hallucination", "general", "reasoning", "reasoning", "hallucination", "general"};
+  const std::vector<std::string> groups{"hallucination", "general",       "reasoning",
+                                        "reasoning",     "hallucination", "general"};
   for (std::size_t i = 0; i < items.size(); ++i) CHECK(items[i].group == groups[i]);
 
   const Media& absent = items[0].prompt.messages[0].content.at(0).media;
@@ -50,16 +53,18 @@ TEST_CASE("VL-RewardBench: images are found below media_root") {
   FakeContext context;
   const auto file = write_file(context, "rows.jsonl", kOriginal);
   write_file(context, "pictures/img/cup.png", "not really a picture");
-  const auto benchmark = open_benchmark("vl_rewardbench", file, context,
-                                        {{"media_root", value_of((context.scratch() / "pictures").string())}});
+  const auto benchmark =
+      open_benchmark("vl_rewardbench", file, context,
+                     {{"media_root", value_of((context.scratch() / "pictures").string())}});
   CHECK(all_items(*benchmark)[0].prompt.messages[0].content.at(0).media.present());
 }
 
 TEST_CASE("VL-RewardBench as converted, as an array, in a folder") {
   FakeContext context;
-  write_file(context, "suite/data.json",
-             "[\n {\"id\":\"mmmu_1\",\"prompt\":\"Q\",\"chosen\":\"a, ]\",\"rejected\":\"b\\\"}\"},\n"
-             " {\"id\":\"RLHF-1\",\"prompt\":\"Q\",\"chosen\":\"c\",\"rejected\":\"d\"}\n]\n");
+  write_file(
+      context, "suite/data.json",
+      "[\n {\"id\":\"mmmu_1\",\"prompt\":\"Q\",\"chosen\":\"a, ]\",\"rejected\":\"b\\\"}\"},\n"
+      " {\"id\":\"RLHF-1\",\"prompt\":\"Q\",\"chosen\":\"c\",\"rejected\":\"d\"}\n]\n");
   write_file(context, "suite/readme.json", "{}");
   const auto benchmark = open_benchmark("vl_rewardbench", context.scratch() / "suite", context);
   const auto items = all_items(*benchmark);
@@ -71,8 +76,11 @@ TEST_CASE("VL-RewardBench as converted, as an array, in a folder") {
 
 TEST_CASE("VL-RewardBench: half a surrogate pair becomes U+FFFD, line separators are text") {
   FakeContext context;
-  const std::string line = R"({"id":"a","prompt":"\\ud83d \ud83d \ud83d\ude00","chosen":"x)" "\xE2\x80\xA8" R"(y","rejected":"\udE00z"})";
-  const auto items = all_items(*open_benchmark("vl_rewardbench", write_file(context, "a.jsonl", line + "\r\n"), context));
+  const std::string line = R"({"id":"a","prompt":"\\ud83d \ud83d \ud83d\ude00","chosen":"x)"
+                           "\xE2\x80\xA8"
+                           R"(y","rejected":"\udE00z"})";
+  const auto items = all_items(
+      *open_benchmark("vl_rewardbench", write_file(context, "a.jsonl", line + "\r\n"), context));
   REQUIRE(items.size() == 1);
   CHECK(items[0].prompt.messages[0].content[0].text == "\\ud83d \xEF\xBF\xBD \xF0\x9F\x98\x80");
   CHECK(items[0].chosen.text == "x\xE2\x80\xA8y");
@@ -81,10 +89,11 @@ TEST_CASE("VL-RewardBench: half a surrogate pair becomes U+FFFD, line separators
 
 TEST_CASE("VL-RewardBench metrics come from counts; ties and failures are wrong and shown") {
   FakeContext context;
-  const auto benchmark = open_benchmark("vl_rewardbench", write_file(context, "rows.jsonl", kOriginal), context);
+  const auto benchmark =
+      open_benchmark("vl_rewardbench", write_file(context, "rows.jsonl", kOriginal), context);
   auto outcomes = outcomes_of(all_items(*benchmark));
-  outcomes[0].rejected_reward = 1;                // a tie, hallucination
-  outcomes[2].status = Status::unparsed;          // reasoning
+  outcomes[0].rejected_reward = 1;        // a tie, hallucination
+  outcomes[2].status = Status::unparsed;  // reasoning
   const auto metrics = benchmark->summarise(outcomes);
   CHECK(metrics[0].name == "overall_accuracy");
   CHECK(metric(metrics, "overall_accuracy").correct == 4);
@@ -98,12 +107,14 @@ TEST_CASE("VL-RewardBench metrics come from counts; ties and failures are wrong 
   CHECK(metric(metrics, "accuracy_answered").correct == 4);
   CHECK(metric(metrics, "accuracy_answered").total == 5);
   CHECK_THAT(benchmark->edition(outcomes),
-             Catch::Contains("6 rows (general 2, hallucination 2, reasoning 2)") && Catch::Contains("not the counts"));
+             Catch::Contains("6 rows (general 2, hallucination 2, reasoning 2)") &&
+                 Catch::Contains("not the counts"));
 }
 
 TEST_CASE("VL-RewardBench: the contract") {
   FakeContext context;
-  const auto benchmark = open_benchmark("vl_rewardbench", write_file(context, "rows.jsonl", kOriginal), context);
+  const auto benchmark =
+      open_benchmark("vl_rewardbench", write_file(context, "rows.jsonl", kOriginal), context);
   check_benchmark_contract(*benchmark, context);
 }
 
@@ -120,23 +131,27 @@ TEST_CASE("VL-RewardBench: a data set stands in; groups are checked") {
   dataset->records[0].group = "hallucination";
   context.add<Dataset>("drawn", dataset);
   const PluginLibrary library("benchmarks/vl_rewardbench");
-  const auto benchmark = library.make<Benchmark>("vl_rewardbench", {{"dataset", value_of("drawn")}}, context);
+  const auto benchmark =
+      library.make<Benchmark>("vl_rewardbench", {{"dataset", value_of("drawn")}}, context);
   const auto items = all_items(*benchmark);
   CHECK(items.at(0).group == "hallucination");
   CHECK(items.at(1).group == "reasoning");
   dataset->records[0].group = "poetry";
-  CHECK_THROWS_WITH(all_items(*benchmark), Catch::Contains("poetry") && Catch::Contains("allowed: general"));
+  CHECK_THROWS_WITH(all_items(*benchmark),
+                    Catch::Contains("poetry") && Catch::Contains("allowed: general"));
 
   CHECK_THROWS_AS(library.make<Benchmark>("vl_rewardbench", {}, context), ConfigError);
-  CHECK_THROWS_AS(library.make<Benchmark>("vl_rewardbench",
-                                          {{"dataset", value_of("drawn")}, {"data", value_of("x.jsonl")}}, context),
+  CHECK_THROWS_AS(library.make<Benchmark>(
+                      "vl_rewardbench",
+                      {{"dataset", value_of("drawn")}, {"data", value_of("x.jsonl")}}, context),
                   ConfigError);
 }
 
 TEST_CASE("VL-RewardBench: what cannot be read is named with its place") {
   FakeContext context;
   const auto problem = [&](const std::string& name, const std::string& text) -> std::string {
-    const auto benchmark = open_benchmark("vl_rewardbench", write_file(context, name, text), context);
+    const auto benchmark =
+        open_benchmark("vl_rewardbench", write_file(context, name, text), context);
     try {
       all_items(*benchmark);
     } catch (const DataError& error) {
@@ -145,20 +160,32 @@ TEST_CASE("VL-RewardBench: what cannot be read is named with its place") {
     return "no error";
   };
   const std::string good = "{\"id\":\"a\",\"prompt\":\"Q\",\"chosen\":\"c\",\"rejected\":\"d\"}";
-  CHECK_THAT(problem("a.jsonl", good + "\n\n{\"id\":\n"), Catch::Contains("a.jsonl:3: not valid JSON"));
-  CHECK_THAT(problem("b.jsonl", good + "\n[1]\n"), Catch::Contains("b.jsonl:2: a JSON object is expected"));
-  CHECK_THAT(problem("c.jsonl", "{\"prompt\":\"Q\"}"), Catch::Contains("c.jsonl:1: field 'id' is missing"));
-  CHECK_THAT(problem("d.jsonl", "{\"id\":\"a\",\"query\":\"Q\",\"response\":[\"x\",\"y\"],\"human_ranking\":[0,0]}"),
-             Catch::Contains("[0, 1] or [1, 0]"));
-  CHECK_THAT(problem("e.jsonl", "{\"id\":\"a\",\"query\":\"Q\",\"response\":[\"x\"],\"human_ranking\":[0,1]}"),
+  CHECK_THAT(problem("a.jsonl", good + "\n\n{\"id\":\n"),
+             Catch::Contains("a.jsonl:3: not valid JSON"));
+  CHECK_THAT(problem("b.jsonl", good + "\n[1]\n"),
+             Catch::Contains("b.jsonl:2: a JSON object is expected"));
+  CHECK_THAT(problem("c.jsonl", "{\"prompt\":\"Q\"}"),
+             Catch::Contains("c.jsonl:1: field 'id' is missing"));
+  CHECK_THAT(
+      problem("d.jsonl",
+              "{\"id\":\"a\",\"query\":\"Q\",\"response\":[\"x\",\"y\"],\"human_ranking\":[0,0]}"),
+      Catch::Contains("[0, 1] or [1, 0]"));
+  CHECK_THAT(problem("e.jsonl",
+                     "{\"id\":\"a\",\"query\":\"Q\",\"response\":[\"x\"],\"human_ranking\":[0,1]}"),
              Catch::Contains("has 1 elements"));
-  CHECK_THAT(problem("f.json", "[" + good + "\n\n," + good + "\n" + good + "]"), Catch::Contains("f.json:4: ',' or ']'"));
-  CHECK_THAT(problem("g.json", "[" + good + ",\n{\"id\":\"b\""), Catch::Contains("g.json:2: the file ends"));
-  CHECK_THAT(problem("h.parquet", "PAR1"), Catch::Contains("h.parquet") && Catch::Contains("allowed: a .json file"));
+  CHECK_THAT(problem("f.json", "[" + good + "\n\n," + good + "\n" + good + "]"),
+             Catch::Contains("f.json:4: ',' or ']'"));
+  CHECK_THAT(problem("g.json", "[" + good + ",\n{\"id\":\"b\""),
+             Catch::Contains("g.json:2: the file ends"));
+  CHECK_THAT(problem("h.parquet", "PAR1"),
+             Catch::Contains("h.parquet") && Catch::Contains("allowed: a .json file"));
   CHECK_THAT(problem("i.tsv", "x"), Catch::Contains("TSV carriers cannot be read"));
-  CHECK_THAT(problem("j.jsonl", "{\"id\":\"a\",\"other\":1}"), Catch::Contains("not a VL-RewardBench record"));
-  CHECK_THAT(problem("k.jsonl", "{\"id\":\"a\",\"prompt\":\"Q\",\"chosen\":\"c\",\"rejected\":\"d\",\"image\":7}"),
-             Catch::Contains("k.jsonl:1: field 'image'"));
+  CHECK_THAT(problem("j.jsonl", "{\"id\":\"a\",\"other\":1}"),
+             Catch::Contains("not a VL-RewardBench record"));
+  CHECK_THAT(
+      problem("k.jsonl",
+              "{\"id\":\"a\",\"prompt\":\"Q\",\"chosen\":\"c\",\"rejected\":\"d\",\"image\":7}"),
+      Catch::Contains("k.jsonl:1: field 'image'"));
   const auto absent = open_benchmark("vl_rewardbench", context.scratch() / "nowhere", context);
   CHECK_THROWS_WITH(all_items(*absent), Catch::Contains("no such file or folder"));
 }
@@ -171,7 +198,8 @@ TEST_CASE("VL-RewardBench: damaged files give a located error or records, never 
     std::string text = kOriginal;
     if (round % 2) {  // the same as an array
       text.pop_back();
-      for (std::size_t at = text.find('\n'); at != text.npos; at = text.find('\n', at + 2)) text.replace(at, 1, ",\n");
+      for (std::size_t at = text.find('\n'); at != text.npos; at = text.find('\n', at + 2))
+        text.replace(at, 1, ",\n");
       text = "[" + text + "]";
     }
     for (int i = rng.integer(1, 4); i > 0 && !text.empty(); --i) {
@@ -184,7 +212,8 @@ TEST_CASE("VL-RewardBench: damaged files give a located error or records, never 
       }
     }
     const std::string name = round % 2 ? "m.json" : "m.jsonl";
-    const auto benchmark = open_benchmark("vl_rewardbench", write_file(context, name, text), context);
+    const auto benchmark =
+        open_benchmark("vl_rewardbench", write_file(context, name, text), context);
     try {
       all_items(*benchmark);
     } catch (const DataError& error) {

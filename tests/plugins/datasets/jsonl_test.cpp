@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <catch2/catch.hpp>
-
 #include <fstream>
 
 #include "dt2it/testing/contracts.hpp"
@@ -11,14 +10,16 @@ using namespace dt2it::testing;
 
 namespace {
 
-std::filesystem::path write_file(FakeContext& context, const std::string& name, const std::string& text) {
+std::filesystem::path write_file(FakeContext& context, const std::string& name,
+                                 const std::string& text) {
   const auto file = context.scratch() / name;
   std::ofstream(file, std::ios::binary) << text;
   return file;
 }
 
 std::shared_ptr<Dataset> open(const std::filesystem::path& file, FakeContext& context) {
-  return PluginLibrary("datasets/jsonl").make<Dataset>("jsonl", {{"file", value_of(file.string())}}, context);
+  return PluginLibrary("datasets/jsonl")
+      .make<Dataset>("jsonl", {{"file", value_of(file.string())}}, context);
 }
 
 const char kPrompts[] =
@@ -51,8 +52,10 @@ TEST_CASE("datasets/jsonl reads prompts, with the short forms that people write"
 TEST_CASE("datasets/jsonl reads pairs and text-to-image preferences, also from a stage's folder") {
   FakeContext context;
   write_file(context, "pairs.jsonl", kPairs);
-  write_file(context, "image_preferences.jsonl",
-             R"({"id":"t1","text":"a red cup","better":{"source":"none.png"},"worse":"other.png","source":"own"})" "\n");
+  write_file(
+      context, "image_preferences.jsonl",
+      R"({"id":"t1","text":"a red cup","better":{"source":"none.png"},"worse":"other.png","source":"own"})"
+      "\n");
   const auto dataset = open(context.scratch(), context);
   const auto pairs = drain(*dataset->pairs());
   REQUIRE(pairs.size() == 1);
@@ -79,19 +82,26 @@ TEST_CASE("datasets/jsonl names what is wrong with its line") {
     return "no error";
   };
   CHECK_THAT(problem(R"({"messages":[]})"), Catch::Contains("x.jsonl:1: field 'id' is missing"));
-  CHECK_THAT(problem(R"({"id":"a","messages":[{"role":"assistant","content":"x"}]})"), Catch::Contains("must end with a message of the user"));
-  CHECK_THAT(problem(R"({"id":"a","messages":[{"role":"human","content":"x"}]})"), Catch::Contains("allowed: system, user, assistant"));
-  CHECK_THAT(problem(R"({"id":"a","messages":[{"role":"user","content":[{"type":"sound"}]}]})"), Catch::Contains("allowed: text, image, video"));
+  CHECK_THAT(problem(R"({"id":"a","messages":[{"role":"assistant","content":"x"}]})"),
+             Catch::Contains("must end with a message of the user"));
+  CHECK_THAT(problem(R"({"id":"a","messages":[{"role":"human","content":"x"}]})"),
+             Catch::Contains("allowed: system, user, assistant"));
+  CHECK_THAT(problem(R"({"id":"a","messages":[{"role":"user","content":[{"type":"sound"}]}]})"),
+             Catch::Contains("allowed: text, image, video"));
   CHECK_THAT(problem("{"), Catch::Contains("x.jsonl:1: not valid JSON"));
 }
 
 TEST_CASE("datasets/jsonl: the contract") {
   FakeContext context;
   const std::string prompts =
-      R"({"id":"p1","messages":[{"role":"user","content":"Q"}],"source":"own"})" "\n"
-      R"({"id":"p2","messages":[{"role":"user","content":"Q"}],"source":"own"})" "\n";
+      R"({"id":"p1","messages":[{"role":"user","content":"Q"}],"source":"own"})"
+      "\n"
+      R"({"id":"p2","messages":[{"role":"user","content":"Q"}],"source":"own"})"
+      "\n";
   write_file(context, "prompts.jsonl", prompts);
   write_file(context, "pairs.jsonl", kPairs);
-  write_file(context, "image_preferences.jsonl", R"({"id":"t1","text":"a","better":"x.png","worse":"y.png","source":"own"})" "\n");
+  write_file(context, "image_preferences.jsonl",
+             R"({"id":"t1","text":"a","better":"x.png","worse":"y.png","source":"own"})"
+             "\n");
   check_dataset_contract(*open(context.scratch(), context), context);
 }

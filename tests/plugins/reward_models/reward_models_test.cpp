@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <catch2/catch.hpp>
-
 #include <fstream>
 
 #include "dt2it/testing/contracts.hpp"
@@ -11,21 +10,24 @@ using namespace dt2it::testing;
 
 namespace {
 
-std::shared_ptr<RewardModel> make(const std::string& name, const Table& params, FakeContext& context) {
+std::shared_ptr<RewardModel> make(const std::string& name, const Table& params,
+                                  FakeContext& context) {
   return PluginLibrary("reward_models/" + name).make<RewardModel>(name, params, context);
 }
 
-std::vector<Reward> rewards_of(RewardModel& model, const std::vector<std::string>& texts, std::size_t row = 0,
-                               const std::vector<std::size_t>& original = {}) {
+std::vector<Reward> rewards_of(RewardModel& model, const std::vector<std::string>& texts,
+                               std::size_t row = 0, const std::vector<std::size_t>& original = {}) {
   const Prompt prompt = sample_prompt("p", "Which?");
   std::vector<Response> responses;
-  for (const std::string& text : texts) responses.push_back(sample_response(std::to_string(responses.size()), text));
+  for (const std::string& text : texts)
+    responses.push_back(sample_response(std::to_string(responses.size()), text));
   const RewardRequest request{&prompt, responses, row, original};
   return model.rewards(std::span(&request, 1)).at(0);
 }
 
 const std::vector<PreferencePair> kPairs{sample_pair("a", "Q1", "a longer answer", "short"),
-                                         sample_pair("b", "Q2", "yes", "no, never"), sample_pair("c", "Q3", "1", "2")};
+                                         sample_pair("b", "Q2", "yes", "no, never"),
+                                         sample_pair("c", "Q3", "1", "2")};
 
 std::string write_file(FakeContext& context, const std::string& name, const std::string& text) {
   const auto file = context.scratch() / name;
@@ -38,7 +40,8 @@ std::string write_file(FakeContext& context, const std::string& name, const std:
 TEST_CASE("length counts code points or words") {
   FakeContext context;
   const auto characters = make("length", {}, context);
-  const auto rewards = rewards_of(*characters, {"abc", "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "", "a b\n"});
+  const auto rewards =
+      rewards_of(*characters, {"abc", "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "", "a b\n"});
   CHECK(rewards[0].value == 3);
   CHECK(rewards[1].value == 3);  // two, three and four bytes: one code point each
   CHECK(rewards[2].value == 0);
@@ -59,8 +62,11 @@ TEST_CASE("constant gives the same to all") {
 
 TEST_CASE("replay looks rewards up by row and place") {
   FakeContext context;
-  const std::string lines = "{\"chosen\": 1.25, \"rejected\": -3}\n{\"chosen\": NaN, \"rejected\": null}\n{\"chosen\": 0, \"rejected\": -Infinity}\n";
-  const auto model = make("replay", {{"file", value_of(write_file(context, "p.jsonl", lines))}}, context);
+  const std::string lines =
+      "{\"chosen\": 1.25, \"rejected\": -3}\n{\"chosen\": NaN, \"rejected\": null}\n{\"chosen\": "
+      "0, \"rejected\": -Infinity}\n";
+  const auto model =
+      make("replay", {{"file", value_of(write_file(context, "p.jsonl", lines))}}, context);
   const auto swapped = rewards_of(*model, {"x", "y"}, 0, {1, 0});
   CHECK(swapped[0].value == -3);
   CHECK(swapped[1].value == 1.25);
@@ -73,14 +79,23 @@ TEST_CASE("replay looks rewards up by row and place") {
   CHECK_NOTHROW(model->finish(3));
   check_reward_model_contract(*model, kPairs, {.looks_rewards_up = true});
 
-  const auto array = make("replay", {{"file", value_of(write_file(context, "p.json", "[{\"chosen\":1,\"rejected\":2},\n{\"chosen\":3,\"rejected\":4}]"))}}, context);
+  const auto array = make(
+      "replay",
+      {{"file",
+        value_of(write_file(context, "p.json",
+                            "[{\"chosen\":1,\"rejected\":2},\n{\"chosen\":3,\"rejected\":4}]"))}},
+      context);
   CHECK(rewards_of(*array, {"x", "y"}, 1, {0, 1})[1].value == 4);
 }
 
 TEST_CASE("replay: another number of rows is an error that names both") {
   FakeContext context;
-  const auto model = make("replay", {{"file", value_of(write_file(context, "p.jsonl", "{\"chosen\":1,\"rejected\":2}\n"))}}, context);
-  CHECK_THROWS_WITH(rewards_of(*model, {"x", "y"}, 1, {0, 1}), Catch::Contains("has 1 rows") && Catch::Contains("at least 2"));
+  const auto model =
+      make("replay",
+           {{"file", value_of(write_file(context, "p.jsonl", "{\"chosen\":1,\"rejected\":2}\n"))}},
+           context);
+  CHECK_THROWS_WITH(rewards_of(*model, {"x", "y"}, 1, {0, 1}),
+                    Catch::Contains("has 1 rows") && Catch::Contains("at least 2"));
   CHECK_THROWS_WITH(model->finish(170), Catch::Contains("has 1 rows") && Catch::Contains("170"));
   CHECK_THROWS_AS(model->finish(0), DataError);
 }
@@ -95,8 +110,10 @@ TEST_CASE("replay: bad lines are named") {
     }
     return "no error";
   };
-  CHECK_THAT(problem("{\"chosen\":1,\"rejected\":2}\n{\"chosen\":1}\n"), Catch::Contains("bad.jsonl:2: field 'rejected' is missing"));
-  CHECK_THAT(problem("{\"chosen\":\"1\",\"rejected\":2}\n"), Catch::Contains("bad.jsonl:1: field 'chosen' is not a number"));
+  CHECK_THAT(problem("{\"chosen\":1,\"rejected\":2}\n{\"chosen\":1}\n"),
+             Catch::Contains("bad.jsonl:2: field 'rejected' is missing"));
+  CHECK_THAT(problem("{\"chosen\":\"1\",\"rejected\":2}\n"),
+             Catch::Contains("bad.jsonl:1: field 'chosen' is not a number"));
   CHECK_THAT(problem("{\"chosen\":1,\n"), Catch::Contains("bad.jsonl:1: not valid JSON"));
 }
 
@@ -110,7 +127,8 @@ TEST_CASE("judge: scores and statuses pass through") {
   context.add<Judge>("teacher", judge);
   for (const char* mode : {"listwise", "pointwise"}) {
     const int before = judge->calls();
-    const auto model = make("judge", {{"judge", value_of("teacher")}, {"mode", value_of(mode)}}, context);
+    const auto model =
+        make("judge", {{"judge", value_of("teacher")}, {"mode", value_of(mode)}}, context);
     const auto rewards = rewards_of(*model, {"ab", "abcd", "refused"});
     CHECK(rewards[0].value == 2);
     CHECK(rewards[1].value == 4);
@@ -122,11 +140,13 @@ TEST_CASE("judge: scores and statuses pass through") {
 
 TEST_CASE("judge: comparisons are asked in both orders, and a position habit is a tie") {
   FakeContext context;
-  context.add<Judge>("teacher", std::make_shared<FakeJudge>([](const Prompt&, const Response& response) {
+  context.add<Judge>("teacher",
+                     std::make_shared<FakeJudge>([](const Prompt&, const Response& response) {
                        if (response.text == "broken") return Score{};
                        return ok_score(static_cast<double>(response.text.size()));
                      }));
-  const auto model = make("judge", {{"judge", value_of("teacher")}, {"mode", value_of("compare")}}, context);
+  const auto model =
+      make("judge", {{"judge", value_of("teacher")}, {"mode", value_of("compare")}}, context);
   const auto rewards = rewards_of(*model, {"ab", "abcd", "a"});
   CHECK(rewards[0].value == 0.5);  // beats one of two
   CHECK(rewards[1].value == 1);
@@ -146,7 +166,8 @@ TEST_CASE("judge: comparisons are asked in both orders, and a position habit is 
     }
   };
   context.add<Judge>("habit", std::make_shared<FirstIsBest>());
-  const auto habit = make("judge", {{"judge", value_of("habit")}, {"mode", value_of("compare")}}, context);
+  const auto habit =
+      make("judge", {{"judge", value_of("habit")}, {"mode", value_of("compare")}}, context);
   const auto tie = rewards_of(*habit, {"a", "b"});
   CHECK(tie[0].value == tie[1].value);
   const auto broken = make("judge", {{"judge", value_of("habit")}}, context);
