@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "dt2it/error.hpp"
 
@@ -72,9 +73,11 @@ Evaluation evaluate_benchmark(Benchmark& benchmark, RewardModel& model, Context&
       outcome.group = shown.pair.group;
       outcome.status = Status::ok;
       for (std::size_t k = 0; k < 2; ++k) {
-        if (!rewards[i][k].ok()) outcome.status = rewards[i][k].status;
+        Reward reward = rewards[i][k];
+        if (reward.ok() && !std::isfinite(reward.value)) reward.status = Status::invalid;
+        if (!reward.ok()) outcome.status = reward.status;
         (shown.original_index[k] == 0 ? outcome.chosen_reward : outcome.rejected_reward) =
-            rewards[i][k].ok() ? rewards[i][k].value : 0;
+            reward.ok() ? reward.value : 0;
       }
       result.outcomes.push_back(std::move(outcome));
     }
@@ -89,7 +92,9 @@ Evaluation evaluate_benchmark(Benchmark& benchmark, RewardModel& model, Context&
     if (batch.size() == batch_size) flush();
   }
   if (!batch.empty()) flush();
+  model.finish(row);
   if (result.outcomes.empty()) throw DataError("the benchmark has no items");
+  model.finish(result.outcomes.size());
   result.metrics = benchmark.summarise(result.outcomes);
   result.edition = benchmark.edition(result.outcomes);
   return result;
