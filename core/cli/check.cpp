@@ -52,6 +52,7 @@ int check(const Arguments& arguments) {
 
   const Installation installation(common);
   Diagnostics diagnostics;
+  std::vector<std::string> expansion_errors;
   const auto cache = make_toml_cache();
   std::size_t checked = 0;
   const std::vector<fs::path> files = files_of(paths);
@@ -63,6 +64,7 @@ int check(const Arguments& arguments) {
       if (fs::is_directory(folder))
         for (const auto& entry : fs::directory_iterator(folder))
           if (entry.path().extension() == ".toml") names.push_back(entry.path().stem());
+      if (names.empty()) names.push_back(common.profile);  // as `run` would, which says what is missing
       std::sort(names.begin(), names.end());
     }
     for (const std::string& profile : names) {
@@ -73,9 +75,9 @@ int check(const Arguments& arguments) {
       ++checked;
       if (diagnostics.errors.size() != before) continue;
       try {
-        plan_stages(experiment, installation.stages, installation.registry);
+        plan_stages(experiment, installation.stages, installation.registry, nullptr);
       } catch (const ConfigError& error) {
-        diagnostics.add(Location{file.string(), 1, 1}, fmt::format("profile {}: {}", profile, error.what()));
+        expansion_errors.emplace_back(error.what());  // it says where
       }
     }
   }
@@ -85,6 +87,8 @@ int check(const Arguments& arguments) {
     const std::string line = fmt::format("{}:{}:{}: {}", where.file, where.line, where.column, message);
     if (printed.insert(line).second) std::cerr << line << '\n';
   }
+  for (const std::string& line : expansion_errors)
+    if (printed.insert(line).second) std::cerr << line << '\n';
   if (!printed.empty()) {
     std::cerr << fmt::format("{} {} in {} files\n", printed.size(),
                              printed.size() == 1 ? "problem" : "problems", files.size());

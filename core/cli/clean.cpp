@@ -64,11 +64,14 @@ int clean(const Arguments& arguments) {
   for (const auto& entry : fs::directory_iterator(runs / ".work")) {
     if (!entry.is_directory()) continue;
     std::string holder;
-    if (!store.claim(entry.path().filename().string(), holder)) {
-      std::cout << entry.path().filename().string() << " is being worked on by " << holder << '\n';
+    const std::string folder = entry.path().filename().string();
+    auto claim = store.claim(folder, holder);
+    if (!claim) {
+      std::cout << folder << " is being worked on by " << holder << '\n';
       continue;
     }
     drop(entry.path());
+    if (!dry_run) store.drop(folder, std::move(*claim));
   }
   std::cout << fmt::format("{} folders, {:.1f} MB\n", removed, static_cast<double>(bytes) / 1e6);
   return 0;

@@ -23,15 +23,17 @@ void add_common(po::options_description& options, CommonOptions& common) {
 
 bool parse(const Arguments& arguments, po::options_description& options, const std::string& positional,
            const std::string& usage) {
-  bool help = false;
-  options.add_options()("help,h", po::bool_switch(&help), "this text");
+  options.add_options()("help,h", po::bool_switch(), "this text");
   po::positional_options_description words;
   if (!positional.empty()) words.add(positional.c_str(), -1);
   po::variables_map values;
   po::store(po::command_line_parser(arguments).options(options).positional(words).run(), values);
+  if (values["help"].as<bool>()) {  // before notify(), which complains about what is required but missing
+    std::cout << usage << "\n\n" << options;
+    return false;
+  }
   po::notify(values);
-  if (help) std::cout << usage << "\n\n" << options;
-  return !help;
+  return true;
 }
 
 Installation::Installation(const CommonOptions& common)

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
 #include <cstdio>
 #include <exception>
 #include <functional>
@@ -47,6 +50,8 @@ int main(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "--help";
   if (name == "--help" || name == "-h" || name == "help") return print_help(), 0;
   if (name == "--version") return std::printf("dt2it %s\n", DT2IT_VERSION), 0;
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("dt2it"));  // standard output is for results
+  spdlog::set_pattern("%H:%M:%S %l: %v");
   for (const Verb& verb : kVerbs) {
     if (name != verb.name) continue;
     try {

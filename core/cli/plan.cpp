@@ -23,11 +23,13 @@ int plan(const Arguments& arguments) {
   const Installation installation(common);
   const StageStore store(common.runs);
   std::map<std::string, std::string> first_user;  // key -> experiment
+  Fingerprints fingerprints;
   std::size_t stages = 0;
   std::size_t done = 0;
   for (const Experiment& experiment : load_all(files, common, installation.registry)) {
     std::cout << fmt::format("{} ({})\n", experiment.name, experiment.profile);
-    const StageGraph graph = plan_stages(experiment, installation.stages, installation.registry);
+    const StageGraph graph =
+        plan_stages(experiment, installation.stages, installation.registry, &fingerprints);
     for (const PlannedStage& stage : graph.stages) {
       const bool complete = store.complete(stage.folder());
       const auto [it, first] = first_user.emplace(stage.key, experiment.name);

@@ -3,7 +3,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <iostream>
 
 #include "core/cli/verbs.hpp"
@@ -16,6 +18,18 @@ namespace po = boost::program_options;
 namespace {
 
 std::atomic<bool> stop_requested{false};
+
+// As a shell reads it back.
+std::string quoted(const std::string& word) {
+  constexpr std::string_view kPlain = "_-./=:,+@%";
+  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [&](unsigned char c) {
+    return std::isalnum(c) != 0 || kPlain.find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (plain) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
 
 // The first Ctrl-C asks the stages to finish what is in flight; the second ends the process.
 void on_signal(int) {
@@ -43,6 +57,7 @@ int run(const Arguments& arguments) {
   if (!parse(arguments, options, "files",
              "usage: dt2it run FILE... [options]\n\nRuns the stages that are not finished yet and prints "
              "the tables. Stages that experiments share are run once.")) return 0;
+  if (run_options.jobs < 0) throw ConfigError("--jobs must be at least 1 (0: by the number of cores)");
   if (run_options.workers < 1) throw ConfigError("--workers must be at least 1");
   run_options.runs = common.runs;
 
@@ -61,7 +76,7 @@ int run(const Arguments& arguments) {
     runner.run(stop_requested);
   } catch (const Interrupted&) {
     std::cerr << "stopped; what is done is saved. Go on with:\n  dt2it run";
-    for (const std::string& argument : arguments) std::cerr << ' ' << argument;
+    for (const std::string& argument : arguments) std::cerr << ' ' << quoted(argument);
     std::cerr << '\n';
     throw;
   }

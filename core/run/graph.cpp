@@ -41,8 +41,9 @@ void for_each_text(const Table& params, const std::vector<ParamSpec>& specs, con
 
 class Planner {
  public:
-  Planner(const Experiment& experiment, const StageTypes& types, const Catalog& catalog)
-      : experiment_(experiment), types_(types), catalog_(catalog) {}
+  Planner(const Experiment& experiment, const StageTypes& types, const Catalog& catalog,
+          Fingerprints* fingerprints)
+      : experiment_(experiment), types_(types), catalog_(catalog), fingerprints_(fingerprints) {}
 
   StageGraph plan() {
     for (const StageConfig& config : experiment_.stages) expand(config, 0);
@@ -65,7 +66,7 @@ class Planner {
     for (const PlannedStage& other : expanded_)
       if (other.config.name == config.name)
         throw ConfigError(at(config.where) + "two stages are named '" + config.name + "'");
-    expanded_.push_back({config, &it->second, {}, {}, {}});
+    expanded_.push_back({config, &it->second, {}, {}, {}, {}});
   }
 
   // Inputs and components of a stage, components in the order in which they are found.
@@ -118,12 +119,16 @@ class Planner {
       place(input, graph);
     }
     PlannedStage stage = *it;
-    stage.key = key_of(stage, graph);
+    if (fingerprints_) {
+      const Value identity{identity_of(stage, graph)};
+      stage.key = sha256_hex(canonical(identity)).substr(0, 32);
+      stage.identity = to_json(identity);
+    }
     graph.stages.push_back(std::move(stage));
     open_.erase(name);
   }
 
-  std::string key_of(const PlannedStage& stage, const StageGraph& graph) {
+  Table identity_of(const PlannedStage& stage, const StageGraph& graph) {
     Table key;
     const ComponentDescription& description = stage.type->description;
     key["format"] = {std::string(kKeyFormat)};
@@ -141,7 +146,7 @@ class Planner {
       components[component.kind + "." + component.name] = {std::move(entry)};
     }
     key["components"] = {std::move(components)};
-    return sha256_hex(canonical(Value{std::move(key)})).substr(0, 32);
+    return key;
   }
 
   // Parameters with stages replaced by their keys and paths by fingerprints.
@@ -149,9 +154,7 @@ class Planner {
     Table result = replace_paths(params, specs, [&](const std::string& text) -> std::string {
       if (text.starts_with(kStagePrefix))
         return "stage " + graph.find(text.substr(kStagePrefix.size()))->key;
-      auto [it, fresh] = fingerprints_.try_emplace(text);
-      if (fresh) it->second = fingerprint(text);
-      return it->second;
+      return fingerprints_->of(text);
     });
     for (const ParamSpec& spec : specs) {
       if (spec.component_kind != StageInputs::kKind) continue;
@@ -174,7 +177,7 @@ class Planner {
   const Catalog& catalog_;
   std::vector<PlannedStage> expanded_;
   std::set<std::string> open_;
-  std::map<std::string, std::string> fingerprints_;
+  Fingerprints* const fingerprints_;
 };
 
 std::string file_fingerprint(const fs::path& path) {
@@ -214,8 +217,15 @@ Table replace_paths(Table params, const std::vector<ParamSpec>& specs,
   return params;
 }
 
-StageGraph plan_stages(const Experiment& experiment, const StageTypes& types, const Catalog& catalog) {
-  return Planner(experiment, types, catalog).plan();
+StageGraph plan_stages(const Experiment& experiment, const StageTypes& types, const Catalog& catalog,
+                       Fingerprints* fingerprints) {
+  return Planner(experiment, types, catalog, fingerprints).plan();
+}
+
+const std::string& Fingerprints::of(const std::string& path) {
+  const auto [it, fresh] = known_.try_emplace(path);
+  if (fresh) it->second = fingerprint(path);
+  return it->second;
 }
 
 std::string fingerprint(const fs::path& path) {

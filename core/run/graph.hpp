@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +19,7 @@ struct PlannedStage {
   std::vector<std::string> inputs;           // names of the stages it reads, each once
   std::vector<ComponentConfig> components;   // all that it can reach, with its own overrides applied
   std::string key;                           // 32 hex digits; equal keys mean equal results
+  std::string identity;                      // JSON of all that the key covers
   std::string folder() const { return config.type + "-" + key.substr(0, 16); }
 };
 
@@ -25,18 +29,29 @@ struct StageGraph {
   const PlannedStage* find(std::string_view name) const;
 };
 
+// A hash of the content behind a path: the bytes of a file, names and bytes of a folder's files; files
+// over 256 MiB by size and modification time. "absent" when there is nothing.
+std::string fingerprint(const std::filesystem::path& path);
+
+// Fingerprints that were asked for before: several experiments read the same folders.
+class Fingerprints {
+ public:
+  const std::string& of(const std::string& path);
+
+ private:
+  std::map<std::string, std::string> known_;
+};
+
 // Expands composites, finds what each stage reads and reaches, and computes keys. The key covers the
 // stage's type, version and parameters, the seed, the parameters and plugin versions of all components
 // within reach, the content of files that parameters name, and the keys of its inputs; not its name, so
-// that experiments share stages. Throws ConfigError for what only shows after expansion.
-StageGraph plan_stages(const Experiment& experiment, const StageTypes& types, const Catalog& catalog);
+// that experiments share stages. Without `fingerprints` no data is read and keys stay empty. Throws
+// ConfigError for what only shows after expansion.
+StageGraph plan_stages(const Experiment& experiment, const StageTypes& types, const Catalog& catalog,
+                       Fingerprints* fingerprints);
 
 // The parameters with every path text (or element of a list of paths) replaced by what `replace` gives.
 Table replace_paths(Table params, const std::vector<ParamSpec>& specs,
                     const std::function<std::string(const std::string&)>& replace);
-
-// A hash of the content behind a path: the bytes of a file, names and bytes of a folder's files; files
-// over 256 MiB by size and modification time. "absent" when there is nothing.
-std::string fingerprint(const std::filesystem::path& path);
 
 }  // namespace dt2it

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -101,7 +102,7 @@ Runner::Runner(PluginRegistry& registry, const StageTypes& types, RunOptions opt
 
 const StageGraph& Runner::add(Experiment experiment) {
   auto entry = std::make_unique<Entry>();
-  entry->graph = plan_stages(experiment, types_, registry_);
+  entry->graph = plan_stages(experiment, types_, registry_, &fingerprints_);
   entry->experiment = std::move(experiment);
   entries_.push_back(std::move(entry));
   return entries_.back()->graph;
@@ -212,7 +213,10 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
     claim = store_.claim(folder, holder);
   }
-  if (store_.complete(folder)) return;  // another process was first
+  if (store_.complete(folder)) {  // another process was first
+    store_.drop(folder, std::move(*claim));
+    return;
+  }
 
   std::map<std::string, fs::path> inputs;
   for (const std::string& input : stage.inputs)
@@ -250,16 +254,9 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 
-  // What the stage is: part of the result. What it cost in this run: beside it, since a resumed run costs
-  // less than an unbroken one.
-  JsonWriter json;
-  json.begin_object();
-  json.key("name").value(config.name);
-  json.key("type").value(config.type);
-  json.key("key").value(stage.key);
-  json.key("params").raw(to_json(Value{config.params}));
-  json.end_object();
-  write_file_atomically(claim->output / "stage.json", json.text() + "\n");
+  // What the stage is: part of the result, and free of names that only this experiment knows it by. What it
+  // cost in this run: beside it, since a resumed run costs less than an unbroken one.
+  write_file_atomically(claim->output / "stage.json", stage.identity + "\n");
   const CallTotals calls = scope.call_totals();
   JsonWriter cost;
   cost.begin_object();
@@ -276,13 +273,26 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
 
 // ---------------------------------------------------------------- run folders
 
+namespace {
+
+// By renaming: another process may write the same run folder.
+void set_link(const fs::path& link, const fs::path& target) {
+  std::error_code absent;
+  if (fs::read_symlink(link, absent) == target) return;
+  fs::path fresh = link;
+  fresh += fmt::format(".{}", ::getpid());
+  fs::create_directory_symlink(target, fresh);
+  fs::rename(fresh, link);
+}
+
+}  // namespace
+
 void Runner::write_run_folder(const Entry& entry) const {
   const Experiment& experiment = entry.experiment;
   const fs::path folder = run_folder(experiment);
   fs::create_directories(folder / "stages");
   write_file_atomically(folder / "resolved.toml", experiment.resolved);
-  for (const auto& link : fs::directory_iterator(folder / "stages"))
-    if (link.is_symlink()) fs::remove(link.path());
+  std::set<fs::path> links;
   JsonWriter json;
   json.begin_object();
   json.key("name").value(experiment.name);
@@ -309,11 +319,12 @@ void Runner::write_run_folder(const Entry& entry) const {
     json.end_object();
     if (complete) {
       const fs::path link = folder / "stages" / stage.config.name;
-      fs::create_directories(link.parent_path());
-      fs::create_directory_symlink(
-          fs::relative(store_.finished(stage.folder()), link.parent_path()), link);
+      set_link(link, fs::relative(store_.finished(stage.folder()), link.parent_path()));
+      links.insert(link);
     }
   }
+  for (const auto& entry : fs::directory_iterator(folder / "stages"))  // of stages that there were once
+    if (entry.is_symlink() && !links.contains(entry.path())) fs::remove(entry.path());
   json.end_array();
   json.end_object();
   write_file_atomically(folder / "run.json", json.text() + "\n");

@@ -74,6 +74,7 @@ class Runner {
   HostMedia media_;
   std::unique_ptr<ProgressBoard> board_;
   std::vector<std::unique_ptr<Entry>> entries_;
+  Fingerprints fingerprints_;
 };
 
 }  // namespace dt2it

@@ -33,6 +33,10 @@ std::optional<StageStore::Claim> StageStore::claim(const std::string& folder, st
 void StageStore::finish(const std::string& folder, Claim claim) {
   fsync_tree(claim.output);
   rename_into_place(claim.output, finished(folder));
+  drop(folder, std::move(claim));
+}
+
+void StageStore::drop(const std::string& folder, Claim claim) {
   fs::remove_all(claim.work);
   std::error_code ignored;
   fs::remove(runs_ / ".work" / (folder + ".lock"), ignored);

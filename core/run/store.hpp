@@ -46,6 +46,9 @@ class StageStore {
   // Moves the output into place and removes the work folder.
   void finish(const std::string& folder, Claim claim);
 
+  // Removes the work folder and what is in it.
+  void drop(const std::string& folder, Claim claim);
+
  private:
   std::filesystem::path runs_;
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/stages/candidate_set.hpp"
 
+#include <fmt/format.h>
+
 #include "core/data/records.hpp"
 #include "core/util/json.hpp"
 #include "dt2it/error.hpp"
@@ -50,6 +52,15 @@ CandidateSet set_from(const dom::element& json, const std::string& where) {
 bool CandidateSet::scored_by(const std::string& scorer) const {
   const auto it = scores.find(scorer);
   return it != scores.end() && it->second.size() == candidates.size();
+}
+
+void require_scores(const CandidateSet& set, const std::string& scorer) {
+  if (set.scored_by(scorer)) return;
+  const auto it = set.scores.find(scorer);
+  throw ConfigError(fmt::format(
+      "scorer '{}' has scored {} of the {} candidates of prompt '{}' (put a stage of type 'score' with this "
+      "scorer before)",
+      scorer, it == set.scores.end() ? 0 : it->second.size(), set.candidates.size(), set.prompt.id));
 }
 
 std::string to_line(const CandidateSet& set) {

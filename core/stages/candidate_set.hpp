@@ -24,6 +24,9 @@ struct CandidateSet {
   bool scored_by(const std::string& scorer) const;
 };
 
+// Throws ConfigError, which says what is missing, when this scorer has not scored every candidate.
+void require_scores(const CandidateSet& set, const std::string& scorer);
+
 std::string to_line(const CandidateSet& set);
 std::vector<CandidateSet> read_candidate_sets(const std::filesystem::path& file);
 

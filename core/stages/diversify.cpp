@@ -38,6 +38,7 @@ void run(const DiversifyParams& params, StageRun& stage) {
       read_candidate_sets(stage.input(params.candidates) / "candidates.jsonl");
   stage.for_each_item("candidates.jsonl", sets.size(), [&](std::size_t i) {
     CandidateSet set = sets[i];
+    require_scores(set, params.scorer);
     const auto strategy = stage.context().component<DiversityStrategy>(params.strategy);
     std::vector<Response> added =
         strategy->extend(without_extra(set.prompt), set.candidates, set.scores.at(params.scorer));

@@ -48,7 +48,7 @@ Outcome agreement(const CandidateSet& set, const std::vector<std::string>& score
     if (!scores[i].ok() || !scores[j].ok()) return Outcome::unscored;
     const double difference = scores[i].overall - scores[j].overall;
     if (difference < -margin) return Outcome::disagreed;
-    tie |= difference <= margin;
+    tie |= !(difference > margin);
   }
   return tie ? Outcome::tie : Outcome::agreed;
 }
@@ -82,6 +82,7 @@ void run(const PairParams& params, StageRun& stage) {
   for (std::size_t row = 0; row < sets.size(); ++row) {
     stage.check_stop();
     const CandidateSet& set = sets[row];
+    for (const std::string& scorer : params.scorers) require_scores(set, scorer);
     std::vector<Couple> sampled;
     std::vector<Couple> with_added;
     for (std::size_t a = 0; a < set.candidates.size(); ++a)
