@@ -94,7 +94,6 @@ Evaluation evaluate_benchmark(Benchmark& benchmark, RewardModel& model, Context&
   if (!batch.empty()) flush();
   model.finish(row);
   if (result.outcomes.empty()) throw DataError("the benchmark has no items");
-  model.finish(result.outcomes.size());
   result.metrics = benchmark.summarise(result.outcomes);
   result.edition = benchmark.edition(result.outcomes);
   return result;
