@@ -110,6 +110,55 @@ def lzw(indices):
     return bytes([8]) + b"".join(bytes([len(b)]) + b for b in blocks) + b"\0"
 
 
+def lzw_packed(indices, bits):
+    """GIF's compression as encoders do it, with codes that grow to twelve bits and a table that fills up."""
+    clear, stream = 1 << bits, []
+    table, width = {bytes([i]): i for i in range(clear)}, bits + 1
+    stream.append((clear, width))
+    held = b""
+    for index in indices:
+        longer = held + bytes([index])
+        if longer in table:
+            held = longer
+            continue
+        stream.append((table[held], width))
+        if len(table) + 2 < 4096:
+            table[longer] = len(table) + 2
+            if len(table) + 1 == (1 << width) and width < 12:
+                width += 1
+        else:
+            stream.append((clear, width))
+            table, width = {bytes([i]): i for i in range(clear)}, bits + 1
+        held = bytes([index])
+    stream += [(table[held], width), (clear + 1, width)]
+    value, at = 0, 0
+    for code, size in stream:
+        value |= code << at
+        at += size
+    data = value.to_bytes((at + 7) // 8, "little")
+    blocks = [data[i:i + 255] for i in range(0, len(data), 255)]
+    return bytes([bits]) + b"".join(bytes([len(b)]) + b for b in blocks) + b"\0"
+
+
+def make_interlaced_gif():
+    wide, high, left, top = 90, 70, 3, 2
+    colours = [(i * 16, 255 - i * 13, i * i) for i in range(16)]
+    state, picture = 1, []
+    for _ in range(wide * high):  # noise: fills the table several times
+        state = state * 1103515245 + 12345 & 0x7FFFFFFF
+        picture.append(state >> 16 & 15)
+    order = [y for begin, step in ((0, 8), (4, 8), (2, 4), (1, 2)) for y in range(begin, high, step)]
+    stored = [picture[y * wide + x] for y in order for x in range(wide)]
+    size = (wide + left, high + top)
+    gif = (b"GIF89a" + struct.pack("<HHBBB", *size, 0, 0, 0) + b"!\xf9\x04\x01\0\0\x05\0"
+           + b"," + struct.pack("<4HB", left, top, wide, high, 0xC3) + bytes(c for colour in colours for c in colour)
+           + lzw_packed(stored, 4) + b";")
+    truth = bytes(c for y in range(size[1]) for x in range(size[0]) for c in
+                  colours[5 if x < left or y < top else picture[(y - top) * wide + x - left]])
+    save("interlaced.gif", gif, "image/gif", truth, size)
+    save("cut_off.gif", gif[:len(gif) // 2], "image/gif", size=size)
+
+
 def make_gif():
     table = bytes(c for i in range(256) for c in (i, 255 - i, i * 7 % 256))
     colour = lambda i: (i, 255 - i, i * 7 % 256)
@@ -216,6 +265,7 @@ if __name__ == "__main__":
         (HERE / folder).mkdir(parents=True, exist_ok=True)
     make_pngs()
     make_gif()
+    make_interlaced_gif()
     make_bmps()
     make_tiffs()
     make_others()

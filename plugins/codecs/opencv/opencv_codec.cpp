@@ -15,6 +15,7 @@
 #include "dt2it/error.hpp"
 #include "dt2it/media.hpp"
 #include "dt2it/plugin.hpp"
+#include "plugins/codecs/opencv/gif.hpp"
 
 namespace {
 
@@ -68,6 +69,14 @@ class OpenCvCodec final : public Codec {
     if (bytes.size() > std::numeric_limits<int>::max()) {
       result.detail = "the file is larger than 2 GiB";
       return result;
+    }
+    if (bytes[0] == 'G') {
+      try {
+        return decode_gif(bytes);
+      } catch (const std::bad_alloc&) {
+        result.detail = "not enough memory for the image";
+        return result;
+      }
     }
     if (cut_off_jpeg(bytes)) {  // the library would fill up with grey
       result.detail = "the JPEG is cut off: it has no end marker";
@@ -142,5 +151,5 @@ class OpenCvCodec final : public Codec {
 }  // namespace
 
 DT2IT_PLUGIN("codecs/opencv", "1.0.0", registrar) {
-  registrar.add<Codec, OpenCvCodec>("opencv", "JPEG, PNG, WEBP, GIF (first frame), BMP and TIFF by OpenCV.");
+  registrar.add<Codec, OpenCvCodec>("opencv", "JPEG, PNG, WEBP, BMP and TIFF by OpenCV; the first frame of a GIF.");
 }

@@ -212,8 +212,9 @@ std::string mutate(std::string text, Rng& rng) {
       if (text[i] == c) places.push_back(i);
     return places.empty() ? std::string::npos : places[rng.below(places.size())];
   };
-  for (int k = rng.integer(1, 2); k > 0 && !text.empty(); --k) {
-    switch (rng.integer(0, 9)) {
+  const bool gentle = rng.chance(0.3);  // so that some files can still be read
+  for (int k = gentle ? 1 : rng.integer(1, 2); k > 0 && !text.empty(); --k) {
+    switch (gentle ? rng.integer(6, 8) : rng.integer(0, 9)) {
       case 0: text[rng.below(text.size())] = static_cast<char>(rng.below(256)); break;
       case 1: text.resize(rng.below(text.size())); break;
       case 2: text.erase(rng.below(text.size()), rng.below(40)); break;
