@@ -10,36 +10,27 @@
 namespace dt2it {
 namespace {
 
-namespace dom = simdjson::dom;
-
-CandidateSet set_from(const dom::element& json, const std::string& where) {
+CandidateSet set_from(const JsonRef& json, const std::string& where) {
   CandidateSet set;
-  dom::object object;
-  dom::element prompt;
-  dom::array candidates;
-  if (json.get(object) != simdjson::SUCCESS || object["prompt"].get(prompt) != simdjson::SUCCESS ||
-      object["candidates"].get(candidates) != simdjson::SUCCESS)
+  const auto prompt = json.member("prompt");
+  const auto candidates = json.member("candidates");
+  if (!prompt || !candidates || !candidates->is_array())
     throw DataError(where + ": a candidate set must be an object with 'prompt' and 'candidates'");
-  set.prompt = prompt_from(prompt, where);
-  for (const dom::element candidate : candidates) set.candidates.push_back(response_from(candidate, where));
-  dom::object scores;
-  if (object["scores"].get(scores) == simdjson::SUCCESS)
-    for (const auto& [scorer, list] : scores) {
-      dom::array items;
-      if (list.get(items) != simdjson::SUCCESS)
-        throw DataError(where + ": the scores of a scorer must be a list");
-      std::vector<Score>& given = set.scores[std::string(scorer)];
-      for (const dom::element item : items) given.push_back(score_from(item, where));
+  set.prompt = prompt_from(*prompt, where);
+  for (const JsonRef& candidate : candidates->items())
+    set.candidates.push_back(response_from(candidate, where));
+  if (const auto scores = json.member("scores"))
+    for (const auto& [scorer, list] : scores->members()) {
+      if (!list.is_array()) throw DataError(where + ": the scores of a scorer must be a list");
+      std::vector<Score>& given = set.scores[scorer];
+      for (const JsonRef& item : list.items()) given.push_back(score_from(item, where));
     }
-  dom::object shown;
-  if (object["shown"].get(shown) == simdjson::SUCCESS)
-    for (const auto& [scorer, list] : shown) {
-      dom::array items;
-      if (list.get(items) != simdjson::SUCCESS) throw DataError(where + ": 'shown' must hold lists");
-      std::vector<std::size_t>& order = set.shown[std::string(scorer)];
-      for (const dom::element item : items) {
+  if (const auto shown = json.member("shown"))
+    for (const auto& [scorer, list] : shown->members()) {
+      std::vector<std::size_t>& order = set.shown[scorer];
+      for (const JsonRef& item : list.items()) {
         std::uint64_t index = 0;
-        if (item.get(index) != simdjson::SUCCESS || index >= set.candidates.size())
+        if (item.element.get(index) != simdjson::SUCCESS || index >= set.candidates.size())
           throw DataError(where + ": 'shown' must hold positions of candidates");
         order.push_back(index);
       }
@@ -94,7 +85,7 @@ std::string to_line(const CandidateSet& set) {
 std::vector<CandidateSet> read_candidate_sets(const std::filesystem::path& file) {
   std::vector<CandidateSet> sets;
   JsonLineReader lines(file);
-  for (dom::element element; lines.next(element);) sets.push_back(set_from(element, lines.where()));
+  for (JsonRef line; lines.next(line);) sets.push_back(set_from(line, lines.where()));
   return sets;
 }
 
