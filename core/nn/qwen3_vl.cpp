@@ -2,6 +2,7 @@
 #include "core/nn/qwen3_vl.hpp"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
@@ -121,6 +122,7 @@ Qwen3VlModel::Qwen3VlModel(const Qwen3VlConfig& config) : config_(config) {
 }
 
 void Qwen3VlModel::load(const CheckpointWeights& weights) {
+  const at::NoGradGuard no_grad;
   for (auto& [name, tensor] : parameters_) {
     const at::Tensor stored = weights.load(name);
     if (stored.sizes() != tensor.sizes())
@@ -131,6 +133,7 @@ void Qwen3VlModel::load(const CheckpointWeights& weights) {
 }
 
 void Qwen3VlModel::initialise(Rng& rng) {
+  const at::NoGradGuard no_grad;
   for (auto& [name, tensor] : parameters_) {
     if (tensor.dim() == 1) {
       tensor.fill_(name.ends_with(".bias") ? 0 : 1);

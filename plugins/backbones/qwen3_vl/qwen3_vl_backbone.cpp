@@ -62,7 +62,7 @@ class Qwen3VlBackbone final : public Backbone {
     if (tokenizer_.size() > config_.text.vocabulary)
       throw ModelError(fmt::format("{}: tokenizer.json has {} tokens, config.json room for {}", params.checkpoint.string(),
                                    tokenizer_.size(), config_.text.vocabulary));
-    model_.load(nn::CheckpointWeights(params.checkpoint));
+    reload();
     for (const auto& [name, tensor] : model_.parameters()) tensor.requires_grad_(trainable(name));
   }
 
@@ -84,6 +84,7 @@ class Qwen3VlBackbone final : public Backbone {
 
   std::int64_t hidden_size() const override { return config_.text.hidden; }
   std::vector<std::int64_t> tokenize(std::string_view text) const override { return tokenizer_.encode(text); }
+  void reload() override { model_.load(nn::CheckpointWeights(params_.checkpoint)); }
   const fs::path& checkpoint() const override { return params_.checkpoint; }
 
   void save(const fs::path& folder) override {

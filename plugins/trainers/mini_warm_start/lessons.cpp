@@ -21,6 +21,7 @@ constexpr std::size_t kLessonLength = 128;     // tokens of a lesson of question
 constexpr std::size_t kCaptionLength = 78;     // of dense captions of one picture
 constexpr std::size_t kPairCaptionLength = 104;
 constexpr double kKindWeights[] = {1, 1, 2, 2, 1.2, 1.2, .6, .3, .3};  // of questions about one picture
+constexpr int kPlacesTaught = 4;  // visual tokens of each of two pictures
 constexpr double kTerse = .7;        // share of terse answers; the others are of all styles
 constexpr double kClaimWeights[] = {.5, .3, .2};
 constexpr std::string_view kTurn = "<|im_end|>\n<|im_start|>assistant\n";
@@ -110,6 +111,14 @@ bool Teacher::add_branch(Lesson& lesson, std::int64_t after_prompt, const std::s
   return true;
 }
 
+// Some visual tokens of each picture learn which picture they belong to: the words before the pictures are the only
+// sign of it, and nothing about two pictures can be answered before it is read.
+void Teacher::teach_places(Lesson& lesson, Rng& rng) const {
+  for (std::size_t k = 0; k < lesson.tree.image_begins.size(); ++k)
+    for (int i = 0; i < kPlacesTaught; ++i)
+      lesson.targets.push_back({lesson.tree.image_begins[k] + rng.below(kCells), id(fmt::format("image{}", k + 1)), Skill::place});
+}
+
 void Teacher::caption_items(Lesson& lesson, std::vector<std::pair<std::string, std::string>> items, std::size_t room,
                             Skill skill, std::int64_t next, Rng& rng) const {
   rng.shuffle(items);
@@ -172,6 +181,7 @@ Lesson Teacher::dense_two(Rng& rng) const {
   for (int k = 0; k < 2; ++k) qualities.push_back(rng.chance(.7) ? random_quality(rng) : 1);
   std::int64_t next = 0;
   Lesson lesson = opened(scenes, qualities, rng, next);
+  teach_places(lesson, rng);
   caption_items(lesson, std::move(items), kPairCaptionLength, Skill::pair_caption, next, rng);
   return lesson;
 }
@@ -183,7 +193,7 @@ Question Teacher::question_one(const Scene& scene, Rng& rng) const {
   }
 }
 
-Lesson Teacher::questions_one(Rng& rng, double critique) const {
+Lesson Teacher::questions_one(Rng& rng, double critique, bool ground) const {
   const std::vector<Scene> scenes{random_scene(rng)};
   std::int64_t next = 0;
   Lesson lesson = opened(scenes, {1}, rng, next);
@@ -191,35 +201,54 @@ Lesson Teacher::questions_one(Rng& rng, double critique) const {
     const Question question = question_one(scenes[0], rng);
     const Style style = rng.chance(kTerse) ? Style::terse : static_cast<Style>(rng.below(kStyleCount));
     const std::string asked = question_text(question) + std::string(kTurn);
+    const auto grounded =
+        ground ? grounding(question, tokenizer_.encode(asked), scenes) : std::vector<std::pair<std::size_t, std::int64_t>>();
     bool room = false;
     if (rng.chance(critique)) {
       const bool right = rng.chance(.5);
       const std::string response = response_text(compose(question, scenes, right, 0, 0, false, rng), style, rng);
       room = add_branch(lesson, next, asked + response + std::string(kEnd), right ? "right" : "wrong", Skill::critique,
-                        Skill::critique);
+                        Skill::critique, grounded);
     } else {
       const int claims = static_cast<int>(rng.weighted(kClaimWeights));
       const std::string response = response_text(compose(question, scenes, true, claims, 0, false, rng), style, rng);
-      room = add_branch(lesson, next, asked, response + std::string(kEnd), Skill::answer, Skill::rest);
+      room = add_branch(lesson, next, asked, response + std::string(kEnd), Skill::answer, Skill::rest, grounded);
     }
     if (!room) return lesson;
   }
 }
 
-// At the noun of each phrase of a question: which picture shows it, or shows more of it.
+// At the noun of each phrase of a question, what the pictures say of it, as the dense captions do: of two pictures the one
+// that shows it, or shows more of it; of one picture a number for a plural, yes or no for a noun with its colour, and for
+// a noun alone its colour, or how many there are.
 std::vector<std::pair<std::size_t, std::int64_t>> Teacher::grounding(const Question& question,
                                                                      const std::vector<std::int64_t>& ids,
                                                                      const std::vector<Scene>& scenes) const {
   std::vector<std::pair<std::size_t, std::int64_t>> found;
+  if (question.kind == Kind::safety || question.kind == Kind::benign || question.kind == Kind::shape) return found;
+  const bool many = question.kind == Kind::more || question.kind == Kind::count || question.kind == Kind::compare ||
+                    question.kind == Kind::arithmetic;
   std::size_t from = 0;
   for (const Phrase& phrase : question.phrases) {
-    if (phrase.noun == kAny) continue;
-    const bool many = question.kind == Kind::more;
-    const std::int64_t word = id(many ? std::string(kPlurals[static_cast<std::size_t>(phrase.noun)]) : noun_text(phrase.noun));
+    const std::string words = many ? plural_text(phrase) : phrase_text(phrase);
+    const std::int64_t word = id(words.substr(words.rfind(' ') + 1));
     const auto at = std::find(ids.begin() + static_cast<std::ptrdiff_t>(from), ids.end(), word);
     if (at == ids.end()) continue;
-    const int lead = count(scenes[0], phrase) - count(scenes[1], phrase);
-    const std::string said = !many ? whose(scenes, phrase) : lead > 0 ? "image1" : lead < 0 ? "image2" : "both";
+    const int first = count(scenes[0], phrase);
+    std::string said;
+    if (scenes.size() == 2 && !many)
+      said = whose(scenes, phrase);
+    else if (scenes.size() == 2)
+      said = first > count(scenes[1], phrase) ? "image1" : first < count(scenes[1], phrase) ? "image2" : "both";
+    else if (!many && phrase.colour != kAny)
+      said = first > 0 ? "yes" : "no";
+    else if (many || first > 1)
+      said = std::to_string(first);
+    else if (first == 0)
+      said = "no";
+    else
+      for (const Object& object : scenes[0].objects)
+        if (matches(object, phrase)) said = colour_text(object.colour);
     found.emplace_back(static_cast<std::size_t>(at - ids.begin()), id(said));
     from = found.back().first + 1;
   }
@@ -241,6 +270,7 @@ Lesson Teacher::questions_two(Rng& rng, double critique, bool ground) const {
   const std::vector<double> qualities{random_quality(rng), random_quality(rng)};
   std::int64_t next = 0;
   Lesson lesson = opened(scenes, qualities, rng, next);
+  if (ground) teach_places(lesson, rng);
   for (int tries = 0; tries < 60; ++tries) {  // two alike scenes leave nothing to ask
     std::optional<Question> question;
     const bool match = rng.chance(.6);

@@ -16,10 +16,10 @@
 namespace dt2it::warm_start {
 
 // What a target teaches; the probes report accuracy for each.
-enum class Skill : std::uint8_t { caption, answer, rest, critique, pair_caption, pair_match, pair_other, pair_critique, ground };
-inline constexpr int kSkillCount = 9;
+enum class Skill : std::uint8_t { caption, answer, rest, critique, pair_caption, pair_match, pair_other, pair_critique, ground, place };
+inline constexpr int kSkillCount = 10;
 inline constexpr std::string_view kSkillNames[] = {"caption",    "answer",     "rest",          "critique", "pair caption",
-                                                   "pair match", "pair other", "pair critique", "grounding"};
+                                                   "pair match", "pair other", "pair critique", "grounding", "place"};
 
 struct Target {
   std::size_t at = 0;     // token whose hidden state predicts
@@ -44,8 +44,9 @@ class Teacher {
   Lesson dense_two(Rng& rng) const;
   // Questions about one picture, each a branch of its own. With probability `critique` the response is given, right or
   // wrong, and the word after its end says which.
-  Lesson questions_one(Rng& rng, double critique) const;
-  // Questions about two pictures. `ground`: the nouns of a question predict which picture shows them.
+  // `ground`: the nouns of a question predict what the picture says of them.
+  Lesson questions_one(Rng& rng, double critique, bool ground) const;
+  // Questions about two pictures. `ground`: the nouns predict which picture shows them.
   Lesson questions_two(Rng& rng, double critique, bool ground) const;
 
   // Probes: one question, answered in the shortest way; the only target is the answer's first word, or the critique.
@@ -63,6 +64,7 @@ class Teacher {
   // False when it would make the tree longer than a lesson may be.
   bool add_branch(Lesson& lesson, std::int64_t after_prompt, const std::string& given, const std::string& taught, Skill first,
                   Skill others, const std::vector<std::pair<std::size_t, std::int64_t>>& grounded = {}) const;
+  void teach_places(Lesson& lesson, Rng& rng) const;
   void caption_items(Lesson& lesson, std::vector<std::pair<std::string, std::string>> items, std::size_t room, Skill skill,
                      std::int64_t next, Rng& rng) const;
   std::vector<std::pair<std::size_t, std::int64_t>> grounding(const mini_world::Question& question,

@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
@@ -62,6 +63,9 @@ class MiniWarmStart final : public Trainer {
     double pair_caption_share = .65;
     double pair_question_share = .55;
     double critique_share = .4;
+    double keep_share = .1;
+    double marks_fade = .25;
+    double marks_gone = .6;
     bool grounding = true;
     double muon_learning_rate = .02;
     double learning_rate = 4e-3;
@@ -73,13 +77,18 @@ class MiniWarmStart final : public Trainer {
                    "Steps in which each visual token learns the words of what its cell shows.").min(1);
       schema.field("caption_steps", &Params::caption_steps, "Steps of dense captions of one picture.").min(1);
       schema.field("pair_caption_steps", &Params::pair_caption_steps, "Steps of dense captions of one or two pictures.").min(1);
-      schema.field("question_steps", &Params::question_steps, "Steps of questions and critiques, with the last layer.").min(1);
+      schema.field("question_steps", &Params::question_steps, "Steps of questions and critiques, with a third layer.").min(1);
       schema.field("pair_caption_share", &Params::pair_caption_share, "Share of two pictures in those captions.").min(0).max(1);
       schema.field("pair_question_share", &Params::pair_question_share, "Share of two pictures in the questions.").min(0).max(1);
       schema.field("critique_share", &Params::critique_share, "Share of critiques among the questions.").min(0).max(1);
+      schema.field("keep_share", &Params::keep_share, "Share of captions that go on among the questions.").min(0).max(1);
+      schema.field("marks_fade", &Params::marks_fade,
+                   "Share of the question steps after which the marks that tell two pictures apart begin to fade.")
+          .min(0).max(1);
+      schema.field("marks_gone", &Params::marks_gone, "Share after which they are gone.").min(0).max(1);
       schema.field("grounding", &Params::grounding,
-                   "Nouns of a question about two pictures learn which one shows them; without it such questions stay near "
-                   "chance.");
+                   "Nouns of a question learn what the pictures say of them; without it questions about two pictures stay "
+                   "near chance.");
       schema.field("muon_learning_rate", &Params::muon_learning_rate, "Of the decoder's matrices.").min(0);
       schema.field("learning_rate", &Params::learning_rate, "Of all other weights (AdamW).").min(0);
       schema.field("probe_count", &Params::probe_count, "Questions of each kind asked at the end.").min(1);
@@ -87,7 +96,10 @@ class MiniWarmStart final : public Trainer {
     }
   };
 
-  MiniWarmStart(const Params& params, Context& context) : params_(params), context_(context) {}
+  MiniWarmStart(const Params& params, Context& context) : params_(params), context_(context) {
+    if (params.marks_gone <= params.marks_fade)
+      throw ConfigError("trainers/mini_warm_start: marks_gone must be above marks_fade");
+  }
 
   bool train(const TrainRequest& request) override;
 
@@ -96,7 +108,8 @@ class MiniWarmStart final : public Trainer {
   std::vector<NamedParameter> trainable(Work work) const;
   std::vector<Lesson> lessons(Work work, Rng& rng) const;
   at::Tensor align_loss(Rng& rng, Tally& tally) const;
-  at::Tensor lessons_loss(const std::vector<Lesson>& lessons, Tally& tally, std::int64_t& tokens) const;
+  at::Tensor hidden_states(std::span<const TokenTree* const> trees, double marks) const;
+  at::Tensor lessons_loss(const std::vector<Lesson>& lessons, double marks, Tally& tally, std::int64_t& tokens) const;
   void save(const fs::path& folder) const;
   double probe(const std::vector<Lesson>& lessons, const std::vector<std::string>& candidates) const;
   std::string probes(std::uint64_t seed) const;
@@ -107,6 +120,10 @@ class MiniWarmStart final : public Trainer {
   std::optional<Teacher> teacher_;
   std::unique_ptr<nn::Qwen3VlModel> model_;
   nn::ImageProcessorConfig images_;
+  // Added to the visual tokens of the first and second of two pictures, and faded out while questions are learnt. Telling
+  // the pictures apart by the words before them is a skill that two layers hardly find while all else is new; with the
+  // marks they first learn what to do with the difference, then where to read it. Not part of the model.
+  at::Tensor marks_;
 };
 
 void MiniWarmStart::open_model(const fs::path& folder, int layers) {
@@ -127,20 +144,23 @@ std::vector<NamedParameter> MiniWarmStart::trainable(Work work) const {
     tensor.requires_grad_(used);
     if (used) all.push_back({name, tensor, true});
   }
+  if (work != Work::align) all.push_back({"marks", marks_, true});
   return all;
 }
 
 std::vector<Lesson> MiniWarmStart::lessons(Work work, Rng& rng) const {
   constexpr int kOneCaption = 32, kPairs = 20, kOneQuestion = 24;
-  const bool two = work == Work::captions_both ? rng.chance(params_.pair_caption_share)
-                   : work == Work::questions   ? rng.chance(params_.pair_question_share)
-                                               : false;
+  if (work == Work::questions && rng.chance(params_.keep_share)) work = Work::captions_both;
+  const double share = work == Work::questions       ? params_.pair_question_share
+                       : work == Work::captions_both ? params_.pair_caption_share
+                                                     : 0;
+  const bool two = rng.chance(share);
   std::vector<Lesson> made;
   const int count = two ? kPairs : work == Work::questions ? kOneQuestion : kOneCaption;
   for (int i = 0; i < count; ++i) {
     if (work == Work::questions)
       made.push_back(two ? teacher_->questions_two(rng, params_.critique_share, params_.grounding)
-                         : teacher_->questions_one(rng, params_.critique_share));
+                         : teacher_->questions_one(rng, params_.critique_share, params_.grounding));
     else
       made.push_back(two ? teacher_->dense_two(rng) : teacher_->dense_one(rng));
   }
@@ -196,7 +216,24 @@ at::Tensor MiniWarmStart::align_loss(Rng& rng, Tally& tally) const {
   return loss;
 }
 
-at::Tensor MiniWarmStart::lessons_loss(const std::vector<Lesson>& lessons, Tally& tally, std::int64_t& tokens) const {
+at::Tensor MiniWarmStart::hidden_states(std::span<const TokenTree* const> trees, double marks) const {
+  if (marks <= 0) return nn::forward_trees(*model_, trees, images_, HiddenState::normed);
+  // No image is shared between lessons, so features are in the order of the placeholders.
+  const nn::TreeBatch batch = nn::pack_trees(trees, images_);
+  nn::VisionFeatures features = model_->vision(batch.pixels, batch.grids);
+  std::vector<std::int64_t> which;
+  for (const TokenTree* tree : trees)
+    for (std::size_t k = 0; k < tree->images.size(); ++k)
+      which.insert(which.end(), static_cast<std::size_t>(tree->images[k]->tokens),
+                   tree->images.size() > 1 ? static_cast<std::int64_t>(k) : 2);
+  // The third row stays zero: pictures that stand alone are not marked.
+  features.output = features.output + at::constant_pad_nd(marks_, {0, 0, 0, 1}).index_select(0, index_tensor(which)) * marks;
+  const at::Tensor hidden = model_->decode(batch.input, &features, HiddenState::normed).flatten(0, 1);
+  return batch.token_rows.defined() ? hidden.index_select(0, batch.token_rows) : hidden;
+}
+
+at::Tensor MiniWarmStart::lessons_loss(const std::vector<Lesson>& lessons, double marks, Tally& tally,
+                                       std::int64_t& tokens) const {
   std::vector<const TokenTree*> trees;
   std::vector<std::int64_t> rows, ids;
   std::vector<Skill> skills;
@@ -211,7 +248,7 @@ at::Tensor MiniWarmStart::lessons_loss(const std::vector<Lesson>& lessons, Tally
     base += static_cast<std::int64_t>(lesson.tree.tokens.size());
   }
   tokens = base;
-  const at::Tensor hidden = nn::forward_trees(*model_, trees, images_, HiddenState::normed);
+  const at::Tensor hidden = hidden_states(trees, marks);
   const at::Tensor logits = model_->logits(hidden.index_select(0, index_tensor(rows)));
   const at::Tensor wanted = index_tensor(ids), guess = logits.detach().argmax(-1);
   const auto* said = guess.data_ptr<std::int64_t>();
@@ -291,6 +328,11 @@ bool MiniWarmStart::train(const TrainRequest& request) {
   const fs::path saved = request.state / "state.safetensors";
   std::unique_ptr<nn::SafetensorsFile> resume;
   if (!request.state.empty() && fs::exists(saved)) resume = std::make_unique<nn::SafetensorsFile>(saved);
+  model_.reset();
+  marks_ = at::empty({2, 64}, at::kFloat);
+  Rng mark_rng(stable_hash("marks", request.seed));
+  for (std::int64_t i = 0; i < marks_.numel(); ++i) marks_.data_ptr<float>()[i] = static_cast<float>(mark_rng.normal(0, .05));
+  marks_.requires_grad_(true);
   std::int64_t skip = resume ? std::stoll(resume->metadata().at("steps")) : 0;
 
   Tally tally;
@@ -317,7 +359,8 @@ bool MiniWarmStart::train(const TrainRequest& request) {
     nn::Optimizer optimizer(parameters, config);
     auto live = optimizer.state();
     for (const auto& [name, tensor] : model_->parameters()) live.emplace_back("weight/" + name, tensor);
-    if (skip > 0) {
+    live.emplace_back("weight/marks", marks_);
+    if (resume) {
       const at::NoGradGuard no_grad;
       for (auto& [name, tensor] : live) tensor.copy_(resume->load(name));
     }
@@ -330,12 +373,13 @@ bool MiniWarmStart::train(const TrainRequest& request) {
       Rng rng(stable_hash(fmt::format("{}/{}", phase.name, s), request.seed));
       Tally now;
       std::int64_t tokens = 0;
-      const at::Tensor loss = phase.work == Work::align ? align_loss(rng, now) : lessons_loss(lessons(phase.work, rng), now, tokens);
+      const auto n = static_cast<double>(phase.steps), at = static_cast<double>(s);
+      const double marks = phase.work != Work::questions ? 1 : std::clamp((params_.marks_gone - at / n) / (params_.marks_gone - params_.marks_fade), 0.0, 1.0);
+      const at::Tensor loss = phase.work == Work::align ? align_loss(rng, now) : lessons_loss(lessons(phase.work, rng), marks, now, tokens);
       optimizer.zero_grad();
       loss.backward();
       TrainStep report = step;
       report.gradient_norm = optimizer.clip_gradients(1);
-      const auto n = static_cast<double>(phase.steps), at = static_cast<double>(s);
       const double scale = std::min(1.0, (at + 1) / phase.warmup_steps) *
                            (phase.floor + (1 - phase.floor) * .5 * (1 + std::cos(3.14159265358979323846 * at / n)));
       optimizer.step(scale);

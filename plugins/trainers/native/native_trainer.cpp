@@ -166,6 +166,7 @@ std::string NativeTrainer::summary(std::size_t pairs, std::size_t skipped, const
 bool NativeTrainer::train(const TrainRequest& request) {
   at::set_num_threads(params_.threads);
   const auto backbone = context_.component<Backbone>(params_.backbone);
+  backbone->reload();  // whatever was done to the shared component before
   const HiddenState state = params_.head_input == "unnormed" ? HiddenState::unnormed : HiddenState::normed;
 
   std::vector<PreferencePair> records;

@@ -84,6 +84,9 @@ class DT2IT_API Backbone {
   // Ids of a text by itself, without a chat template.
   virtual std::vector<std::int64_t> tokenize(std::string_view text) const = 0;
 
+  // The weights of checkpoint() again, in place: a component is shared within a stage, and training changes it.
+  virtual void reload() = 0;
+
   // The folder it was loaded from.
   virtual const std::filesystem::path& checkpoint() const = 0;
 

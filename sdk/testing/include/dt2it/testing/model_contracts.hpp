@@ -74,7 +74,7 @@ inline void check_reward_model_contract(RewardModel& model, const std::vector<Pr
       CHECK(same(rewards[0], alone[0]));
     }
   }
-  CHECK(pairs == before);
+  CHECK((pairs == before));  // not taken apart: LibTorch declares operator<< for every vector
 }
 
 namespace detail {
