@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/run/graph.hpp"
+
+#include <set>
+
+#include "dt2it/error.hpp"
+#include "tests/core/run/host_fixture.hpp"
+
+namespace dt2it {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Everything that a distillation and an iteration name.
+const std::string kComponents = R"(
+[datasets.prompts]
+type = "fixture"
+[datasets.one]
+type = "fixture"
+[datasets.two]
+type = "fixture"
+[datasets.three]
+type = "fixture"
+[mllms.writer]
+type = "fixture"
+[mllms.critic]
+type = "fixture"
+[mllms.idle]
+type = "fixture"
+[judges.teacher]
+type = "fixture"
+mllm = "critic"
+[scorers.listwise]
+type = "fixture"
+judge = "teacher"
+[scorers.pointwise]
+type = "fixture"
+[diversity.enhance]
+type = "fixture"
+[reward_models.current]
+type = "fixture"
+[reward_models.voter_1]
+type = "fixture"
+[reward_models.voter_2]
+type = "fixture"
+[curators.vote_flip]
+type = "fixture"
+reward_models = ["voter_1", "voter_2"]
+[curators.consistency]
+type = "fixture"
+reward_model = "current"
+[curators.reannotate]
+type = "fixture"
+[trainers.bradley_terry]
+type = "fixture"
+)";
+
+const std::string kDistil = kComponents + R"(
+[stages.distil]
+dataset = "prompts"
+pool = ["writer"]
+scorers = ["listwise", "pointwise"]
+diversity = "enhance"
+)";
+
+const std::string kIterate = kComponents + R"(
+[stages.initial]
+type = "collect_pairs"
+dataset = "prompts"
+[stages.train]
+type = "iterate"
+initial = ["initial"]
+sets = ["one", "two", "three"]
+sets_per_round = [2, 1]
+voters = ["voter_1", "voter_2"]
+)";
+
+std::vector<std::string> names_of(const StageGraph& graph) {
+  std::vector<std::string> names;
+  for (const PlannedStage& stage : graph.stages) names.push_back(stage.config.name + " " + stage.config.type);
+  return names;
+}
+
+std::string checkpoint_of(const PlannedStage& stage, const std::string& model) {
+  for (const ComponentConfig& component : stage.components)
+    if (component.kind == "reward_models" && component.name == model)
+      return std::get<std::string>(component.params.at("checkpoint").data);
+  return "not within reach";
+}
+
+std::string error_of(HostFixture& host, const std::string& toml) {
+  try {
+    host.plan(toml);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("Keys do not depend on names that only the experiment knows") {
+  HostFixture host;
+  const std::string other = R"(
+[datasets.prompts]
+type = "fixture"
+[stages.something_else]
+type = "collect"
+dataset = "prompts"
+)";
+  const std::string one = host.key(kDistil, "distil.prompts");
+  CHECK(one.size() == 32);
+  CHECK(host.key(kDistil, "distil.prompts") == one);
+  CHECK(host.key(other, "something_else") == one);
+
+  // Neither do those of stages further on.
+  const std::string renamed = R"(
+[datasets.prompts]
+type = "fixture"
+[stages.a]
+type = "collect_pairs"
+dataset = "prompts"
+[stages.b]
+type = "mix"
+pairs = ["a"]
+[stages.c]
+type = "collect_pairs"
+dataset = "prompts"
+[stages.d]
+type = "mix"
+pairs = ["c"]
+)";
+  const StageGraph graph = host.plan(renamed);
+  CHECK(graph.find("b")->key == graph.find("d")->key);
+  CHECK(graph.find("b")->identity == graph.find("d")->identity);
+  CHECK(graph.find("a")->key != graph.find("b")->key);
+}
+
+TEST_CASE("Keys change with everything that a result depends on, and with nothing else") {
+  HostFixture host;
+  const fs::path notes = host.write("notes.txt", "first");
+  const auto key = [&](const std::vector<std::string>& settings, const char* stage = "distil") {
+    return host.key(kDistil, stage, settings);
+  };
+  const std::string base = key({});
+  // Every change below gives a key of its own.
+  std::set<std::string> keys{base};
+  const auto changed = [&](const std::vector<std::string>& settings) {
+    INFO(settings.front());
+    CHECK(keys.insert(key(settings)).second);
+  };
+  changed({"stages.distil.max_pairs=3"});
+  changed({"stages.distil.temperature=0.5"});  // of an input
+  changed({"stages.distil.scorers=[\"listwise\"]"});
+  changed({"stages.distil.scorers=[\"pointwise\", \"listwise\"]"});
+  changed({"experiment.seed=1"});
+  changed({"mllms.writer.reply=x"});            // within reach of an input
+  changed({"mllms.critic.reply=x"});            // behind scorer and judge
+  changed({"datasets.prompts.count=4"});
+  changed({"stages.distil.with.mllms.critic.reply=y"});
+  CHECK(key({"mllms.idle.reply=x"}) == base);  // nobody names it
+  CHECK(key({"mllms.critic.reply=\"5\""}) == base);  // the default, written out
+  CHECK(key({"curators.reannotate.strength=1"}) == base);
+  CHECK(key({"mllms.critic.reply=x"}, "distil.candidates") == key({}, "distil.candidates"));
+  CHECK(key({"mllms.critic.reply=x"}, "distil.listwise") != key({}, "distil.listwise"));
+
+  // The content of files counts, not where they are.
+  changed({"datasets.prompts.file=" + notes.string()});
+  const std::string first = key({"datasets.prompts.file=" + notes.string()});
+  const fs::path copy = host.write("copy.txt", "first");
+  CHECK(key({"datasets.prompts.file=" + copy.string()}) == first);
+  host.write("notes.txt", "second");
+  CHECK(key({"datasets.prompts.file=" + notes.string()}) != first);
+  CHECK(key({"datasets.prompts.file=" + (host.path() / "none").string()}) != first);
+
+  // So do plugin versions.
+  HostFixture newer(host_plugins("_2"));
+  CHECK(newer.key(kDistil, "distil") != base);
+  CHECK(HostFixture().key(kDistil, "distil") == base);
+}
+
+TEST_CASE("A folder's fingerprint is its names and bytes") {
+  testing::TemporaryFolder folder;
+  fs::create_directories(folder.path() / "a" / "inner");
+  fs::create_directories(folder.path() / "b" / "inner");
+  folder.write("a/inner/x", "1");
+  folder.write("b/inner/x", "1");
+  CHECK(fingerprint(folder.path() / "a") == fingerprint(folder.path() / "b"));
+  folder.write("b/y", "");
+  CHECK(fingerprint(folder.path() / "a") != fingerprint(folder.path() / "b"));
+  CHECK(fingerprint(folder.path() / "c") == "absent");
+}
+
+TEST_CASE("distil expands into the five steps") {
+  HostFixture host;
+  const StageGraph graph = host.plan(kDistil);
+  CHECK(names_of(graph) ==
+        std::vector<std::string>{"distil.prompts collect", "distil.candidates candidates", "distil.listwise score",
+                                 "distil.diversity diversify", "distil.rescore score", "distil.pointwise score",
+                                 "distil pair"});
+  CHECK(graph.find("distil.rescore")->inputs == std::vector<std::string>{"distil.diversity"});
+  CHECK(graph.find("distil")->inputs == std::vector<std::string>{"distil.pointwise"});
+
+  const StageGraph plain = host.plan(kDistil, {"stages.distil.scorers=[\"listwise\"]", "stages.distil.diversity=\"\""});
+  CHECK(names_of(plain) == std::vector<std::string>{"distil.prompts collect", "distil.candidates candidates",
+                                                    "distil.listwise score", "distil pair"});
+  // Rows that differ in one step share the others.
+  CHECK(plain.find("distil.listwise")->key == graph.find("distil.listwise")->key);
+  CHECK(plain.find("distil")->key != graph.find("distil")->key);
+}
+
+TEST_CASE("iterate expands round by round and binds models and voters") {
+  HostFixture host;
+  const StageGraph graph = host.plan(kIterate);
+  CHECK(names_of(graph) ==
+        std::vector<std::string>{
+            "initial collect_pairs", "train.model_0 train", "train.voter_1 train", "train.set_one collect_pairs",
+            "train.set_two collect_pairs", "train.curated_1 curate", "train.merged_1 mix",
+            "train.interim_model_1 train", "train.data_1 curate", "train.model_1 train",
+            "train.set_three collect_pairs", "train.curated_2 curate", "train.merged_2 mix",
+            "train.interim_model_2 train", "train.data_2 curate", "train train"});
+  // The first round is curated by the model of D0, its merged set by the model trained on it.
+  const PlannedStage& first = *graph.find("train.curated_1");
+  CHECK(checkpoint_of(first, "current") == "stage:train.model_0");
+  CHECK(checkpoint_of(first, "voter_1") == "stage:train.model_0");
+  CHECK(checkpoint_of(first, "voter_2") == "stage:train.voter_1");
+  CHECK(checkpoint_of(*graph.find("train.data_1"), "current") == "stage:train.interim_model_1");
+  CHECK(checkpoint_of(*graph.find("train.data_1"), "voter_1") == "not within reach");
+  // The second by the last one of the first.
+  CHECK(checkpoint_of(*graph.find("train.curated_2"), "current") == "stage:train.model_1");
+  CHECK(checkpoint_of(*graph.find("train.data_2"), "current") == "stage:train.interim_model_2");
+  const auto& merged = graph.find("train.merged_2")->inputs;
+  CHECK(std::set<std::string>(merged.begin(), merged.end()) ==
+        std::set<std::string>{"train.curated_2", "train.data_1"});
+  CHECK(graph.find("train")->inputs == std::vector<std::string>{"train.data_2"});
+  // Voters differ in the order of their data.
+  CHECK(graph.find("train.voter_1")->key != graph.find("train.model_0")->key);
+  // Round 1 of a longer experiment is that of a shorter one.
+  const StageGraph shorter = host.plan(kIterate, {"stages.train.sets=[\"one\", \"two\"]", "stages.train.sets_per_round=[2]"});
+  CHECK(shorter.find("train")->key == graph.find("train.model_1")->key);
+}
+
+TEST_CASE("What only shows after expansion is a located error") {
+  HostFixture host;
+  std::string wrong = kIterate;
+  wrong.replace(wrong.find("[2, 1]"), 6, "[2, 2]");
+  const std::string message = error_of(host, wrong);
+  const auto line = 1 + std::count(wrong.begin(), wrong.begin() + static_cast<std::ptrdiff_t>(wrong.find("[stages.train]")), '\n');
+  CHECK_THAT(message, Catch::StartsWith((host.path() / "experiment.toml").string() + ":" + std::to_string(line) + ":"));
+  CHECK_THAT(message, Catch::Contains("adds up to 4, but there are 3 sets"));
+
+  const std::string part = kDistil + "[stages.more]\ntype = \"mix\"\npairs = [\"distil.nothing\"]\n";
+  CHECK_THAT(error_of(host, part), Catch::Contains("reads stage 'distil.nothing', which there is not"));
+}
+
+TEST_CASE("Plans without fingerprints read no data and have no keys") {
+  HostFixture host;
+  const Experiment experiment = host.load(kDistil);
+  const StageGraph graph = plan_stages(experiment, host.stages(), host.registry(), nullptr);
+  CHECK(graph.stages.size() == 7);
+  CHECK(graph.stages.front().key.empty());
+}
+
+}  // namespace dt2it
