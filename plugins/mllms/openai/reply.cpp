@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "reply.hpp"
+
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <initializer_list>
+
+#include "json_out.hpp"
+
+namespace dt2it::openai {
+namespace {
+
+using simdjson::dom::element;
+
+std::string_view trimmed(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+// A member's text; numbers are written out, everything else is nothing.
+std::string text_of(const element& object, const char* key) {
+  element value;
+  if (object.at_key(key).get(value)) return {};
+  std::string_view text;
+  if (!value.get(text)) return std::string(text);
+  if (value.is_number()) return simdjson::minify(value);
+  return {};
+}
+
+// Counts come as integers, floats or strings.
+std::int64_t count_of(const element& object, const char* key) {
+  element value;
+  if (object.at_key(key).get(value)) return 0;
+  double number = 0;
+  std::string_view text;
+  if (!value.get(text)) {
+    if (std::from_chars(text.data(), text.data() + text.size(), number).ec != std::errc{}) return 0;
+  } else if (value.get(number)) {
+    return 0;
+  }
+  return number >= 0 && number < 1e15 ? std::llround(number) : 0;
+}
+
+void fill(ServerError& error, const element& object) {
+  error.message = text_of(object, "message");
+  error.type = text_of(object, "type");
+  error.code = text_of(object, "code");
+  error.param = text_of(object, "param");
+}
+
+bool contains_any(std::string_view text, std::initializer_list<std::string_view> words) {
+  return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
+    const auto same = [](unsigned char a, unsigned char b) { return std::tolower(a) == b; };
+    return std::search(text.begin(), text.end(), word.begin(), word.end(), same) != text.end();
+  });
+}
+
+bool names(const ServerError& error, std::string_view field) {
+  if (!error.param.empty()) return error.param == field || error.param.starts_with(std::string(field) + ".");
+  return error.message.find(field) != std::string::npos;
+}
+
+// The text without the model's thinking, which some servers leave in front of the answer.
+std::string without_thinking(std::string_view text) {
+  constexpr std::string_view kOpen = "<think>", kClose = "</think>";
+  const std::string_view rest = trimmed(text);
+  const std::size_t close = text.find(kClose), open = text.find(kOpen);
+  if (rest.starts_with(kOpen))
+    return close == std::string_view::npos ? "" : std::string(trimmed(text.substr(close + kClose.size())));
+  // Chat templates may put the opening tag into the prompt.
+  if (close != std::string_view::npos && open == std::string_view::npos)
+    return std::string(trimmed(text.substr(close + kClose.size())));
+  return std::string(text);
+}
+
+std::string content_of(const element& message) {
+  element content;
+  if (message.at_key("content").get(content)) return {};
+  std::string_view text;
+  if (!content.get(text)) return std::string(text);
+  std::string joined;
+  simdjson::dom::array parts;
+  if (!content.get(parts))
+    for (const element part : parts)
+      if (const std::string type = text_of(part, "type"); type.empty() || type == "text" || type == "output_text")
+        joined += text_of(part, "text");
+  return joined;
+}
+
+Usage usage_of(const element& root) {
+  Usage usage;
+  element given, details;
+  if (root.at_key("usage").get(given)) return usage;
+  usage.prompt_tokens = count_of(given, "prompt_tokens");
+  usage.completion_tokens = count_of(given, "completion_tokens");
+  if (!given.at_key("prompt_tokens_details").get(details))
+    usage.cached_tokens = std::min(count_of(details, "cached_tokens"), usage.prompt_tokens);
+  return usage;
+}
+
+ReadReply unreadable(std::string why, std::string_view body) {
+  ReadReply read;
+  read.reply.status = Status::unparsed;
+  read.reply.detail = fmt::format("{}: {}", why, valid_utf8(trimmed(body).substr(0, 200)));
+  return read;
+}
+
+}  // namespace
+
+ServerError read_error(std::string_view body) {
+  ServerError error;
+  simdjson::dom::parser parser;
+  element root;
+  if (!parser.parse(simdjson::padded_string(body)).get(root)) {
+    simdjson::dom::array list;
+    if (!root.get(list) && list.size() > 0) root = list.at(0);
+    element inner;
+    std::string_view text;
+    if (root.at_key("error").get(inner))
+      fill(error, root);  // flat
+    else if (!inner.get(text))
+      error.message = text;
+    else
+      fill(error, inner);
+    if (error.message.empty()) error.message = text_of(root, "detail");
+  }
+  if (error.message.empty()) error.message = std::string(trimmed(body).substr(0, 2048));
+  error.message = valid_utf8(error.message);
+  return error;
+}
+
+Meaning judge_answer(long status, const ServerError& error, std::string_view should_retry) {
+  if (status >= 200 && status < 300) return Meaning::answer;
+  if (error.code == "content_filter" || error.type == "content_filter") return Meaning::refused;
+  // A key without credit is told by the words only, the status is that of a passing limit.
+  if (status == 429 && (contains_any(error.code, {"insufficient_quota", "billing", "credit", "spend"}) ||
+                        contains_any(error.type, {"insufficient_quota", "billing"})))
+    return Meaning::stop;
+  if (status < 400 || status == 401 || status == 402 || status == 403 || status == 404 || status == 405)
+    return Meaning::stop;
+  if (should_retry == "false" && (status == 408 || status == 409 || status == 429 || status >= 500))
+    return Meaning::give_up;
+  if (status == 408 || status == 409 || status == 429 || status >= 500 || should_retry == "true")
+    return Meaning::retry;
+  return Meaning::invalid;
+}
+
+ReadReply read_reply(std::string_view body) {
+  simdjson::dom::parser parser;
+  element root;
+  if (parser.parse(simdjson::padded_string(trimmed(body))).get(root))
+    return unreadable("the answer is not JSON", body);
+
+  simdjson::dom::array choices;
+  element choice, message;
+  if (root.at_key("choices").get(choices) || choices.size() == 0 || choices.at(0).get(choice) ||
+      choice.at_key("message").get(message)) {
+    ReadReply read = unreadable("the answer has no choices", body);
+    element error;
+    if (!root.at_key("error").get(error) && !error.is_null()) {
+      const std::string code = text_of(error, "code");
+      long number = 0;
+      std::from_chars(code.data(), code.data() + code.size(), number);
+      read.error_status = number >= 400 && number < 600 ? number : 502;
+    }
+    return read;
+  }
+
+  ReadReply read;
+  ChatReply& reply = read.reply;
+  reply.model = text_of(root, "model");
+  reply.usage = usage_of(root);
+  reply.finish_reason = text_of(choice, "finish_reason");
+  const std::string content = content_of(message);
+  reply.text = without_thinking(content);
+  const auto end_as = [&](Status status, const std::string& detail) {
+    reply.status = status;
+    reply.detail = valid_utf8(detail);
+    return read;
+  };
+
+  const std::string& reason = reply.finish_reason;
+  if (const std::string refusal = text_of(message, "refusal"); !refusal.empty())
+    return end_as(Status::refused, "the model declined: " + refusal.substr(0, 500));
+  if (reason == "content_filter") return end_as(Status::refused, "stopped by the content filter");
+  if (reason == "length")
+    return end_as(Status::truncated, trimmed(content).empty() ? "the token limit was reached before any text"
+                                                              : "the token limit was reached");
+  if (reason == "tool_calls" || reason == "function_call")
+    return end_as(Status::unparsed, "the model called a tool instead of answering");
+  if (!reason.empty() && reason != "stop" && reason != "eos" && reason != "end_turn")
+    return end_as(Status::unavailable, "the server ended the answer with '" + reason + "'");
+  if (trimmed(reply.text).empty())
+    return end_as(Status::unparsed, content.empty() ? "the answer is empty" : "the answer holds thinking only");
+  reply.finish_reason = "stop";
+  reply.status = Status::ok;
+  return read;
+}
+
+bool learn(WireForm& form, const ChatRequest& request, const ServerError& error, bool token_name_fixed) {
+  if (request.format == ResponseFormat::json && form.json != JsonForm::none &&
+      (error.param.starts_with("response_format") ||
+       contains_any(error.message, {"response_format", "json_schema", "json_object", "schema", "grammar"}))) {
+    form.json = form.json == JsonForm::schema ? JsonForm::object : JsonForm::none;
+    return true;
+  }
+  // Else a value that is merely too large would teach us a wrong name.
+  if (!contains_any(error.code, {"unsupported", "unknown", "unrecognized"}) &&
+      !contains_any(error.message, {"unsupported", "not support", "unknown", "unrecognized", "not permitted",
+                                    "not allowed", "extra", "unexpected", "only the default"}))
+    return false;
+  const auto drop = [&](bool& field, bool given, std::string_view name) {
+    if (!field || !given || !names(error, name)) return false;
+    field = false;
+    return true;
+  };
+  if (!token_name_fixed && form.completion_tokens && names(error, "max_completion_tokens"))
+    return form.completion_tokens = false, true;
+  return drop(form.temperature, request.sampling.temperature.has_value(), "temperature") ||
+         drop(form.top_p, request.sampling.top_p.has_value(), "top_p") || drop(form.seed, true, "seed");
+}
+
+}  // namespace dt2it::openai

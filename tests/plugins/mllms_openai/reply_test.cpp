@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "plugins/mllms/openai/http.hpp"
+#include "plugins/mllms/openai/json_out.hpp"
+#include "plugins/mllms/openai/reply.hpp"
+
+using namespace dt2it;
+using namespace dt2it::openai;
+
+namespace {
+
+ChatReply read(const std::string& message, const std::string& reason = "\"stop\"") {
+  return read_reply("\n \n{\"choices\":[{\"finish_reason\":" + reason + ",\"message\":" + message + "}]}").reply;
+}
+
+}  // namespace
+
+TEST_CASE("errors are read in every shape") {
+  CHECK(read_error(R"({"error":{"message":"m","type":"t","code":404,"param":null}})").code == "404");
+  CHECK(read_error(R"({"error":{"message":"m","type":"t","code":404,"param":null}})").message == "m");
+  CHECK(read_error(R"([{"error":{"message":"in a list"}}])").message == "in a list");
+  CHECK(read_error(R"({"error":"words"})").message == "words");
+  CHECK(read_error(R"({"object":"error","message":"flat","type":"BadRequestError","code":400})").message == "flat");
+  CHECK(read_error(R"({"detail":"details"})").message == "details");
+  CHECK(read_error("<html>gateway</html>").message == "<html>gateway</html>");
+  CHECK(read_error("").message.empty());
+  CHECK(read_error("3").message == "3");
+  CHECK(read_error("broken \xff").message == "broken \xef\xbf\xbd");
+}
+
+TEST_CASE("contents are read as servers write them") {
+  CHECK(read(R"({"content":"a"})").text == "a");
+  CHECK(read(R"({"content":[{"type":"text","text":"a"},{"type":"image"},{"type":"text","text":"b"}]})").text == "ab");
+  CHECK(read(R"({"content":"<think>hm</think>\n\nYes."})").text == "Yes.");
+  CHECK(read(R"({"content":"hm</think>Yes."})").text == "Yes.");
+  CHECK(read(R"({"content":"<think>hm"})").status == Status::unparsed);
+  CHECK(read(R"({"content":null,"reasoning_content":"hm"})").status == Status::unparsed);
+  for (const char* reason : {"null", "\"eos\"", "\"end_turn\""}) {
+    CHECK(read(R"({"content":"a"})", reason).status == Status::ok);
+    CHECK(read(R"({"content":"a"})", reason).finish_reason == "stop");
+  }
+  CHECK(read(R"({"content":"a"})", "\"abort\"").status == Status::unavailable);
+  CHECK(read(R"({"content":null})", "\"tool_calls\"").status == Status::unparsed);
+  CHECK(read_reply(R"({"choices":[]})").reply.status == Status::unparsed);
+  CHECK(read_reply("{\"choices\":[{\"message\":{\"content\":\"\xff\"}}]}").reply.status == Status::unparsed);
+  CHECK(read_reply(R"({"error":{"code":429}})").error_status == 429);
+  CHECK(read_reply(R"({"error":{"code":"odd"}})").error_status == 502);
+  const Usage usage =
+      read_reply(
+          R"({"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":"7","completion_tokens":2.0,"prompt_tokens_details":{"cached_tokens":99}}})")
+          .reply.usage;
+  CHECK(usage.prompt_tokens == 7);
+  CHECK(usage.cached_tokens == 7);
+  CHECK(usage.completion_tokens == 2);
+}
+
+TEST_CASE("waiting times are read in every form") {
+  const auto now = std::chrono::system_clock::from_time_t(784111777);
+  CHECK(retry_after_seconds("1.5", now) == 1.5);
+  CHECK(retry_after_seconds("-3", now) == 0.0);
+  CHECK(retry_after_seconds("Sun, 06 Nov 1994 08:49:47 GMT", now) == 10.0);
+  CHECK(retry_after_seconds("Sun, 06 Nov 1994 08:49:27 GMT", now) == 0.0);
+  CHECK_FALSE(retry_after_seconds("", now));
+  CHECK_FALSE(retry_after_seconds("inf", now));
+  CHECK_FALSE(retry_after_seconds("soon", now));
+}
+
+TEST_CASE("base64 as in RFC 4648") {
+  const auto encoded = [](const std::string& text) {
+    std::string out = ">";
+    append_base64(out, std::vector<std::uint8_t>(text.begin(), text.end()));
+    return out;
+  };
+  CHECK(encoded("") == ">");
+  CHECK(encoded("f") == ">Zg==");
+  CHECK(encoded("fo") == ">Zm8=");
+  CHECK(encoded("foobar") == ">Zm9vYmFy");
+  const std::string large = encoded(std::string((3 << 20) + 1, '\0'));  // more than one block
+  CHECK(large.size() == 1 + (4 << 20) + 4);
+  CHECK(large.find_first_not_of("A", 1) == large.size() - 2);
+}
