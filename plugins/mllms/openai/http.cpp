@@ -21,7 +21,8 @@ constexpr std::size_t kLongestAnswer = 64 << 20;  // bytes; no model writes that
 void start_curl() {
   static const CURLcode started = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (started != CURLE_OK)
-    throw ModelError(std::string("mllms/openai: libcurl does not start: ") + curl_easy_strerror(started));
+    throw ModelError(std::string("mllms/openai: libcurl does not start: ") +
+                     curl_easy_strerror(started));
 }
 
 std::size_t receive(char* data, std::size_t size, std::size_t count, void* target) {
@@ -56,7 +57,7 @@ bool is_hopeless(CURLcode code) {
 
 struct HttpClient::Handle {
   Handle() : curl(curl_easy_init()) {
-    if (!curl) throw ModelError("mllms/openai: libcurl gives no handle");
+    if (!curl) throw ModelError("libcurl gives no handle");
   }
   ~Handle() { curl_easy_cleanup(curl); }
   Handle(const Handle&) = delete;
@@ -72,7 +73,8 @@ std::unique_ptr<HttpClient::Handle> HttpClient::take() {
   {
     std::lock_guard lock(mutex_);
     if (!idle_.empty()) {
-      auto handle = std::move(idle_.back());  // the last used: its connection is the least likely closed
+      auto handle =
+          std::move(idle_.back());  // the last used: its connection is the least likely closed
       idle_.pop_back();
       return handle;
     }
@@ -109,10 +111,12 @@ HttpAnswer HttpClient::post(const std::string& url, const std::vector<std::strin
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "dt2it");
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "gzip");
-  curl_easy_setopt(curl, CURLOPT_PROXY, options_.proxy.c_str());  // "" also turns the environment's off
-  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);                   // no SIGALRM in a threaded program
+  curl_easy_setopt(curl, CURLOPT_PROXY,
+                   options_.proxy.c_str());      // "" also turns the environment's off
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);  // no SIGALRM in a threaded program
   curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, std::lround(options_.timeout_seconds * 1000));
-  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, std::lround(options_.connect_timeout_seconds * 1000));
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                   std::lround(options_.connect_timeout_seconds * 1000));
   curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer.body);
@@ -127,7 +131,8 @@ HttpAnswer HttpClient::post(const std::string& url, const std::vector<std::strin
     answer.retry_after = header(curl, "retry-after");
     answer.retry_after_ms = header(curl, "retry-after-ms");
   } else {
-    answer.outcome = is_hopeless(code) ? HttpAnswer::Outcome::hopeless : HttpAnswer::Outcome::failed;
+    answer.outcome =
+        is_hopeless(code) ? HttpAnswer::Outcome::hopeless : HttpAnswer::Outcome::failed;
     answer.problem = problem[0] ? problem.data() : curl_easy_strerror(code);
     if (code == CURLE_WRITE_ERROR)
       answer.problem = fmt::format("the answer is longer than {} MiB", kLongestAnswer >> 20);
@@ -146,7 +151,8 @@ std::optional<double> retry_after_seconds(const std::string& value,
   if (value.empty()) return std::nullopt;
   double seconds = 0;
   const char* end = value.data() + value.size();
-  if (const auto read = std::from_chars(value.data(), end, seconds); read.ec == std::errc{} && read.ptr == end)
+  if (const auto read = std::from_chars(value.data(), end, seconds);
+      read.ec == std::errc{} && read.ptr == end)
     return std::isfinite(seconds) ? std::optional(std::max(0.0, seconds)) : std::nullopt;
   const std::time_t date = curl_getdate(value.c_str(), nullptr);
   if (date < 0) return std::nullopt;

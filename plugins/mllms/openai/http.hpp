@@ -14,9 +14,9 @@
 namespace dt2it::openai {
 
 struct HttpOptions {
-  double timeout_seconds = 600;       // whole exchange
+  double timeout_seconds = 600;  // whole exchange
   double connect_timeout_seconds = 5;
-  std::string proxy;                  // empty: none, whatever the environment says
+  std::string proxy;  // empty: none, whatever the environment says
 };
 
 struct HttpAnswer {
@@ -32,8 +32,8 @@ struct HttpAnswer {
   std::string request_id, should_retry, retry_after, retry_after_ms;  // empty when not sent
 };
 
-// Thread-safe: each call takes an idle handle (with its open connection) or makes one. Certificates are
-// verified, redirects are not followed (a key must not travel to another host).
+// Thread-safe: each call takes an idle handle (with its open connection) or makes one. Certificates
+// are verified, redirects are not followed (a key must not travel to another host).
 class HttpClient {
  public:
   explicit HttpClient(HttpOptions options);
@@ -42,7 +42,8 @@ class HttpClient {
   HttpClient& operator=(const HttpClient&) = delete;
 
   // `headers` are whole lines without line ends.
-  HttpAnswer post(const std::string& url, const std::vector<std::string>& headers, std::string_view body);
+  HttpAnswer post(const std::string& url, const std::vector<std::string>& headers,
+                  std::string_view body);
 
  private:
   struct Handle;
@@ -54,8 +55,9 @@ class HttpClient {
   std::vector<std::unique_ptr<Handle>> idle_;
 };
 
-// Value of a Retry-After header: seconds (also fractions) or an HTTP date, counted from `now`; never
-// negative, none when it is neither.
-std::optional<double> retry_after_seconds(const std::string& value, std::chrono::system_clock::time_point now);
+// Value of a Retry-After header: seconds (also fractions) or an HTTP date, counted from `now`;
+// never negative, none when it is neither.
+std::optional<double> retry_after_seconds(const std::string& value,
+                                          std::chrono::system_clock::time_point now);
 
 }  // namespace dt2it::openai

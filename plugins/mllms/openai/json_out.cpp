@@ -51,7 +51,8 @@ void append_json_string(std::string& json, std::string_view text) {
 }
 
 void append_base64(std::string& to, std::span<const std::uint8_t> bytes) {
-  constexpr std::size_t kBlock = 3 << 20;  // a multiple of 3: padding only at the end; lengths are int there
+  constexpr std::size_t kBlock =
+      3 << 20;  // a multiple of 3: padding only at the end; lengths are int there
   const std::size_t start = to.size(), letters = (bytes.size() + 2) / 3 * 4;
   to.resize(start + letters + 1);  // EVP_EncodeBlock ends with a zero byte
   std::size_t at = start;

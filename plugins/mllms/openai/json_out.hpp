@@ -8,7 +8,8 @@
 
 namespace dt2it::openai {
 
-// Every byte that is not valid UTF-8 becomes U+FFFD: data of any origin ends up in bodies and records.
+// Every byte that is not valid UTF-8 becomes U+FFFD: data of any origin ends up in bodies and
+// records.
 std::string valid_utf8(std::string_view text);
 
 // Appends `text` as a JSON string with its quotes.

@@ -62,7 +62,8 @@ bool contains_any(std::string_view text, std::initializer_list<std::string_view>
 }
 
 bool names(const ServerError& error, std::string_view field) {
-  if (!error.param.empty()) return error.param == field || error.param.starts_with(std::string(field) + ".");
+  if (!error.param.empty())
+    return error.param == field || error.param.starts_with(std::string(field) + ".");
   return error.message.find(field) != std::string::npos;
 }
 
@@ -72,7 +73,9 @@ std::string without_thinking(std::string_view text) {
   const std::string_view rest = trimmed(text);
   const std::size_t close = text.find(kClose), open = text.find(kOpen);
   if (rest.starts_with(kOpen))
-    return close == std::string_view::npos ? "" : std::string(trimmed(text.substr(close + kClose.size())));
+    return close == std::string_view::npos
+               ? ""
+               : std::string(trimmed(text.substr(close + kClose.size())));
   // Chat templates may put the opening tag into the prompt.
   if (close != std::string_view::npos && open == std::string_view::npos)
     return std::string(trimmed(text.substr(close + kClose.size())));
@@ -88,7 +91,8 @@ std::string content_of(const element& message) {
   simdjson::dom::array parts;
   if (!content.get(parts))
     for (const element part : parts)
-      if (const std::string type = text_of(part, "type"); type.empty() || type == "text" || type == "output_text")
+      if (const std::string type = text_of(part, "type");
+          type.empty() || type == "text" || type == "output_text")
         joined += text_of(part, "text");
   return joined;
 }
@@ -139,10 +143,12 @@ Meaning judge_answer(long status, const ServerError& error, std::string_view sho
   if (status >= 200 && status < 300) return Meaning::answer;
   if (error.code == "content_filter" || error.type == "content_filter") return Meaning::refused;
   // A key without credit is told by the words only, the status is that of a passing limit.
-  if (status == 429 && (contains_any(error.code, {"insufficient_quota", "billing", "credit", "spend"}) ||
-                        contains_any(error.type, {"insufficient_quota", "billing"})))
+  if (status == 429 &&
+      (contains_any(error.code, {"insufficient_quota", "billing", "credit", "spend"}) ||
+       contains_any(error.type, {"insufficient_quota", "billing"})))
     return Meaning::stop;
-  if (status < 400 || status == 401 || status == 402 || status == 403 || status == 404 || status == 405)
+  if (status < 400 || status == 401 || status == 402 || status == 403 || status == 404 ||
+      status == 405)
     return Meaning::stop;
   if (should_retry == "false" && (status == 408 || status == 409 || status == 429 || status >= 500))
     return Meaning::give_up;
@@ -190,30 +196,35 @@ ReadReply read_reply(std::string_view body) {
     return end_as(Status::refused, "the model declined: " + refusal.substr(0, 500));
   if (reason == "content_filter") return end_as(Status::refused, "stopped by the content filter");
   if (reason == "length")
-    return end_as(Status::truncated, trimmed(content).empty() ? "the token limit was reached before any text"
-                                                              : "the token limit was reached");
+    return end_as(Status::truncated, trimmed(content).empty()
+                                         ? "the token limit was reached before any text"
+                                         : "the token limit was reached");
   if (reason == "tool_calls" || reason == "function_call")
     return end_as(Status::unparsed, "the model called a tool instead of answering");
   if (!reason.empty() && reason != "stop" && reason != "eos" && reason != "end_turn")
     return end_as(Status::unavailable, "the server ended the answer with '" + reason + "'");
   if (trimmed(reply.text).empty())
-    return end_as(Status::unparsed, content.empty() ? "the answer is empty" : "the answer holds thinking only");
+    return end_as(Status::unparsed,
+                  content.empty() ? "the answer is empty" : "the answer holds thinking only");
   reply.finish_reason = "stop";
   reply.status = Status::ok;
   return read;
 }
 
-bool learn(WireForm& form, const ChatRequest& request, const ServerError& error, bool token_name_fixed) {
+bool learn(WireForm& form, const ChatRequest& request, const ServerError& error,
+           bool token_name_fixed) {
   if (request.format == ResponseFormat::json && form.json != JsonForm::none &&
       (error.param.starts_with("response_format") ||
-       contains_any(error.message, {"response_format", "json_schema", "json_object", "schema", "grammar"}))) {
+       contains_any(error.message,
+                    {"response_format", "json_schema", "json_object", "schema", "grammar"}))) {
     form.json = form.json == JsonForm::schema ? JsonForm::object : JsonForm::none;
     return true;
   }
   // Else a value that is merely too large would teach us a wrong name.
   if (!contains_any(error.code, {"unsupported", "unknown", "unrecognized"}) &&
-      !contains_any(error.message, {"unsupported", "not support", "unknown", "unrecognized", "not permitted",
-                                    "not allowed", "extra", "unexpected", "only the default"}))
+      !contains_any(error.message,
+                    {"unsupported", "not support", "unknown", "unrecognized", "not permitted",
+                     "not allowed", "extra", "unexpected", "only the default"}))
     return false;
   const auto drop = [&](bool& field, bool given, std::string_view name) {
     if (!field || !given || !names(error, name)) return false;
@@ -223,7 +234,8 @@ bool learn(WireForm& form, const ChatRequest& request, const ServerError& error,
   if (!token_name_fixed && form.completion_tokens && names(error, "max_completion_tokens"))
     return form.completion_tokens = false, true;
   return drop(form.temperature, request.sampling.temperature.has_value(), "temperature") ||
-         drop(form.top_p, request.sampling.top_p.has_value(), "top_p") || drop(form.seed, true, "seed");
+         drop(form.top_p, request.sampling.top_p.has_value(), "top_p") ||
+         drop(form.seed, true, "seed");
 }
 
 }  // namespace dt2it::openai

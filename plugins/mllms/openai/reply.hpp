@@ -28,15 +28,17 @@ enum class Meaning {
 // `should_retry` is the x-should-retry header: "true", "false" or anything else.
 Meaning judge_answer(long status, const ServerError& error, std::string_view should_retry);
 
-// An answer of status 200. A gateway's error in such an answer is told by `error_status`, 0 for none.
+// An answer of status 200. A gateway's error in such an answer is told by `error_status`, 0 for
+// none.
 struct ReadReply {
   ChatReply reply;
   long error_status = 0;
 };
 ReadReply read_reply(std::string_view body);
 
-// Changes `form` so that the refused request can be sent again, as far as the refusal names a field that
-// it had; false when it gives no such reason.
-bool learn(WireForm& form, const ChatRequest& request, const ServerError& error, bool token_name_fixed);
+// Changes `form` so that the refused request can be sent again, as far as the refusal names a field
+// that it had; false when it gives no such reason.
+bool learn(WireForm& form, const ChatRequest& request, const ServerError& error,
+           bool token_name_fixed);
 
 }  // namespace dt2it::openai

@@ -68,9 +68,9 @@ class Writer {
     body_.json += message.role == Message::Role::system      ? R"({"role":"system","content":)"
                   : message.role == Message::Role::assistant ? R"({"role":"assistant","content":)"
                                                              : R"({"role":"user","content":)";
-    const bool words_only = std::all_of(message.content.begin(), message.content.end(), [](const Part& part) {
-      return part.kind == Part::Kind::text;
-    });
+    const bool words_only =
+        std::all_of(message.content.begin(), message.content.end(),
+                    [](const Part& part) { return part.kind == Part::Kind::text; });
     if (words_only) {  // as one string: some servers take no lists for system and assistant
       std::string text;
       for (const Part& part : message.content) text += part.text;
@@ -130,7 +130,8 @@ class Writer {
     body_.json += ";base64,";
     append_base64(body_.json, bytes);
     body_.json += '"';
-    if (settings_.image_detail) body_.json += fmt::format(R"(,"detail":"{}")", *settings_.image_detail);
+    if (settings_.image_detail)
+      body_.json += fmt::format(R"(,"detail":"{}")", *settings_.image_detail);
     body_.json += "}}";
     return true;
   }
@@ -142,7 +143,8 @@ class Writer {
 
   bool missing(const Media& media, const std::string& why) {
     body_.status = Status::missing_media;
-    body_.detail = valid_utf8(fmt::format("image '{}': {}", media.source.empty() ? media.id : media.source, why));
+    body_.detail = valid_utf8(
+        fmt::format("image '{}': {}", media.source.empty() ? media.id : media.source, why));
     return false;
   }
 
@@ -178,11 +180,13 @@ Body request_body(const ChatRequest& request, const BodySettings& settings, cons
   if (!writer.messages(request.messages)) return std::move(writer).failed();
   const Sampling& sampling = request.sampling;
   if (const auto limit = sampling.max_tokens ? sampling.max_tokens : settings.max_tokens)
-    writer.own(form.completion_tokens ? "max_completion_tokens" : "max_tokens", fmt::format("{}", *limit));
+    writer.own(form.completion_tokens ? "max_completion_tokens" : "max_tokens",
+               fmt::format("{}", *limit));
   if (form.temperature && sampling.temperature)
     writer.own("temperature", fmt::format("{}", *sampling.temperature));
   if (form.top_p && sampling.top_p) writer.own("top_p", fmt::format("{}", *sampling.top_p));
-  if (form.seed && settings.seed) writer.own("seed", fmt::format("{}", *settings.seed + sampling.sample));
+  if (form.seed && settings.seed)
+    writer.own("seed", fmt::format("{}", *settings.seed + sampling.sample));
   if (const std::string format = response_format(request, form.json); !format.empty())
     writer.own("response_format", format);
   return std::move(writer).finish();
@@ -194,10 +198,11 @@ std::vector<std::pair<std::string, std::string>> read_extra_body(const std::stri
   simdjson::dom::parser parser;
   simdjson::dom::object object;
   if (parser.parse(text).get(object))
-    throw ConfigError("mllms/openai: extra_body must be a JSON object, for example '{\"reasoning_effort\": \"low\"}'");
+    throw ConfigError(
+        "extra_body must be a JSON object, for example '{\"reasoning_effort\": \"low\"}'");
   for (const auto& [key, value] : object) {
     if (key == "messages" || key == "stream")
-      throw ConfigError(fmt::format("mllms/openai: extra_body must not contain \"{}\"", key));
+      throw ConfigError(fmt::format("extra_body must not contain \"{}\"", key));
     members.emplace_back(std::string(key), simdjson::minify(value));
   }
   return members;

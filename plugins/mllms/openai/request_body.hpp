@@ -42,13 +42,13 @@ struct Body {
   std::string json;
 };
 
-// Images are the stored bytes with the type that these bytes show; what is neither PNG, JPEG, GIF nor
-// WebP is sent as PNG, a video as its frames. A missing or undecodable one gives missing_media.
+// Images are the stored bytes with the type that these bytes show; what is neither PNG, JPEG, GIF
+// nor WebP is sent as PNG, a video as its frames. A missing or undecodable one gives missing_media.
 Body request_body(const ChatRequest& request, const BodySettings& settings, const WireForm& form,
                   MediaStore& media);
 
-// The members of a JSON object. Throws ConfigError when `text` is none, or has a member that cannot be
-// replaced (messages, stream).
+// The members of a JSON object. Throws ConfigError when `text` is none, or has a member that cannot
+// be replaced (messages, stream).
 std::vector<std::pair<std::string, std::string>> read_extra_body(const std::string& text);
 
 }  // namespace dt2it::openai

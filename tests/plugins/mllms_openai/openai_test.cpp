@@ -29,7 +29,8 @@ std::string said(const std::string& content, const std::string& reason = "stop")
 std::string error(const std::string& message, const std::string& type, const std::string& code,
                   const std::string& param = "") {
   return R"({"error":{"message":")" + message + R"(","type":")" + type + R"(","param":)" +
-         (param.empty() ? "null" : '"' + param + '"') + R"(,"code":)" + (code.empty() ? "null" : '"' + code + '"') + "}}";
+         (param.empty() ? "null" : '"' + param + '"') + R"(,"code":)" +
+         (code.empty() ? "null" : '"' + code + '"') + "}}";
 }
 
 struct Bench {
@@ -58,7 +59,9 @@ struct Bench {
   std::string body(std::size_t i) const { return server.requests().at(i).body; }
 };
 
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool holds(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -76,17 +79,20 @@ TEST_CASE("an answer, and what was sent for it") {
   CHECK(holds(request.head, "POST /v1/chat/completions HTTP/1.1\r\n"));
   CHECK(holds(request.head, std::string("Authorization: Bearer ") + kKey + "\r\n"));
   CHECK_FALSE(holds(request.head, "Expect"));
-  CHECK(request.body == "{\"model\":\"judge-1\",\"messages\":[{\"role\":\"user\",\"content\":"
-                        "\"Say \\\"x\\\"\\u000a\\u0001 and \xc3\xa9, not \xef\xbf\xbd\"}]}");
+  CHECK(request.body ==
+        "{\"model\":\"judge-1\",\"messages\":[{\"role\":\"user\",\"content\":"
+        "\"Say \\\"x\\\"\\u000a\\u0001 and \xc3\xa9, not \xef\xbf\xbd\"}]}");
 }
 
 TEST_CASE("messages, images and sampling go out in order") {
   Bench bench({http(200, said("{}"))},
-              {{"image_detail", value_of("high")}, {"seed", value_of(7)},
+              {{"image_detail", value_of("high")},
+               {"seed", value_of(7)},
                {"extra_body", value_of(R"({ "reasoning_effort" : "low", "top_p": 0.25 })")}});
   MediaStore& store = bench.context.media();
   const std::string jpeg = "\xff\xd8\xff\xe0 body of it";
-  const Media photo = store.put({reinterpret_cast<const std::uint8_t*>(jpeg.data()), jpeg.size()}, "wrong_name.png");
+  const Media photo = store.put({reinterpret_cast<const std::uint8_t*>(jpeg.data()), jpeg.size()},
+                                "wrong_name.png");
   const Media drawn = store.put_image({1, 1, {1, 2, 3}}, "drawn");
   Media film;
   film.kind = Media::Kind::video;
@@ -96,7 +102,8 @@ TEST_CASE("messages, images and sampling go out in order") {
   video.media = film;
   ChatRequest request;
   request.messages = {{Message::Role::system, {Part::of_text("Be "), Part::of_text("brief.")}},
-                      {Message::Role::user, {Part::of_text("1:"), Part::of_image(photo), Part::of_text("2:"), video}},
+                      {Message::Role::user,
+                       {Part::of_text("1:"), Part::of_image(photo), Part::of_text("2:"), video}},
                       {Message::Role::assistant, {Part::of_text("Hm.")}},
                       {Message::Role::user, {Part::of_text("So?")}}};
   request.sampling = {0.5, 0.9, 64, 3};
@@ -107,11 +114,15 @@ TEST_CASE("messages, images and sampling go out in order") {
       R"({"type":"image_url","image_url":{"url":"data:image/jpeg;base64,/9j/4CBib2R5IG9mIGl0","detail":"high"}})";
   const std::string start =
       R"({"model":"judge-1","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":[{"type":"text","text":"1:"},)" +
-      jpeg_part + R"(,{"type":"text","text":"2:"},{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo)";
+      jpeg_part +
+      R"(,{"type":"text","text":"2:"},{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo)";
   CHECK(body.substr(0, start.size()) == start);
-  CHECK(holds(body, "," + jpeg_part + R"(]},{"role":"assistant","content":"Hm."},{"role":"user","content":"So?"}])" +
-                        R"(,"max_completion_tokens":64,"temperature":0.5,"seed":10,"response_format":{"type":"json_object"})" +
-                        R"(,"reasoning_effort":"low","top_p":0.25})"));
+  CHECK(holds(
+      body,
+      "," + jpeg_part +
+          R"(]},{"role":"assistant","content":"Hm."},{"role":"user","content":"So?"}])" +
+          R"(,"max_completion_tokens":64,"temperature":0.5,"seed":10,"response_format":{"type":"json_object"})" +
+          R"(,"reasoning_effort":"low","top_p":0.25})"));
 }
 
 TEST_CASE("endings other than a whole answer are statuses") {
@@ -120,9 +131,11 @@ TEST_CASE("endings other than a whole answer are statuses") {
   const std::string spent =
       R"({"choices":[{"finish_reason":"length","message":{"content":null}}],"usage":{"completion_tokens":64}})";
   Bench bench({http(200, refused), http(200, spent), http(200, said("half an", "length")),
-               http(200, said("", "content_filter")), http(200, said(" \\n")), http(200, "{\"choices\":[{"),
-               http(200, "<html>wrong address</html>"), http(400, error("blocked", "", "content_filter")),
-               http(400, error("too many tokens", "invalid_request_error", "context_length_exceeded", "messages"))});
+               http(200, said("", "content_filter")), http(200, said(" \\n")),
+               http(200, "{\"choices\":[{"), http(200, "<html>wrong address</html>"),
+               http(400, error("blocked", "", "content_filter")),
+               http(400, error("too many tokens", "invalid_request_error",
+                               "context_length_exceeded", "messages"))});
   ChatReply reply = bench.ask();
   CHECK(reply.status == Status::refused);
   CHECK(holds(reply.detail, "I cannot help."));
@@ -147,9 +160,10 @@ TEST_CASE("endings other than a whole answer are statuses") {
 }
 
 TEST_CASE("passing trouble is tried again on the same connection") {
-  Bench bench({http(429, error("slow", "requests", "rate_limit_exceeded"), "Retry-After: 0.2\r\n"),
-               http(500, "<html>oops</html>"), http(503, error("busy", "", ""), "retry-after-ms: 20\r\n"),
-               http(200, R"({"error":{"message":"upstream","code":502}})"), http(200, said("Yes."))});
+  Bench bench(
+      {http(429, error("slow", "requests", "rate_limit_exceeded"), "Retry-After: 0.2\r\n"),
+       http(500, "<html>oops</html>"), http(503, error("busy", "", ""), "retry-after-ms: 20\r\n"),
+       http(200, R"({"error":{"message":"upstream","code":502}})"), http(200, said("Yes."))});
   CHECK(bench.ask().text == "Yes.");
   const auto requests = bench.server.requests();
   REQUIRE(requests.size() == 5);
@@ -159,7 +173,8 @@ TEST_CASE("passing trouble is tried again on the same connection") {
 }
 
 TEST_CASE("a limit holds back the other calls too") {
-  Bench bench({http(429, error("slow", "requests", "rate_limit_exceeded"), "Retry-After: 0.4\r\n"), http(200, said("Yes."))});
+  Bench bench({http(429, error("slow", "requests", "rate_limit_exceeded"), "Retry-After: 0.4\r\n"),
+               http(200, said("Yes."))});
   std::thread first([&] { CHECK(bench.ask().status == Status::ok); });
   while (bench.asked() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the refusal has arrived
@@ -172,7 +187,8 @@ TEST_CASE("a limit holds back the other calls too") {
 
 TEST_CASE("trouble that stays is unavailable, in bounded attempts") {
   SECTION("server errors") {
-    Bench bench({http(500, error("oops", "server_error", ""), "x-request-id: r-9\r\n")}, {{"retries", value_of(2)}});
+    Bench bench({http(500, error("oops", "server_error", ""), "x-request-id: r-9\r\n")},
+                {{"retries", value_of(2)}});
     const ChatReply reply = bench.ask();
     CHECK(reply.status == Status::unavailable);
     CHECK(reply.detail == "3 attempts, the last: HTTP 500: oops (request r-9)");
@@ -196,7 +212,8 @@ TEST_CASE("trouble that stays is unavailable, in bounded attempts") {
   SECTION("nobody listens") {
     FakeContext context;
     const std::string endpoint = ScriptedServer({http(200, "")}).endpoint();  // and is gone
-    const auto mllm = Bench::make(context, {{"endpoint", value_of(endpoint)}, {"retries", value_of(1)}});
+    const auto mllm =
+        Bench::make(context, {{"endpoint", value_of(endpoint)}, {"retries", value_of(1)}});
     ChatRequest request;
     request.messages = {{Message::Role::user, {Part::of_text("Hello?")}}};
     const ChatReply reply = mllm->chat(request);
@@ -223,7 +240,8 @@ TEST_CASE("trouble that stays is unavailable, in bounded attempts") {
 TEST_CASE("what no call can mend stops at once and shows no key") {
   const auto status = GENERATE(0, 1, 2, 3, 4);
   const std::vector<Answer> answers{
-      http(401, error(std::string("Incorrect API key provided: ") + kKey, "invalid_request_error", "invalid_api_key")),
+      http(401, error(std::string("Incorrect API key provided: ") + kKey, "invalid_request_error",
+                      "invalid_api_key")),
       http(429, error("You exceeded your quota", "insufficient_quota", "insufficient_quota")),
       http(404, error("no such model", "", "model_not_found")),
       http(403, R"({"detail":"not in your region"})"),
@@ -246,12 +264,16 @@ TEST_CASE("what no call can mend stops at once and shows no key") {
 
 TEST_CASE("what a server refuses is learned once") {
   const auto unsupported = [](const std::string& name) {
-    return http(400, error("Unsupported parameter: '" + name + "'", "invalid_request_error", "unsupported_parameter", name));
+    return http(400, error("Unsupported parameter: '" + name + "'", "invalid_request_error",
+                           "unsupported_parameter", name));
   };
-  Bench bench({unsupported("max_completion_tokens"), unsupported("temperature"), unsupported("top_p"),
-               http(400, error("'response_format' of type 'json_schema' is not supported", "", "", "response_format")),
-               http(422, R"({"detail":"response_format: extra fields not permitted"})"), http(200, said("{}"))},
-              {{"json_mode", value_of("schema")}});
+  Bench bench(
+      {unsupported("max_completion_tokens"), unsupported("temperature"), unsupported("top_p"),
+       http(400, error("'response_format' of type 'json_schema' is not supported", "", "",
+                       "response_format")),
+       http(422, R"({"detail":"response_format: extra fields not permitted"})"),
+       http(200, said("{}"))},
+      {{"json_mode", value_of("schema")}});
   ChatRequest request;
   request.messages = {{Message::Role::user, {Part::of_text("As JSON, please.")}}};
   request.sampling = {0.5, 0.9, 64, 0};
@@ -266,12 +288,14 @@ TEST_CASE("what a server refuses is learned once") {
   CHECK(bench.asked() == 7);
   const std::string body = bench.body(6);
   CHECK(holds(body, R"("max_tokens":64)"));
-  for (const char* name : {"max_completion_tokens", "temperature", "top_p", "response_format"}) CHECK_FALSE(holds(body, name));
+  for (const char* name : {"max_completion_tokens", "temperature", "top_p", "response_format"})
+    CHECK_FALSE(holds(body, name));
 }
 
 TEST_CASE("a limit that is only too large teaches nothing") {
-  Bench bench({http(400, error("max_completion_tokens is too large: 900000", "invalid_request_error", "invalid_value",
-                               "max_completion_tokens"))});
+  Bench bench(
+      {http(400, error("max_completion_tokens is too large: 900000", "invalid_request_error",
+                       "invalid_value", "max_completion_tokens"))});
   ChatRequest request;
   request.messages = {{Message::Role::user, {Part::of_text("Hello?")}}};
   request.sampling.max_tokens = 900000;
@@ -323,9 +347,12 @@ TEST_CASE("a key in another header, none at all, and a query behind the endpoint
   FakeContext context;
   ChatRequest request;
   request.messages = {{Message::Role::user, {Part::of_text("Hello?")}}};
-  Bench::make(context, {{"endpoint", value_of(server.endpoint() + "/?api-version=1")}, {"api_key_header", value_of("api-key")}})
+  Bench::make(context, {{"endpoint", value_of(server.endpoint() + "/?api-version=1")},
+                        {"api_key_header", value_of("api-key")}})
       ->chat(request);
-  Bench::make(context, {{"endpoint", value_of(server.endpoint() + "/")}, {"api_key_env", value_of("")}})->chat(request);
+  Bench::make(context,
+              {{"endpoint", value_of(server.endpoint() + "/")}, {"api_key_env", value_of("")}})
+      ->chat(request);
   const auto requests = server.requests();
   REQUIRE(requests.size() == 2);
   CHECK(holds(requests[0].head, "POST /v1/chat/completions?api-version=1 HTTP"));

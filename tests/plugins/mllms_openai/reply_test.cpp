@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "plugins/mllms/openai/reply.hpp"
+
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdint>
@@ -7,7 +9,6 @@
 
 #include "plugins/mllms/openai/http.hpp"
 #include "plugins/mllms/openai/json_out.hpp"
-#include "plugins/mllms/openai/reply.hpp"
 
 using namespace dt2it;
 using namespace dt2it::openai;
@@ -15,17 +16,22 @@ using namespace dt2it::openai;
 namespace {
 
 ChatReply read(const std::string& message, const std::string& reason = "\"stop\"") {
-  return read_reply("\n \n{\"choices\":[{\"finish_reason\":" + reason + ",\"message\":" + message + "}]}").reply;
+  return read_reply("\n \n{\"choices\":[{\"finish_reason\":" + reason + ",\"message\":" + message +
+                    "}]}")
+      .reply;
 }
 
 }  // namespace
 
 TEST_CASE("errors are read in every shape") {
-  CHECK(read_error(R"({"error":{"message":"m","type":"t","code":404,"param":null}})").code == "404");
-  CHECK(read_error(R"({"error":{"message":"m","type":"t","code":404,"param":null}})").message == "m");
+  CHECK(read_error(R"({"error":{"message":"m","type":"t","code":404,"param":null}})").code ==
+        "404");
+  CHECK(read_error(R"({"error":{"message":"m","type":"t","code":404,"param":null}})").message ==
+        "m");
   CHECK(read_error(R"([{"error":{"message":"in a list"}}])").message == "in a list");
   CHECK(read_error(R"({"error":"words"})").message == "words");
-  CHECK(read_error(R"({"object":"error","message":"flat","type":"BadRequestError","code":400})").message == "flat");
+  CHECK(read_error(R"({"object":"error","message":"flat","type":"BadRequestError","code":400})")
+            .message == "flat");
   CHECK(read_error(R"({"detail":"details"})").message == "details");
   CHECK(read_error("<html>gateway</html>").message == "<html>gateway</html>");
   CHECK(read_error("").message.empty());
@@ -35,7 +41,10 @@ TEST_CASE("errors are read in every shape") {
 
 TEST_CASE("contents are read as servers write them") {
   CHECK(read(R"({"content":"a"})").text == "a");
-  CHECK(read(R"({"content":[{"type":"text","text":"a"},{"type":"image"},{"type":"text","text":"b"}]})").text == "ab");
+  CHECK(
+      read(
+          R"({"content":[{"type":"text","text":"a"},{"type":"image"},{"type":"text","text":"b"}]})")
+          .text == "ab");
   CHECK(read(R"({"content":"<think>hm</think>\n\nYes."})").text == "Yes.");
   CHECK(read(R"({"content":"hm</think>Yes."})").text == "Yes.");
   CHECK(read(R"({"content":"<think>hm"})").status == Status::unparsed);
@@ -47,7 +56,8 @@ TEST_CASE("contents are read as servers write them") {
   CHECK(read(R"({"content":"a"})", "\"abort\"").status == Status::unavailable);
   CHECK(read(R"({"content":null})", "\"tool_calls\"").status == Status::unparsed);
   CHECK(read_reply(R"({"choices":[]})").reply.status == Status::unparsed);
-  CHECK(read_reply("{\"choices\":[{\"message\":{\"content\":\"\xff\"}}]}").reply.status == Status::unparsed);
+  CHECK(read_reply("{\"choices\":[{\"message\":{\"content\":\"\xff\"}}]}").reply.status ==
+        Status::unparsed);
   CHECK(read_reply(R"({"error":{"code":429}})").error_status == 429);
   CHECK(read_reply(R"({"error":{"code":"odd"}})").error_status == 502);
   const Usage usage =

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// An HTTP server on 127.0.0.1 that answers requests with prepared bytes, in order; the last answer is
-// repeated. It records what it was sent.
+// An HTTP server on 127.0.0.1 that answers requests with prepared bytes, in order; the last answer
+// is repeated. It records what it was sent.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -23,13 +23,14 @@
 namespace dt2it::testing {
 
 struct Answer {
-  std::string bytes;       // as sent; empty: the connection is closed without a word
-  double after = 0;        // seconds of silence before
-  bool close = false;      // hang up behind it
+  std::string bytes;   // as sent; empty: the connection is closed without a word
+  double after = 0;    // seconds of silence before
+  bool close = false;  // hang up behind it
 };
 
 inline Answer http(int status, const std::string& body, const std::string& headers = "") {
-  return {"HTTP/1.1 " + std::to_string(status) + " Said\r\nContent-Type: application/json\r\nContent-Length: " +
+  return {"HTTP/1.1 " + std::to_string(status) +
+          " Said\r\nContent-Type: application/json\r\nContent-Length: " +
           std::to_string(body.size()) + "\r\n" + headers + "\r\n" + body};
 }
 
@@ -47,7 +48,8 @@ class ScriptedServer {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof address;
     if (listener_ < 0 || bind(listener_, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
-        listen(listener_, 64) != 0 || getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length) != 0)
+        listen(listener_, 64) != 0 ||
+        getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length) != 0)
       throw std::runtime_error("the test's server cannot listen");
     port_ = ntohs(address.sin_port);
     accepting_ = std::thread([this] { accept_all(); });
@@ -111,13 +113,15 @@ class ScriptedServer {
     {
       std::lock_guard lock(mutex_);
       answer = script_[std::min(requests_.size(), script_.size() - 1)];
-      requests_.push_back({text.substr(0, body_at), text.substr(body_at), std::chrono::steady_clock::now()});
+      requests_.push_back(
+          {text.substr(0, body_at), text.substr(body_at), std::chrono::steady_clock::now()});
     }
     for (double waited = 0; waited < answer.after && !stopping_; waited += 0.01)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     if (answer.bytes.empty()) return false;
     for (std::size_t sent = 0; sent < answer.bytes.size();) {
-      const ssize_t more = send(connection, answer.bytes.data() + sent, answer.bytes.size() - sent, MSG_NOSIGNAL);
+      const ssize_t more =
+          send(connection, answer.bytes.data() + sent, answer.bytes.size() - sent, MSG_NOSIGNAL);
       if (more <= 0) return false;
       sent += static_cast<std::size_t>(more);
     }

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <toml++/toml.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <regex>
+#include <set>
+#include <string>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+toml::table profile(const std::string& name) {
+  return toml::parse_file(std::string(DT2IT_SOURCE_DIR "/configs/profiles/") + name + ".toml");
+}
+
+std::set<std::string> components(const toml::table& tables) {
+  std::set<std::string> names;
+  for (const auto& [kind, group] : tables)
+    for (const auto& [name, component] : *group.as_table())
+      if (component.is_table())
+        names.insert(std::string(kind.str()) + '.' + std::string(name.str()));
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("all profiles define the same components, so that an experiment is one file under each") {
+  const std::set<std::string> expected = components(profile("mini"));
+  REQUIRE(expected.size() > 40);
+  std::size_t compared = 0;
+  for (const auto& entry : fs::directory_iterator(DT2IT_SOURCE_DIR "/configs/profiles")) {
+    const std::string name = entry.path().stem().string();
+    if (entry.path().extension() != ".toml") continue;
+    INFO(name);
+    CHECK(components(profile(name)) == expected);
+    ++compared;
+  }
+  CHECK(compared >= 2);
+}
+
+TEST_CASE("the paper profile draws nothing and simulates nothing") {
+  const toml::table tables = profile("paper");
+  for (const auto& [name, component] : *tables["datasets"].as_table())
+    CHECK((*component.as_table())["type"].value_or<std::string>("") != "mini_world");
+  for (const auto& [name, component] : *tables["mllms"].as_table())
+    CHECK((*component.as_table())["type"].value_or<std::string>("") == "openai");
+}
+
+TEST_CASE(
+    "a profile names variables that hold keys, never keys, and has a default for every other "
+    "variable") {
+  const toml::table tables = profile("paper");
+  const std::regex variable(R"(\$\{[A-Z0-9_]+:-[^}]*\})"),
+      name(R"([A-Z0-9_]+|\$\{[A-Z0-9_]+:-[A-Z0-9_]*\})");
+  for (const auto& [kind, group] : tables)
+    for (const auto& [component, table] : *group.as_table())
+      for (const auto& [key, value] : *table.as_table()) {
+        const auto text = value.value<std::string>();
+        if (!text) continue;
+        INFO(kind.str() << '.' << component.str() << '.' << key.str() << " = " << *text);
+        CHECK(std::regex_replace(*text, variable, "").find("${") == std::string::npos);
+        if (key.str() == "api_key_env") CHECK(std::regex_match(*text, name));
+      }
+}
