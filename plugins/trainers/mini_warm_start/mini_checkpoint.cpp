@@ -89,7 +89,7 @@ constexpr std::string_view kChatTemplate =
 
 }  // namespace
 
-void write_mini_description(const std::filesystem::path& folder, int layers) {
+void write_mini_description(const std::filesystem::path& folder) {
   const std::vector<std::string> all = words();
   const std::size_t vocabulary = kSpecial.size() + all.size();
   nn::write_text_file(folder / "config.json", fmt::format(R"({{
@@ -104,7 +104,7 @@ void write_mini_description(const std::filesystem::path& folder, int layers) {
   "text_config": {{
     "model_type": "qwen3_vl_text",
     "dtype": "bfloat16",
-    "hidden_size": 64,
+    "hidden_size": {},
     "num_hidden_layers": {},
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
@@ -137,11 +137,11 @@ void write_mini_description(const std::filesystem::path& folder, int layers) {
     "spatial_merge_size": 2,
     "temporal_patch_size": 2,
     "num_position_embeddings": 64,
-    "out_hidden_size": 64,
+    "out_hidden_size": {},
     "deepstack_visual_indexes": []
   }}
 }}
-)", int{kImage}, int{kVideo}, int{kVisionStart}, int{kVisionEnd}, layers, int{kPad}, int{kEnd}, vocabulary, kPatch));
+)", int{kImage}, int{kVideo}, int{kVisionStart}, int{kVisionEnd}, kHidden, kLayers, int{kPad}, int{kEnd}, vocabulary, kPatch, kHidden));
   nn::write_text_file(folder / "tokenizer.json", tokenizer_json(all));
   nn::write_text_file(folder / "tokenizer_config.json", fmt::format(R"({{
   "tokenizer_class": "PreTrainedTokenizerFast",
@@ -182,14 +182,6 @@ void initialise_mini(nn::Qwen3VlModel& model, Rng& rng) {
     auto* data = tensor.data_ptr<float>();
     for (std::int64_t i = 0; i < tensor.numel(); ++i) data[i] = static_cast<float>(rng.normal(0, deviation));
   }
-}
-
-void grow(const nn::Qwen3VlModel& from, nn::Qwen3VlModel& to) {
-  const at::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : from.parameters()) to.parameter(name).copy_(tensor);
-  const std::string last = fmt::format("model.language_model.layers.{}.", to.config().text.layers - 1);
-  to.parameter(last + "self_attn.o_proj.weight").zero_();
-  to.parameter(last + "mlp.down_proj.weight").zero_();
 }
 
 }  // namespace dt2it::warm_start

@@ -9,15 +9,14 @@
 namespace dt2it::warm_start {
 
 inline constexpr int kPatch = 8;  // of a 64x64 picture: 16 visual tokens, one for each cell of a scene
+inline constexpr std::int64_t kHidden = 64;  // width of the decoder
+inline constexpr int kLayers = 3;  // of the decoder: with two, nothing about two pictures is learnt
 
 // Everything of the mini backbone's folder but the weights: a plain Qwen3-VL configuration, a word-level tokenizer of the
 // mini world's vocabulary in which "Image 1" and "Image 2" are one token each, and the processor's files.
-void write_mini_description(const std::filesystem::path& folder, int layers);
+void write_mini_description(const std::filesystem::path& folder);
 
 // Fresh weights in the scale that a model this narrow needs (config.json's initializer_range is for wide ones).
 void initialise_mini(nn::Qwen3VlModel& model, Rng& rng);
-
-// A model with one decoder layer more: `from`'s weights, and a last layer that adds nothing until it is trained.
-void grow(const nn::Qwen3VlModel& from, nn::Qwen3VlModel& to);
 
 }  // namespace dt2it::warm_start

@@ -34,7 +34,6 @@ struct Phase {
   Work work;
   const char* name;
   std::int64_t steps;
-  int layers;
   double warmup_steps, floor;
 };
 
@@ -58,18 +57,19 @@ class MiniWarmStart final : public Trainer {
   struct Params {
     std::int64_t align_steps = 150;
     std::int64_t caption_steps = 250;
-    std::int64_t pair_caption_steps = 450;
-    std::int64_t question_steps = 1400;
+    std::int64_t pair_caption_steps = 700;
+    std::int64_t question_steps = 1200;
     double pair_caption_share = .65;
     double pair_question_share = .55;
     double critique_share = .4;
-    double keep_share = .1;
+    double keep_share = .15;
     double marks_fade = .25;
     double marks_gone = .6;
     bool grounding = true;
     double muon_learning_rate = .02;
     double learning_rate = 4e-3;
     std::int64_t probe_count = 200;
+    double question_rate = .5;
     int threads = 1;
 
     static void describe(Schema<Params>& schema) {
@@ -92,6 +92,10 @@ class MiniWarmStart final : public Trainer {
       schema.field("muon_learning_rate", &Params::muon_learning_rate, "Of the decoder's matrices.").min(0);
       schema.field("learning_rate", &Params::learning_rate, "Of all other weights (AdamW).").min(0);
       schema.field("probe_count", &Params::probe_count, "Questions of each kind asked at the end.").min(1);
+      schema.field("question_rate", &Params::question_rate,
+                   "Learning rates in the questions, as a share of those before: at the full rate the first hundred steps "
+                   "undo what the captions taught.")
+          .min(0).max(1);
       schema.field("threads", &Params::threads, "Threads for the computation.").min(1).max(256);
     }
   };
@@ -104,7 +108,7 @@ class MiniWarmStart final : public Trainer {
   bool train(const TrainRequest& request) override;
 
  private:
-  void open_model(const fs::path& folder, int layers);
+  void open_model(const fs::path& folder);
   std::vector<NamedParameter> trainable(Work work) const;
   std::vector<Lesson> lessons(Work work, Rng& rng) const;
   at::Tensor align_loss(Rng& rng, Tally& tally) const;
@@ -126,8 +130,8 @@ class MiniWarmStart final : public Trainer {
   at::Tensor marks_;
 };
 
-void MiniWarmStart::open_model(const fs::path& folder, int layers) {
-  write_mini_description(folder, layers);
+void MiniWarmStart::open_model(const fs::path& folder) {
+  write_mini_description(folder);
   const nn::Qwen3VlConfig config = nn::Qwen3VlConfig::read(folder / "config.json");
   images_ = nn::ImageProcessorConfig::read(folder / "preprocessor_config.json");
   if (!tokenizer_) {
@@ -318,10 +322,10 @@ std::string MiniWarmStart::probes(std::uint64_t seed) const {
 
 bool MiniWarmStart::train(const TrainRequest& request) {
   at::set_num_threads(params_.threads);
-  const std::array<Phase, 4> phases{{{Work::align, "align", params_.align_steps, 2, 30, .05},
-                                     {Work::captions_one, "captions", params_.caption_steps, 2, 40, .02},
-                                     {Work::captions_both, "pair captions", params_.pair_caption_steps, 2, 40, .02},
-                                     {Work::questions, "questions", params_.question_steps, 3, 50, .02}}};
+  const std::array<Phase, 4> phases{{{Work::align, "align", params_.align_steps, 30, .05},
+                                     {Work::captions_one, "captions", params_.caption_steps, 40, .02},
+                                     {Work::captions_both, "pair captions", params_.pair_caption_steps, 40, .02},
+                                     {Work::questions, "questions", params_.question_steps, 50, .02}}};
   TrainStep step;
   for (const Phase& phase : phases) step.total_steps += phase.steps;
 
@@ -329,7 +333,7 @@ bool MiniWarmStart::train(const TrainRequest& request) {
   std::unique_ptr<nn::SafetensorsFile> resume;
   if (!request.state.empty() && fs::exists(saved)) resume = std::make_unique<nn::SafetensorsFile>(saved);
   model_.reset();
-  marks_ = at::empty({2, 64}, at::kFloat);
+  marks_ = at::empty({2, kHidden}, at::kFloat);
   Rng mark_rng(stable_hash("marks", request.seed));
   for (std::int64_t i = 0; i < marks_.numel(); ++i) marks_.data_ptr<float>()[i] = static_cast<float>(mark_rng.normal(0, .05));
   marks_.requires_grad_(true);
@@ -342,20 +346,19 @@ bool MiniWarmStart::train(const TrainRequest& request) {
       step.step += phase.steps;
       continue;
     }
-    Rng fresh(stable_hash(fmt::format("weights/{}", phase.layers), request.seed));
-    if (!model_ || model_->config().text.layers != phase.layers) {
-      const std::unique_ptr<nn::Qwen3VlModel> smaller = std::move(model_);
-      open_model(request.output, phase.layers);
+    if (!model_) {
+      Rng fresh(stable_hash("weights", request.seed));
+      open_model(request.output);
       initialise_mini(*model_, fresh);
-      if (smaller) grow(*smaller, *model_);
     }
     const std::vector<NamedParameter> parameters = trainable(phase.work);
     nn::OptimizerConfig config;
-    config.learning_rate = params_.learning_rate;
+    const double rate = phase.work == Work::questions ? params_.question_rate : 1;
+    config.learning_rate = params_.learning_rate * rate;
     config.betas = {.9, .98};
     config.weight_decay = .01;
     config.muon = phase.work != Work::align;
-    config.muon_learning_rate = params_.muon_learning_rate;
+    config.muon_learning_rate = params_.muon_learning_rate * rate;
     nn::Optimizer optimizer(parameters, config);
     auto live = optimizer.state();
     for (const auto& [name, tensor] : model_->parameters()) live.emplace_back("weight/" + name, tensor);
@@ -386,7 +389,7 @@ bool MiniWarmStart::train(const TrainRequest& request) {
 
       report.step = step.step + s + 1;
       report.loss = loss.item<double>();
-      report.learning_rate = params_.learning_rate * scale;
+      report.learning_rate = config.learning_rate * scale;
       report.tokens = tokens;
       double right = 0, total = 0;
       for (std::size_t k = 0; k < kSkillCount; ++k) {
