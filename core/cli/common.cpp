@@ -42,14 +42,13 @@ Installation::Installation(const CommonOptions& common)
 }
 
 fs::path find_profiles(const fs::path& experiment) {
-  const fs::path start = fs::absolute(experiment);
-  for (fs::path folder = start.parent_path(); folder != folder.parent_path();
-       folder = folder.parent_path())
-    if (fs::is_directory(folder / "configs" / "profiles")) return folder / "configs" / "profiles";
-  const fs::path installed =
-      fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/dt2it/configs/profiles";
-  if (fs::is_directory(installed)) return installed;
-  return "configs/profiles";
+  const fs::path program = fs::read_symlink("/proc/self/exe").parent_path().parent_path();
+  // The experiment's own tree, then where the user stands, then where the program was built.
+  for (const fs::path& start : {fs::absolute(experiment).parent_path(), fs::current_path(), program})
+    for (fs::path folder = start; folder != folder.parent_path(); folder = folder.parent_path())
+      if (fs::is_directory(folder / "configs" / "profiles")) return folder / "configs" / "profiles";
+  const fs::path installed = program / "share/dt2it/configs/profiles";
+  return fs::is_directory(installed) ? installed : fs::path("configs/profiles");
 }
 
 std::vector<Experiment> load_all(const std::vector<std::string>& files, const CommonOptions& common,

@@ -27,7 +27,7 @@ int report(const Arguments& arguments) {
       throw DataError(word + ": not a run folder (it has no run.json)");
     folders.emplace_back(word);
   }
-  print_reports(folders, html, std::cout);
+  print_reports(folders, html, "", std::cout);
   return 0;
 }
 

@@ -25,7 +25,8 @@ fs::path runs_of(const fs::path& run) {
 
 }  // namespace
 
-void print_reports(const std::vector<fs::path>& folders, fs::path html, std::ostream& out) {
+void print_reports(const std::vector<fs::path>& folders, fs::path html, const std::string& command,
+                   std::ostream& out) {
   std::vector<report::RunSummary> runs;
   for (const fs::path& folder : folders) runs.push_back(report::load_run(folder));
   out << report::print_tables(runs);
@@ -37,6 +38,7 @@ void print_reports(const std::vector<fs::path>& folders, fs::path html, std::ost
   report::PageOptions options;
   options.assets = report::assets_folder();
   options.media = &media;
+  options.command = command;
   report::write_report_html(runs, html, options);
   out << fmt::format("\nreport: {}\n", html.string());
 }

@@ -61,6 +61,9 @@ int run(const Arguments& arguments) {
   if (run_options.workers < 1) throw ConfigError("--workers must be at least 1");
   run_options.runs = common.runs;
 
+  std::string command = "dt2it run";
+  for (const std::string& argument : arguments) command += ' ' + quoted(argument);
+
   Installation installation(common);
   Runner runner(installation.registry, installation.stages, run_options);
   std::vector<std::filesystem::path> folders;
@@ -75,12 +78,10 @@ int run(const Arguments& arguments) {
   try {
     runner.run(stop_requested);
   } catch (const Interrupted&) {
-    std::cerr << "stopped; what is done is saved. Go on with:\n  dt2it run";
-    for (const std::string& argument : arguments) std::cerr << ' ' << quoted(argument);
-    std::cerr << '\n';
+    std::cerr << "stopped; what is done is saved. Go on with:\n  " << command << '\n';
     throw;
   }
-  print_reports(folders, {}, std::cout);
+  print_reports(folders, {}, command, std::cout);
   return 0;
 }
 

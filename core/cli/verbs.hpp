@@ -49,8 +49,8 @@ struct Installation {
   PluginRegistry registry;
 };
 
-// Where the named profiles are: beside the experiments (configs/profiles of the folder or one above), else
-// the installed ones.
+// Where the named profiles are: configs/profiles of the experiment's folder or one above it, else of the
+// working folder, else the installed ones.
 std::filesystem::path find_profiles(const std::filesystem::path& experiment);
 
 // Loads and checks; a file that only lists rows gives those. Throws ConfigError with all problems.
@@ -58,8 +58,8 @@ std::vector<Experiment> load_all(const std::vector<std::string>& files, const Co
                                  const Catalog& catalog);
 
 // Prints the tables of runs and writes their page; `html` empty: in the only run's folder, or in the runs
-// folder when there are several.
+// folder when there are several. `command` is what makes the runs again; empty: made up from their names.
 void print_reports(const std::vector<std::filesystem::path>& folders, std::filesystem::path html,
-                   std::ostream& out);
+                   const std::string& command, std::ostream& out);
 
 }  // namespace dt2it::cli

@@ -66,7 +66,9 @@ PreferencePair make_pair(const CandidateSet& set, const std::vector<std::string>
   extra.begin_object().key("scores").begin_object();
   for (const std::string& scorer : scorers) {
     const std::vector<Score>& scores = set.scores.at(scorer);
-    extra.key(scorer).begin_array().value(scores[i].overall).value(scores[j].overall).end_array();
+    extra.key(scorer).begin_object();  // by candidate: a flip must not turn them round
+    extra.key(set.candidates[i].id).value(scores[i].overall);
+    extra.key(set.candidates[j].id).value(scores[j].overall).end_object();
   }
   extra.end_object().end_object();
   pair.extra = extra.text();
