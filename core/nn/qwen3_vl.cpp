@@ -258,7 +258,8 @@ VisionFeatures Qwen3VlModel::vision(const at::Tensor& pixels, std::span<const Gr
   return features;
 }
 
-at::Tensor Qwen3VlModel::decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state) {
+at::Tensor Qwen3VlModel::decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state,
+                                std::vector<at::Tensor>* layers) {
   const TextConfig& t = config_.text;
   const std::int64_t batch = input.tokens.size(0), length = input.tokens.size(1);
   at::Tensor x = at::embedding(embeddings_, input.tokens);
@@ -288,8 +289,13 @@ at::Tensor Qwen3VlModel::decode(const DecoderInput& input, const VisionFeatures*
     x = x + at::linear(at::silu(at::linear(g, layer.gate)) * at::linear(g, layer.up), layer.down);
     if (features && i < features->deepstack.size())
       x = x.view({-1, t.hidden}).index_add(0, input.visual_rows, features->deepstack[i]).view({batch, length, t.hidden});
+    if (layers) layers->push_back(x);
   }
-  return state == HiddenState::normed ? at::rms_norm(x, {t.hidden}, final_norm_, t.norm_epsilon) : x;
+  return state == HiddenState::normed ? normed(x) : x;
+}
+
+at::Tensor Qwen3VlModel::normed(const at::Tensor& hidden) const {
+  return at::rms_norm(hidden, {config_.text.hidden}, final_norm_, config_.text.norm_epsilon);
 }
 
 at::Tensor Qwen3VlModel::logits(const at::Tensor& hidden) const { return at::linear(hidden, lm_head_); }

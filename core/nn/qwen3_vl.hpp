@@ -80,8 +80,11 @@ class Qwen3VlModel {
 
   // pixels: [patches, 3 * temporal * patch^2] as write_patches gives them.
   VisionFeatures vision(const at::Tensor& pixels, std::span<const Grid> grids);
-  // Hidden states [B, T, hidden]; normed or not.
-  at::Tensor decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state);
+  // Hidden states [B, T, hidden]; normed or not. `layers`, when given, gets the output of each layer.
+  at::Tensor decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state,
+                    std::vector<at::Tensor>* layers = nullptr);
+  // The final norm, of any hidden states.
+  at::Tensor normed(const at::Tensor& hidden) const;
   at::Tensor logits(const at::Tensor& hidden) const;
 
  private:

@@ -223,7 +223,15 @@ TEST_CASE("Qwen3-VL agrees with transformers on the reference passes") {
           feature += places.size(0);
         }
         const VisionFeatures* used = places.size(0) > 0 ? &own : nullptr;
-        const at::Tensor normed = model.decode(input, used, HiddenState::normed)[0];
+        std::vector<at::Tensor> layers;
+        const at::Tensor normed = model.decode(input, used, HiddenState::normed, &layers)[0];
+        for (std::size_t i = 0; i < layers.size(); ++i) {
+          std::string layer = "lm.layer" + std::to_string(i);
+          if (used && i < used->deepstack.size()) layer += "_deepstack";  // its output is after the addition
+          if (stored.contains(layer))
+            CHECK(difference(layers[i][0], stored.load(layer)[b].index_select(0, keep)) < 1e-4);
+        }
+        CHECK(model.normed(layers.back())[0].equal(normed));
         const at::Tensor raw = model.decode(input, used, HiddenState::unnormed)[0];
         CHECK(difference(normed, stored.load("lm.final_norm")[b].index_select(0, keep)) < 1e-4);
         CHECK(difference(head(normed), stored.load("values")[b].index_select(0, keep)) < 1e-4);
@@ -235,5 +243,59 @@ TEST_CASE("Qwen3-VL agrees with transformers on the reference passes") {
       }
     }
     CHECK(cases >= (passes == "qwen3_vl" ? 8 : 1));
+  }
+}
+
+TEST_CASE("Bradley-Terry gradients agree with transformers on the reference pairs") {
+  if (dt2it::testing::golden_absent()) return;
+  const fs::path golden = dt2it::testing::golden_folder();
+  const fs::path folder = golden / "models/qwen3_vl";
+  const SafetensorsFile pairs(golden / "training/qwen3_vl/pairs.safetensors");
+  for (const HiddenState state : {HiddenState::normed, HiddenState::unnormed}) {
+    const bool normed = state == HiddenState::normed;
+    CAPTURE(normed);
+    const Qwen3VlConfig config = Qwen3VlConfig::read(folder / "config.json");
+    Qwen3VlModel model(config);
+    model.load(CheckpointWeights(folder));
+    ValueHead head = ValueHead::load(folder, config.text.hidden);
+    for (const auto& [name, tensor] : model.parameters()) tensor.requires_grad_(true);
+    head.weight.requires_grad_(true);
+
+    DecoderInput input;
+    input.tokens = pairs.load("input_ids");
+    input.positions = pairs.load("position_ids");
+    input.visual_rows = (input.tokens.view({-1}) == config.image_token).nonzero().squeeze(-1);
+    const at::Tensor grids = pairs.load("image_grid_thw");
+    std::vector<Grid> grid;
+    for (std::int64_t i = 0; i < grids.size(0); ++i)
+      grid.push_back({grids[i][0].item<std::int64_t>(), grids[i][1].item<std::int64_t>(), grids[i][2].item<std::int64_t>()});
+    VisionFeatures features = model.vision(pairs.load("pixel_values"), grid);
+    const auto twice = [](const at::Tensor& half) { return at::cat(at::TensorList{half, half}); };  // chosen and rejected rows
+    features.output = twice(features.output);
+    for (at::Tensor& deep : features.deepstack) deep = twice(deep);
+    const at::Tensor hidden = model.decode(input, &features, state);
+    const at::Tensor last = pairs.load("attention_mask").sum(1) - 1;
+    std::vector<at::Tensor> ends;
+    for (std::int64_t b = 0; b < hidden.size(0); ++b) ends.push_back(hidden[b][last[b].item<std::int64_t>()].unsqueeze(0));
+    const at::Tensor rewards = head(at::cat(ends));
+    CHECK(difference(rewards.detach(), pairs.load(normed ? "rewards" : "rewards_prenorm")) < 1e-4);
+    const std::int64_t half = rewards.size(0) / 2;
+    const at::Tensor margins = rewards.narrow(0, 0, half) - rewards.narrow(0, half, half);
+    const at::Tensor loss = -margins.sigmoid().log().mean();
+    CHECK(std::abs(loss.item<double>() - pairs.load(normed ? "loss" : "loss_prenorm").item<double>()) < 1e-5);
+    loss.backward();
+    const SafetensorsFile gradients(golden / "training/qwen3_vl" / (normed ? "gradients.safetensors" : "gradients_prenorm.safetensors"));
+    int compared = 0;
+    for (const auto& [name, tensor] : model.parameters()) {
+      CAPTURE(name);
+      if (!gradients.contains(name)) continue;
+      ++compared;
+      const at::Tensor expected = gradients.load(name);
+      if (tensor.grad().defined())
+        CHECK(difference(tensor.grad(), expected) < 2e-5);
+      else
+        CHECK(expected.abs().max().item<double>() == 0);
+    }
+    CHECK(compared > 80);
   }
 }
