@@ -5,7 +5,9 @@
 #include <set>
 
 #include "core/cli/verbs.hpp"
+#include "core/data/records.hpp"
 #include "core/run/store.hpp"
+#include "dt2it/error.hpp"
 
 namespace dt2it::cli {
 
@@ -19,6 +21,28 @@ std::uintmax_t size_of(const fs::path& folder) {
   for (const auto& entry : fs::recursive_directory_iterator(folder))
     if (entry.is_regular_file()) bytes += entry.file_size();
   return bytes;
+}
+
+// What the runs refer to: also stages that a run at work, or one that was killed, has not linked yet.
+std::set<std::string> folders_in_use(const fs::path& runs) {
+  std::set<std::string> folders;
+  for (auto it = fs::recursive_directory_iterator(runs); it != fs::recursive_directory_iterator(); ++it) {
+    const std::string name = it->path().filename().string();
+    if (it->is_directory() && name.starts_with('.')) {
+      it.disable_recursion_pending();
+    } else if (it->is_regular_file() && name == "run.json") {
+      JsonLineReader lines(it->path());
+      simdjson::dom::element run;
+      simdjson::dom::array stages;
+      if (!lines.next(run) || run["stages"].get(stages) != simdjson::SUCCESS)
+        throw DataError(it->path().string() + ": not the description of a run; nothing was removed");
+      for (const simdjson::dom::element stage : stages) {
+        std::string_view folder;
+        if (stage["folder"].get(folder) == simdjson::SUCCESS) folders.emplace(folder);
+      }
+    }
+  }
+  return folders;
 }
 
 }  // namespace
@@ -37,18 +61,7 @@ int clean(const Arguments& arguments) {
     return 0;
   }
   StageStore store(runs);
-  std::set<fs::path> used;
-  for (auto it = fs::recursive_directory_iterator(runs); it != fs::recursive_directory_iterator(); ++it) {
-    const std::string name = it->path().filename().string();
-    if (it->is_directory() && !it->is_symlink() && name.starts_with('.')) {
-      it.disable_recursion_pending();
-    } else if (it->is_symlink()) {
-      std::error_code broken;
-      const fs::path target = fs::canonical(it->path(), broken);
-      if (!broken) used.insert(target);
-      it.disable_recursion_pending();
-    }
-  }
+  const std::set<std::string> used = folders_in_use(runs);
   std::uintmax_t bytes = 0;
   std::size_t removed = 0;
   auto drop = [&](const fs::path& folder) {
@@ -59,8 +72,17 @@ int clean(const Arguments& arguments) {
     ++removed;
     if (!dry_run) fs::remove_all(folder);
   };
-  for (const auto& entry : fs::directory_iterator(runs / ".store"))
-    if (!used.contains(fs::canonical(entry.path()))) drop(entry.path());
+  for (const auto& entry : fs::directory_iterator(runs / ".store")) {
+    if (!entry.is_directory() || used.contains(entry.path().filename().string())) continue;
+    drop(entry.path());
+    if (!dry_run) fs::remove(runs / ".store" / (entry.path().filename().string() + ".cost.json"));
+  }
+  for (const auto& entry : fs::directory_iterator(runs / ".store")) {  // costs of stages that were never finished
+    constexpr std::string_view kCost = ".cost.json";
+    const std::string name = entry.path().filename().string();
+    if (!dry_run && name.ends_with(kCost) && !store.complete(name.substr(0, name.size() - kCost.size())))
+      fs::remove(entry.path());
+  }
   for (const auto& entry : fs::directory_iterator(runs / ".work")) {
     if (!entry.is_directory()) continue;
     std::string holder;

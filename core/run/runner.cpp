@@ -125,6 +125,7 @@ void Runner::run(const std::atomic<bool>& stop) {
     for (const PlannedStage& stage : entry->graph.stages) {
       if (!planned.insert(stage.key).second) continue;
       if (store_.complete(stage.folder())) {
+        store_.tidy(stage.folder());
         done.insert(stage.key);
         continue;
       }
@@ -133,6 +134,9 @@ void Runner::run(const std::atomic<bool>& stop) {
         job.waits_for.push_back(entry->graph.find(input)->key);
       todo.push_back(std::move(job));
     }
+
+  // Also now, so that `clean` and `report` know what this run is at work on.
+  for (const auto& entry : entries_) write_run_folder(*entry);
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -266,8 +270,10 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   cost.key("prompt_tokens").value(calls.prompt_tokens);
   cost.key("completion_tokens").value(calls.completion_tokens);
   cost.end_object();
+  // In the work folder first, where a killed process may leave parts of files; then beside the result.
+  write_file_atomically(claim->work / "cost.json", cost.text() + "\n");
+  fs::rename(claim->work / "cost.json", store_.runs() / ".store" / (folder + ".cost.json"));
   store_.finish(folder, std::move(*claim));
-  write_file_atomically(store_.runs() / ".store" / (folder + ".cost.json"), cost.text() + "\n");
   progress->finish();
 }
 

@@ -36,6 +36,12 @@ void StageStore::finish(const std::string& folder, Claim claim) {
   drop(folder, std::move(claim));
 }
 
+void StageStore::tidy(const std::string& folder) {
+  if (!fs::exists(work(folder)) && !fs::exists(runs_ / ".work" / (folder + ".lock"))) return;
+  std::string holder;
+  if (auto claim = this->claim(folder, holder)) drop(folder, std::move(*claim));
+}
+
 void StageStore::drop(const std::string& folder, Claim claim) {
   fs::remove_all(claim.work);
   std::error_code ignored;

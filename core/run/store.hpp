@@ -49,6 +49,9 @@ class StageStore {
   // Removes the work folder and what is in it.
   void drop(const std::string& folder, Claim claim);
 
+  // Removes what a process left that was killed between finishing a stage and clearing its work folder.
+  void tidy(const std::string& folder);
+
  private:
   std::filesystem::path runs_;
 };

@@ -107,6 +107,20 @@ TEST_CASE("One at a time works on a stage; what dies lets go") {
   CHECK(store.claim("mix-1", holder));
 }
 
+TEST_CASE("What a process left that was killed just after finishing goes; what is at work stays")  {
+  testing::TemporaryFolder folder;
+  StageStore store(folder.path() / "runs");
+  std::string holder;
+  fs::create_directories(store.work("mix-1") / "scratch");
+  store.tidy("mix-1");
+  write_file_atomically(store.runs() / ".work" / "mix-2.lock", "process 1 on another");
+  store.tidy("mix-2");
+  CHECK(fs::is_empty(store.runs() / ".work"));
+  const auto claim = store.claim("mix-1", holder);
+  store.tidy("mix-1");
+  CHECK(fs::exists(store.work("mix-1")));
+}
+
 TEST_CASE("Dropping a claim leaves nothing") {
   testing::TemporaryFolder folder;
   StageStore store(folder.path() / "runs");

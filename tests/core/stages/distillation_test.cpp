@@ -56,7 +56,7 @@ type = "fixture"
 file = "candidates.jsonl"
 [stages.pair]
 candidates = "given"
-)" + (settings.find("scorers") == std::string::npos ? "scorers = [\"a\", \"b\"]\n" : "") +
+)" + std::string(settings.find("scorers") == std::string::npos ? "scorers = [\"a\", \"b\"]\n" : "") +
                              (settings.find("max_pairs") == std::string::npos ? "max_pairs = 0\nmax_new_pairs = 0\n" : "") +
                              settings);
   Paired result;

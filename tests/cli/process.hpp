@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Runs programs, most of all build/<preset>/bin/dt2it, as a user would.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/util/files.hpp"
+#include "tests/core/temporary_folder.hpp"
+
+namespace dt2it {
+
+using Words = std::vector<std::string>;
+
+struct Finished {
+  int code = -1;    // exit code; -1 when a signal ended it
+  int signal = 0;
+  std::string out, err;
+};
+
+class Process {
+ public:
+  Process(const Words& words, const std::map<std::string, std::string>& environment = {},
+          const std::filesystem::path& folder = DT2IT_SOURCE_DIR) {
+    const std::string out = (output_.path() / "out").string(), err = (output_.path() / "err").string();
+    child_ = ::fork();
+    REQUIRE(child_ >= 0);
+    if (child_ == 0) {
+      for (const auto& [name, value] : environment) ::setenv(name.c_str(), value.c_str(), 1);
+      const auto redirect = [](const std::string& file, int to) {
+        ::dup2(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), to);
+      };
+      redirect(out, STDOUT_FILENO);
+      redirect(err, STDERR_FILENO);
+      ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
+      if (::chdir(folder.c_str()) != 0) ::_exit(126);
+      std::vector<char*> arguments;
+      for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+      arguments.push_back(nullptr);
+      ::execvp(arguments[0], arguments.data());
+      ::_exit(127);
+    }
+  }
+  ~Process() {
+    if (child_ <= 0) return;
+    ::kill(child_, SIGKILL);
+    wait();
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  void signal(int number) const {
+    if (child_ > 0) ::kill(child_, number);
+  }
+  // True when it has ended within this time.
+  bool ended_within(std::chrono::milliseconds limit) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    for (;;) {
+      siginfo_t info{};
+      if (::waitid(P_PID, static_cast<id_t>(child_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
+        return true;
+      if (std::chrono::steady_clock::now() >= end) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+  std::string err_so_far() const { return read_file(output_.path() / "err"); }
+  Finished wait() {
+    int status = 0;
+    ::waitpid(child_, &status, 0);
+    child_ = 0;
+    Finished result;
+    if (WIFEXITED(status)) result.code = WEXITSTATUS(status);
+    if (WIFSIGNALED(status)) result.signal = WTERMSIG(status);
+    result.out = read_file(output_.path() / "out");
+    result.err = read_file(output_.path() / "err");
+    return result;
+  }
+
+ private:
+  testing::TemporaryFolder output_;
+  pid_t child_ = 0;
+};
+
+inline std::string dt2it_program() { return DT2IT_BUILD_DIR "/bin/dt2it"; }
+
+inline Words dt2it_words(const Words& words) {
+  Words all{dt2it_program()};
+  all.insert(all.end(), words.begin(), words.end());
+  return all;
+}
+
+inline Finished dt2it(const Words& words, const std::map<std::string, std::string>& environment = {},
+                      const std::filesystem::path& folder = DT2IT_SOURCE_DIR) {
+  return Process(dt2it_words(words), environment, folder).wait();
+}
+
+// Every file of a store by name, but for what runs cost.
+inline std::map<std::string, std::string> stored_files(const std::filesystem::path& runs) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(runs / ".store")) {
+    const std::string name = entry.path().lexically_relative(runs).string();
+    if (entry.is_regular_file() && !name.ends_with(".cost.json")) files[name] = read_file(entry.path());
+  }
+  return files;
+}
+
+// Names of files that differ, or are in one of the two only.
+inline std::vector<std::string> differences(const std::map<std::string, std::string>& a,
+                                            const std::map<std::string, std::string>& b) {
+  std::vector<std::string> names;
+  for (const auto& [name, bytes] : a)
+    if (const auto it = b.find(name); it == b.end() || it->second != bytes) names.push_back(name);
+  for (const auto& [name, bytes] : b)
+    if (!a.contains(name)) names.push_back(name);
+  return names;
+}
+
+}  // namespace dt2it
