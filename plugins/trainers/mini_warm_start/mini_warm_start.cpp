@@ -69,6 +69,7 @@ class MiniWarmStart final : public Trainer {
     double muon_learning_rate = .02;
     double learning_rate = 4e-3;
     std::int64_t probe_count = 200;
+    std::optional<std::int64_t> seed;
     double question_rate = .5;
     int threads = 1;
 
@@ -96,6 +97,9 @@ class MiniWarmStart final : public Trainer {
                    "Learning rates in the questions, as a share of those before: at the full rate the first hundred steps "
                    "undo what the captions taught.")
           .min(0).max(1);
+      schema.field("seed", &Params::seed,
+                   "Instead of the one that the stage derives from the experiment's: starts differ much in what they learn.")
+          .min(0);
       schema.field("threads", &Params::threads, "Threads for the computation.").min(1).max(256);
     }
   };
@@ -322,6 +326,7 @@ std::string MiniWarmStart::probes(std::uint64_t seed) const {
 
 bool MiniWarmStart::train(const TrainRequest& request) {
   at::set_num_threads(params_.threads);
+  const std::uint64_t seed = params_.seed ? static_cast<std::uint64_t>(*params_.seed) : request.seed;
   const std::array<Phase, 4> phases{{{Work::align, "align", params_.align_steps, 30, .05},
                                      {Work::captions_one, "captions", params_.caption_steps, 40, .02},
                                      {Work::captions_both, "pair captions", params_.pair_caption_steps, 40, .02},
@@ -334,7 +339,7 @@ bool MiniWarmStart::train(const TrainRequest& request) {
   if (!request.state.empty() && fs::exists(saved)) resume = std::make_unique<nn::SafetensorsFile>(saved);
   model_.reset();
   marks_ = at::empty({2, kHidden}, at::kFloat);
-  Rng mark_rng(stable_hash("marks", request.seed));
+  Rng mark_rng(stable_hash("marks", seed));
   for (std::int64_t i = 0; i < marks_.numel(); ++i) marks_.data_ptr<float>()[i] = static_cast<float>(mark_rng.normal(0, .05));
   marks_.requires_grad_(true);
   std::int64_t skip = resume ? std::stoll(resume->metadata().at("steps")) : 0;
@@ -347,7 +352,7 @@ bool MiniWarmStart::train(const TrainRequest& request) {
       continue;
     }
     if (!model_) {
-      Rng fresh(stable_hash("weights", request.seed));
+      Rng fresh(stable_hash(fmt::format("weights/{}", kLayers), seed));
       open_model(request.output);
       initialise_mini(*model_, fresh);
     }
@@ -373,7 +378,7 @@ bool MiniWarmStart::train(const TrainRequest& request) {
         if (!request.state.empty()) nn::write_safetensors(saved, live, {{"steps", std::to_string(step.step + s)}});
         return false;
       }
-      Rng rng(stable_hash(fmt::format("{}/{}", phase.name, s), request.seed));
+      Rng rng(stable_hash(fmt::format("{}/{}", phase.name, s), seed));
       Tally now;
       std::int64_t tokens = 0;
       const auto n = static_cast<double>(phase.steps), at = static_cast<double>(s);
@@ -416,10 +421,10 @@ bool MiniWarmStart::train(const TrainRequest& request) {
 
   save(request.output);
   model_->load(nn::CheckpointWeights(request.output));  // the probes see what was stored
-  const std::string result = probes(request.seed);
+  const std::string result = probes(seed);
   context_.log(LogLevel::info, "probes " + result);
   nn::write_text_file(request.output / "training.json",
-                      fmt::format("{{\n  \"seed\": {},\n  \"steps\": {},\n  \"probes\": {}\n}}\n", request.seed,
+                      fmt::format("{{\n  \"seed\": {},\n  \"steps\": {},\n  \"probes\": {}\n}}\n", seed,
                                   step.total_steps, result));
   return true;
 }
