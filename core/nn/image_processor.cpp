@@ -171,12 +171,12 @@ Image resize_bicubic(const Image& image, Size to) {
   return result;
 }
 
-PreparedImage prepare_image(const Image& image, const ImageProcessorConfig& config, std::int64_t limit_min_pixels,
+PreparedVisual prepare_image(const Image& image, const ImageProcessorConfig& config, std::int64_t limit_min_pixels,
                             std::int64_t limit_max_pixels) {
   const Size limited = limit_resize({image.width, image.height}, limit_min_pixels, limit_max_pixels);
   const int factor = config.patch * config.merge;
   const Size final = smart_resize(limited, factor, config.min_pixels, config.max_pixels);
-  PreparedImage prepared;
+  PreparedVisual prepared;
   prepared.width = final.width;
   prepared.height = final.height;
   prepared.tokens = (final.width / factor) * (final.height / factor);
@@ -187,7 +187,7 @@ PreparedImage prepare_image(const Image& image, const ImageProcessorConfig& conf
   return prepared;
 }
 
-void write_patches(const PreparedImage& image, const ImageProcessorConfig& config, float* out) {
+void write_patches(const PreparedVisual& image, const ImageProcessorConfig& config, float* out) {
   const int p = config.patch;
   std::array<std::array<float, 256>, 3> level;  // normalised value of each grey level
   for (std::size_t c = 0; c < 3; ++c)

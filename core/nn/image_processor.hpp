@@ -45,11 +45,11 @@ Size limit_resize(Size size, std::int64_t min_pixels, std::int64_t max_pixels);
 Image resize_bicubic(const Image& image, Size to);
 
 // Both resamplings.
-PreparedImage prepare_image(const Image& image, const ImageProcessorConfig& config, std::int64_t limit_min_pixels,
+PreparedVisual prepare_image(const Image& image, const ImageProcessorConfig& config, std::int64_t limit_min_pixels,
                             std::int64_t limit_max_pixels);
 
 // The patches of an image, normalised: rows in the order of merged tokens (each merge x merge block together, blocks
 // row by row), within a row channel, frame, y, x. `out` has room for width * height / patch^2 * patch_length() floats.
-void write_patches(const PreparedImage& image, const ImageProcessorConfig& config, float* out);
+void write_patches(const PreparedVisual& image, const ImageProcessorConfig& config, float* out);
 
 }  // namespace dt2it::nn

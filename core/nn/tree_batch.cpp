@@ -54,8 +54,8 @@ TreeBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProcess
     std::int64_t first_feature;
     int tokens;
   };
-  std::unordered_map<const PreparedImage*, Placed> placed;  // the same image in several trees is encoded once
-  std::vector<const PreparedImage*> distinct;
+  std::unordered_map<const PreparedVisual*, Placed> placed;  // the same image in several trees is encoded once
+  std::vector<const PreparedVisual*> distinct;
   std::vector<std::int64_t> visual_rows, feature_rows;
   std::int64_t features = 0;
 
@@ -81,16 +81,16 @@ TreeBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProcess
         }
       for (std::size_t i = size; i < longest; ++i) allow(i, i, i + 1);
     }
-    for (std::size_t k = 0; k < tree.images.size(); ++k) {
-      const PreparedImage* image = tree.images[k].get();
+    for (const VisualRun& run : tree.visual_runs) {
+      const PreparedVisual* image = tree.visuals[run.visual].get();
       const auto [at, fresh] = placed.try_emplace(image, Placed{features, image->tokens});
       if (fresh) {
         distinct.push_back(image);
         features += image->tokens;
       }
-      for (int i = 0; i < image->tokens; ++i) {
-        visual_rows.push_back(static_cast<std::int64_t>(base + tree.image_begins[k]) + i);
-        feature_rows.push_back(at->second.first_feature + i);
+      for (std::size_t i = 0; i < run.count; ++i) {
+        visual_rows.push_back(static_cast<std::int64_t>(base + run.begin + i));
+        feature_rows.push_back(at->second.first_feature + static_cast<std::int64_t>(run.first_feature + i));
       }
     }
   }
@@ -104,7 +104,7 @@ TreeBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProcess
     input.visual_rows = copied(visual_rows);
     if (feature_rows.size() != static_cast<std::size_t>(features)) batch.feature_rows = copied(feature_rows);
     std::int64_t patches = 0;
-    for (const PreparedImage* image : distinct) {
+    for (const PreparedVisual* image : distinct) {
       batch.grids.push_back({1, image->height / images.patch, image->width / images.patch});
       patches += batch.grids.back().rows * batch.grids.back().columns;
     }

@@ -31,16 +31,16 @@ void TreeEncoder::append_text(TokenTree& tree, std::span<const std::int64_t> ids
   append_text_positions(tree.positions, ids.size(), next_position);
 }
 
-void TreeEncoder::append_image(TokenTree& tree, std::shared_ptr<const PreparedImage> image,
+void TreeEncoder::append_image(TokenTree& tree, std::shared_ptr<const PreparedVisual> image,
                                std::int64_t& next_position) const {
   const int factor = options_.images.patch * options_.images.merge;
-  tree.image_begins.push_back(tree.tokens.size());
+  tree.visual_runs.push_back({tree.tokens.size(), tree.visuals.size(), 0, static_cast<std::size_t>(image->tokens)});
   tree.tokens.insert(tree.tokens.end(), static_cast<std::size_t>(image->tokens), options_.image_token);
   append_image_positions(tree.positions, image->height / factor, image->width / factor, next_position);
-  tree.images.push_back(std::move(image));
+  tree.visuals.push_back(std::move(image));
 }
 
-std::shared_ptr<const PreparedImage> TreeEncoder::prepared(const Media& media, std::string& why) {
+std::shared_ptr<const PreparedVisual> TreeEncoder::prepared(const Media& media, std::string& why) {
   if (media.id.empty()) {
     why = fmt::format("image '{}' is absent", media.source);
     return nullptr;
@@ -57,9 +57,9 @@ std::shared_ptr<const PreparedImage> TreeEncoder::prepared(const Media& media, s
     why = fmt::format("image '{}': {}", media.source, decoded.detail);
     return nullptr;
   }
-  std::shared_ptr<const PreparedImage> image;
+  std::shared_ptr<const PreparedVisual> image;
   try {
-    image = std::make_shared<PreparedImage>(
+    image = std::make_shared<PreparedVisual>(
         prepare_image(decoded.image, options_.images, options_.image_min_pixels, options_.image_max_pixels));
   } catch (const DataError& error) {
     why = fmt::format("image '{}': {}", media.source, error.what());
@@ -114,8 +114,7 @@ EncodedTree TreeEncoder::encode(const Prompt& prompt, std::span<const std::strin
   std::size_t room = longest;
   if (options_.cutoff > 0) {
     const auto [source, target] = share_cutoff(tree.prefix, longest, options_.cutoff);
-    if (!tree.images.empty() &&
-        source < tree.image_begins.back() + static_cast<std::size_t>(tree.images.back()->tokens)) {
+    if (!tree.visual_runs.empty() && source < tree.visual_runs.back().begin + tree.visual_runs.back().count) {
       result.status = Status::truncated;
       result.detail = fmt::format("the prompt has {} tokens; cut at {} it would lose a part of an image", tree.prefix, source);
       return result;

@@ -39,13 +39,13 @@ class TreeEncoder {
 
  private:
   static void append_text(TokenTree& tree, std::span<const std::int64_t> ids, std::int64_t& next_position);
-  void append_image(TokenTree& tree, std::shared_ptr<const PreparedImage> image, std::int64_t& next_position) const;
+  void append_image(TokenTree& tree, std::shared_ptr<const PreparedVisual> image, std::int64_t& next_position) const;
   struct Cached {
-    std::shared_ptr<const PreparedImage> image;
+    std::shared_ptr<const PreparedVisual> image;
     std::list<std::string>::iterator age;
   };
   // Null with `why` set when it cannot be had.
-  std::shared_ptr<const PreparedImage> prepared(const Media& media, std::string& why);
+  std::shared_ptr<const PreparedVisual> prepared(const Media& media, std::string& why);
 
   const Tokenizer& tokenizer_;
   MediaStore& media_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include <array>
@@ -70,8 +71,16 @@ class Qwen3VlBackbone final : public Backbone {
     return encoder_.encode(prompt, responses);
   }
 
-  at::Tensor forward(std::span<const TokenTree* const> trees, HiddenState state) override {
-    return nn::forward_trees(model_, trees, images_, state);
+  at::Tensor forward(std::span<const TokenTree* const> trees, HiddenState state,
+                     std::span<const std::int64_t> rows) override {
+    const at::Tensor hidden = nn::forward_trees(model_, trees, images_, state);
+    if (rows.empty()) return hidden;
+    at::Tensor index = at::empty({static_cast<std::int64_t>(rows.size())}, at::kLong);
+    std::copy(rows.begin(), rows.end(), index.data_ptr<std::int64_t>());
+    return hidden.index_select(0, index);
+  }
+  std::unique_ptr<Decoding> decode(std::span<const TokenTree* const>, std::span<const std::size_t>) override {
+    throw ModelError("this backbone does not generate");
   }
 
   at::Tensor logits(const at::Tensor& hidden) override { return model_.logits(hidden); }
@@ -84,6 +93,8 @@ class Qwen3VlBackbone final : public Backbone {
 
   std::int64_t hidden_size() const override { return config_.text.hidden; }
   std::vector<std::int64_t> tokenize(std::string_view text) const override { return tokenizer_.encode(text); }
+  std::string detokenize(std::span<const std::int64_t> ids) const override { return tokenizer_.decode(ids, true); }
+  std::vector<std::int64_t> end_tokens() const override { return {*tokenizer_.id("<|im_end|>")}; }
   void reload() override { model_.load(nn::CheckpointWeights(params_.checkpoint)); }
   const fs::path& checkpoint() const override { return params_.checkpoint; }
 

@@ -196,7 +196,7 @@ at::Tensor MiniWarmStart::align_loss(Rng& rng, Tally& tally) const {
   for (int b = 0; b < kBatch; ++b) {
     const Scene scene = random_scene(rng, 4, 10);
     Image image = draw(scene, rng);
-    const PreparedImage prepared{image.width, image.height, kCells, std::move(image.rgb)};
+    const PreparedVisual prepared{image.width, image.height, 1, kCells, std::move(image.rgb)};
     nn::write_patches(prepared, images_, pixels.data_ptr<float>() + b * kSide * kSide * images_.patch_length());
     grids.push_back({1, kSide, kSide});
     for (int cell = 0; cell < kCells; ++cell) {

@@ -39,7 +39,7 @@ TEST_CASE("Patches come block by block, channel, frame, row, column") {
   config.patch = 2;
   config.mean = {0, 0, 0};
   config.deviation = {1.f / 255, 1.f / 255, 1.f / 255};
-  PreparedImage image{8, 4, 2, {}};
+  PreparedVisual image{8, 4, 1, 2, {}};
   for (int y = 0; y < 4; ++y)
     for (int x = 0; x < 8; ++x)
       for (int c = 0; c < 3; ++c) image.rgb.push_back(static_cast<std::uint8_t>(y * 8 + x + 64 * c));

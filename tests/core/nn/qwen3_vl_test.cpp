@@ -34,8 +34,8 @@ ImageProcessorConfig tiny_images() {
   return config;
 }
 
-std::shared_ptr<const PreparedImage> drawn(int width, int height, std::uint64_t seed) {
-  auto image = std::make_shared<PreparedImage>();
+std::shared_ptr<const PreparedVisual> drawn(int width, int height, std::uint64_t seed) {
+  auto image = std::make_shared<PreparedVisual>();
   image->width = width;
   image->height = height;
   image->tokens = width * height / 64;
@@ -56,8 +56,8 @@ TokenTree made_tree(Rng& rng, int images, const std::vector<std::size_t>& length
   text(2);
   for (int k = 0; k < images; ++k) {
     const int columns = rng.integer(1, 3);
-    tree.image_begins.push_back(tree.tokens.size());
-    tree.images.push_back(drawn(8 * columns, 16, rng.next()));
+    tree.visual_runs.push_back({tree.tokens.size(), tree.visuals.size(), 0, static_cast<std::size_t>(2 * columns)});
+    tree.visuals.push_back(drawn(8 * columns, 16, rng.next()));
     tree.tokens.insert(tree.tokens.end(), static_cast<std::size_t>(2 * columns), 7);
     append_image_positions(tree.positions, 2, columns, next);
     text(1);
@@ -154,7 +154,7 @@ TEST_CASE("An image used by two trees is encoded once and gives the same states"
   model.initialise(rng);
   at::NoGradGuard no_grad;
   TokenTree first = made_tree(rng, 1, {3}), second = made_tree(rng, 1, {2});
-  second.images = {drawn(first.images[0]->width, 16, 1)};
+  second.visuals = {drawn(first.visuals[0]->width, 16, 1)};
   TokenTree shared = first;
   const ImageProcessorConfig images = tiny_images();
   const std::vector<const TokenTree*> both{&first, &shared};
