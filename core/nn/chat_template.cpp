@@ -9,6 +9,7 @@ namespace dt2it::nn {
 
 ChatTemplate chat_template_named(std::string_view name) {
   if (name == "qwen3_vl_nothink") return ChatTemplate::qwen3_vl_nothink;
+  if (name == "qwen2_vl") return ChatTemplate::qwen2_vl;
   if (name == "qwen3_vl") return ChatTemplate::qwen3_vl;
   throw ConfigError(fmt::format("there is no chat template '{}' (qwen3_vl_nothink, qwen3_vl)", name));
 }

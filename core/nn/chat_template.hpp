@@ -14,7 +14,8 @@ namespace dt2it::nn {
 
 enum class ChatTemplate {
   qwen3_vl_nothink,
-  qwen3_vl,  // as above, but each response begins with an empty thinking block
+  qwen2_vl,  // with Qwen2.5's system message
+  qwen3_vl,  // as qwen3_vl_nothink, but each response begins with an empty thinking block
 };
 // Throws ConfigError for other names.
 ChatTemplate chat_template_named(std::string_view name);

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "core/nn/qwen3_vl.hpp"
+#include "core/nn/packed_batch.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::nn {

@@ -7,7 +7,7 @@
 #include <cctype>
 #include <set>
 
-#include "core/nn/qwen3_vl.hpp"
+#include "core/nn/packed_batch.hpp"
 #include "dt2it/error.hpp"
 #include "plugins/mini_world/drawing.hpp"
 #include "plugins/mini_world/writer.hpp"
