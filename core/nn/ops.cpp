@@ -147,7 +147,8 @@ at::Tensor rms_norm(const at::Tensor& x_in, const at::Tensor& weight, double eps
   return records(x, weight) ? RmsNorm::apply(x, weight, epsilon) : rms_norm_cpu(x, weight, epsilon, nullptr);
 }
 
-at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos_in, const at::Tensor& sin_in) {
+  const at::Tensor cos = cos_in.contiguous(), sin = sin_in.contiguous();
   if (fused(x)) {
     const at::Tensor dense = x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
     return records(x, cos) ? Rotate::apply(dense, cos, sin) : rotate_cpu(dense, cos, sin, 1);

@@ -91,7 +91,7 @@ VisionFeatures VlModel::vision(const at::Tensor& pixels, std::span<const Grid> g
 
 // cos and sin [T, head_dim / 2] for positions [3, T].
 std::pair<at::Tensor, at::Tensor> VlModel::rotary(const at::Tensor& positions) const {
-  const at::Tensor angles = positions.index_select(0, frequency_axes_).t().to(at::kFloat) * inverse_frequencies_;
+  const at::Tensor angles = positions.index_select(0, frequency_axes_).t().contiguous().to(at::kFloat) * inverse_frequencies_;
   return {angles.cos(), angles.sin()};
 }
 
