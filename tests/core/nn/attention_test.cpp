@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -6,7 +7,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <array>
 #include <cmath>
+#include <iostream>
 
 #include "core/nn/ops.hpp"
 #include "dt2it/rng.hpp"
@@ -161,4 +164,55 @@ TEST_CASE("The exponential within silu keeps its accuracy over the whole range")
   const at::Tensor one = at::empty({4001}, at::kFloat).fill_(1);
   const at::Tensor exact = x.to(at::kDouble) * x.to(at::kDouble).sigmoid();
   CHECK(((silu_mul(x, one).to(at::kDouble) - exact).abs() / (exact.abs() + 1e-30)).slice(0, 300, 4001).max().item<double>() < 5e-7);
+}
+
+TEST_CASE("Attention and its gradients on a CUDA device equal masked attention on the CPU within bfloat16") {
+  if (!at::hasCUDA()) {
+    std::cout << "skipped: no CUDA device: " << Catch::getResultCapture().getCurrentTestName() << "\n";
+    return;
+  }
+  Rng rng(14);
+  AttentionPlan frames;
+  for (std::int64_t i = 0; i < 3; ++i) {
+    frames.add({.query = i * 64, .count = 64, .full = i * 64, .full_count = 64});
+    frames.end_group();
+  }
+  AttentionPlan trees;
+  std::int64_t q = 0;
+  for (const std::int64_t prompt : {300, 17}) {
+    trees.add({.query = q, .count = prompt, .own = q, .own_count = prompt});
+    const std::int64_t base = q;
+    q += prompt;
+    for (const std::int64_t length : {40, 1, 90}) {
+      trees.add({.query = q, .count = length, .full = base, .full_count = prompt, .own = q, .own_count = length});
+      q += length;
+    }
+    trees.end_group();
+  }
+  for (const AttentionPlan& own : {trees, frames}) {
+    const std::int64_t rows = own.queries();
+    const Attention attention(own);
+    std::vector<std::vector<at::Tensor>> gradients;
+    std::vector<at::Tensor> outputs;
+    const at::Tensor q0 = drawn(rng, {rows, 8, 64}).to(at::kBFloat16), k0 = drawn(rng, {rows, 2, 64}).to(at::kBFloat16);
+    const at::Tensor v0 = drawn(rng, {rows, 2, 64}).to(at::kBFloat16), weights = drawn(rng, {rows, 8 * 64});
+    for (const bool device : {true, false}) {
+      std::vector<at::Tensor> leaves;
+      for (const at::Tensor& x : {q0, k0, v0}) {
+        leaves.push_back(device ? x.to(at::kCUDA) : x.to(at::kFloat));
+        leaves.back().requires_grad_(true);
+      }
+      const at::Tensor out =
+          device ? attention(leaves[0], leaves[1], leaves[2]) : reference_attention(own, leaves[0], leaves[1], leaves[2]);
+      (out.to(at::kFloat) * weights.to(out.device())).sum().backward();
+      outputs.push_back(out.detach().to(at::kCPU, at::kFloat));
+      gradients.push_back({});
+      for (const at::Tensor& leaf : leaves) gradients.back().push_back(leaf.grad().to(at::kCPU, at::kFloat));
+    }
+    CHECK(difference(outputs[0], outputs[1]) < 0.03);
+    for (std::size_t i = 0; i < 3; ++i) {
+      CAPTURE(i);
+      CHECK((gradients[0][i] - gradients[1][i]).norm().item<double>() < 0.02 * gradients[1][i].norm().item<double>());
+    }
+  }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Both families against transformers 4.57 on tiny checkpoints: every named value of every reference pass.
+#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -18,7 +19,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-double difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kCPU, at::kFloat) - b.to(at::kCPU, at::kFloat)).abs().max().item<double>();
+}
+
+// True, with a line that says so, without a CUDA device.
+bool cuda_absent() {
+  if (at::hasCUDA()) return false;
+  std::cout << "skipped: no CUDA device: " << Catch::getResultCapture().getCurrentTestName() << "\n";
+  return true;
+}
 
 std::vector<Grid> grids_of(const at::Tensor& table) {
   std::vector<Grid> grids;
@@ -31,11 +41,17 @@ struct Loaded {
   ModelConfig config;
   VlModel model;
   ValueHead head;
-  explicit Loaded(const fs::path& folder)
-      : config(ModelConfig::read(folder / "config.json")), model(config), head(ValueHead::load(folder, config.text.hidden)) {
+  explicit Loaded(const fs::path& folder, at::TensorOptions options = at::kFloat)
+      : config(ModelConfig::read(folder / "config.json")), model(config, options), head(ValueHead::load(folder, config.text.hidden)) {
     model.load(CheckpointWeights(folder));
+    for (at::Tensor* part : {&head.weight, &head.bias}) *part = part->to(options.device());
   }
 };
+
+void to_device(DecoderInput& input, at::Device device) {
+  for (at::Tensor* tensor : {&input.tokens, &input.positions, &input.visual_rows, &input.rows})
+    if (tensor->defined()) *tensor = tensor->to(device);
+}
 
 // A padded batch of the reference as one packed sequence. Features of images stand before those of videos.
 struct Packed {
@@ -93,13 +109,14 @@ at::Tensor chosen_rotary(const at::Tensor& stored, const ModelConfig& config, co
 
 }  // namespace
 
-TEST_CASE("Both families agree with transformers on every value of the reference passes") {
-  if (dt2it::testing::golden_absent()) return;
+namespace {
+
+void check_reference_passes(at::Device device) {
   at::NoGradGuard no_grad;
   std::map<std::string, int> cases;
   std::set<std::string> compared;
   for (const std::string name : {"qwen2_5_vl", "qwen3_vl", "qwen3_vl_tied", "qwen3_vl_sharded"}) {
-    Loaded own(dt2it::testing::golden_folder() / "models" / name);
+    Loaded own(dt2it::testing::golden_folder() / "models" / name, at::TensorOptions(at::kFloat).device(device));
     const std::string passes = name == "qwen3_vl_sharded" ? "qwen3_vl" : name;
     for (const auto& entry : fs::directory_iterator(dt2it::testing::golden_folder() / "forward" / passes)) {
       if (entry.path().extension() != ".safetensors") continue;
@@ -125,13 +142,14 @@ TEST_CASE("Both families agree with transformers on every value of the reference
         }));
         if (kind == "image") image_features = seen.back().output.size(0);
       }
-      const Packed packed = pack(stored, own.config, image_features);
+      Packed packed = pack(stored, own.config, image_features);
+      to_device(packed.input, device);
       VisionFeatures features;
       if (!seen.empty()) {
         const auto join = [&](auto part) {
           std::vector<at::Tensor> parts;
           for (const VisionFeatures& one : seen) parts.push_back(part(one));
-          return at::cat(parts).index_select(0, packed.features);
+          return at::cat(parts).index_select(0, packed.features.to(device));
         };
         features.output = join([](const VisionFeatures& one) { return one.output; });
         for (std::size_t k = 0; k < seen[0].deepstack.size(); ++k)
@@ -172,6 +190,7 @@ TEST_CASE("Both families agree with transformers on every value of the reference
       chosen.rows = at::empty({static_cast<std::int64_t>(ends.size())}, at::kLong);
       std::copy(ends.begin(), ends.end(), chosen.rows.data_ptr<std::int64_t>());
       chosen.last_attention = std::make_shared<const Attention>(std::move(last));
+      to_device(chosen, device);
       const at::Tensor end_states = own.model.decode(chosen, used, HiddenState::normed);
       check("reward", own.head(end_states), stored.load("reward"));
       check("logits_last", own.model.logits(end_states), stored.load("logits_last"));
@@ -190,6 +209,69 @@ TEST_CASE("Both families agree with transformers on every value of the reference
     CAPTURE(what);
     CHECK(compared.contains(what));
   }
+}
+
+// Rewards of all reference passes, in file order, for weights of one type on one device.
+std::vector<double> rewards_of(const std::string& name, at::TensorOptions options) {
+  at::NoGradGuard no_grad;
+  Loaded own(dt2it::testing::golden_folder() / "models" / name, options);
+  std::set<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(dt2it::testing::golden_folder() / "forward" / name))
+    if (entry.path().extension() == ".safetensors") files.insert(entry.path());
+  std::vector<double> rewards;
+  for (const fs::path& file : files) {
+    const SafetensorsFile stored(file);
+    if (stored.contains("pixel_values_videos")) continue;
+    VisionFeatures features;
+    const bool seeing = stored.contains("pixel_values");
+    if (seeing) features = own.model.vision(stored.load("pixel_values"), grids_of(stored.load("image_grid_thw")));
+    Packed packed = pack(stored, own.config, seeing ? features.output.size(0) : 0);
+    const at::Tensor mask = stored.load("attention_mask");
+    to_device(packed.input, options.device());
+    const at::Tensor hidden = own.model.decode(packed.input, seeing ? &features : nullptr, HiddenState::normed);
+    const at::Tensor values = own.head(hidden.to(at::kFloat)).to(at::kCPU);
+    const at::Tensor ends = mask.sum(1).cumsum(0) - 1;
+    for (std::int64_t b = 0; b < mask.size(0); ++b) rewards.push_back(values[ends[b].item<std::int64_t>()].item<double>());
+  }
+  return rewards;
+}
+
+void check_short_type(at::Device device) {
+  for (const std::string name : {"qwen2_5_vl", "qwen3_vl"}) {
+    const std::vector<double> exact = rewards_of(name, at::kFloat);
+    const std::vector<double> rounded = rewards_of(name, at::TensorOptions(at::kBFloat16).device(device));
+    REQUIRE(exact.size() >= 12);
+    double noise = 0;
+    for (std::size_t i = 0; i < exact.size(); ++i) noise = std::max(noise, std::abs(exact[i] - rounded[i]));
+    CAPTURE(name, noise);
+    CHECK(noise < 0.15);
+    int ordered = 0;
+    for (std::size_t i = 0; i < exact.size(); ++i)
+      for (std::size_t j = 0; j < i; ++j)
+        if (std::abs(exact[i] - exact[j]) > 2 * noise) {
+          ++ordered;
+          CHECK((exact[i] > exact[j]) == (rounded[i] > rounded[j]));
+        }
+    CHECK(ordered > 10);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Both families agree with transformers on every value of the reference passes") {
+  if (!dt2it::testing::golden_absent()) check_reference_passes(at::kCPU);
+}
+
+TEST_CASE("Both families agree with transformers on a CUDA device in float32") {
+  if (!dt2it::testing::golden_absent() && !cuda_absent()) check_reference_passes(at::kCUDA);
+}
+
+TEST_CASE("bfloat16 ranks as float32 does wherever the margin is above its noise") {
+  if (!dt2it::testing::golden_absent()) check_short_type(at::kCPU);
+}
+
+TEST_CASE("bfloat16 on a CUDA device ranks as float32 does wherever the margin is above its noise") {
+  if (!dt2it::testing::golden_absent() && !cuda_absent()) check_short_type(at::kCUDA);
 }
 
 TEST_CASE("Bradley-Terry gradients agree with transformers on the reference pairs") {
