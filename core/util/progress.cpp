@@ -63,7 +63,8 @@ std::string StageProgress::line() const {
 ProgressBoard::ProgressBoard(bool quiet) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0) {
   if (quiet_) return;
   drawer_ = std::jthread([this](std::stop_token stop) {
-    const auto pause = terminal_ ? std::chrono::milliseconds(250) : std::chrono::milliseconds(10000);
+    const auto pause =
+        terminal_ ? std::chrono::milliseconds(250) : std::chrono::milliseconds(10000);
     std::mutex mutex;
     std::condition_variable_any wake;
     std::unique_lock lock(mutex);
