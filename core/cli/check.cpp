@@ -84,20 +84,20 @@ int check(const Arguments& arguments) {
   }
   // Profiles share files, so that the same mistake may show up under each.
   std::set<std::string> printed;
-  for (const auto& [where, message] : diagnostics.errors) {
-    const std::string line =
-        fmt::format("{}:{}:{}: {}", where.file, where.line, where.column, message);
+  for (const Diagnostics::Entry& error : diagnostics.errors) {
+    const std::string line = error.text();
     if (printed.insert(line).second) std::cerr << line << '\n';
   }
   for (const std::string& line : expansion_errors)
     if (printed.insert(line).second) std::cerr << line << '\n';
   if (!printed.empty()) {
-    std::cerr << fmt::format("{} {} in {} files\n", printed.size(),
-                             printed.size() == 1 ? "problem" : "problems", files.size());
+    std::cerr << fmt::format("{} problem{} in {} file{}\n", printed.size(),
+                             printed.size() == 1 ? "" : "s", files.size(),
+                             files.size() == 1 ? "" : "s");
     return 2;
   }
-  std::cout << fmt::format("{} files fine under {} ({} checks)\n", files.size(),
-                           fmt::join(seen_profiles, ", "), checked);
+  std::cout << fmt::format("{} file{} fine under {} ({} checks)\n", files.size(),
+                           files.size() == 1 ? "" : "s", fmt::join(seen_profiles, ", "), checked);
   return 0;
 }
 

@@ -52,7 +52,7 @@ class Loader {
     experiment_.file = file_;
     experiment_.profile = options_.profile;
     experiment_.name = name_of_file();
-    if (read_layers() && errors_.ok()) {
+    if (read_layers()) {
       check_top_level();
       read_head();
       check_tables();
@@ -145,9 +145,8 @@ class Loader {
         good = read_chain(profile, {"--profile " + options_.profile, 0, 0}, profiles) && good;
       }
     }
-    TomlNode settings;
-    const bool set = read_settings(settings);
-    if (!good || !set) return false;
+    const TomlNode settings = read_settings();
+    if (!good) return false;
 
     for (auto layer = profiles.rbegin(); layer != profiles.rend(); ++layer)
       add_layer(**layer, false);
@@ -165,8 +164,8 @@ class Loader {
     merge_toml(merged_, copy);
   }
 
-  bool read_settings(TomlNode& settings) {
-    bool good = true;
+  TomlNode read_settings() {
+    TomlNode settings;
     for (const std::string& setting : options_.settings) {
       const std::size_t equals = setting.find('=');
       const std::string key(trimmed(setting.substr(0, equals)));
@@ -180,7 +179,6 @@ class Loader {
           equals == std::string::npos ? std::nullopt : parse_toml_value("{" + key + " = 0}", at);
       if (!path || key.empty() || key.find_first_of("\n{}=,") != std::string::npos) {
         errors_.add({"--set " + setting, 0, 0}, "not understood (allowed: a.b.c=VALUE)");
-        good = false;
         continue;
       }
       const std::string text(trimmed(std::string_view(setting).substr(equals + 1)));
@@ -197,12 +195,11 @@ class Loader {
       *leaf = std::move(*value);
       if (layer.table.front().key == "extends") {
         errors_.add(at.location(), "'extends' can only be written in a file");
-        good = false;
         continue;
       }
       merge_toml(settings, layer);
     }
-    return good;
+    return settings;
   }
 
   std::vector<std::string> kinds() const {
@@ -438,15 +435,14 @@ class Loader {
 
 }  // namespace
 
+std::string Diagnostics::Entry::text() const {
+  if (where.line == 0) return fmt::format("{}: {}", where.file, message);
+  return fmt::format("{}:{}:{}: {}", where.file, where.line, where.column, message);
+}
+
 std::string Diagnostics::text() const {
   std::string result;
-  for (const Entry& entry : errors) {
-    if (entry.where.line > 0)
-      result += fmt::format("{}:{}:{}: {}\n", entry.where.file, entry.where.line,
-                            entry.where.column, entry.message);
-    else
-      result += fmt::format("{}: {}\n", entry.where.file, entry.message);
-  }
+  for (const Entry& entry : errors) result += entry.text() + "\n";
   return result;
 }
 

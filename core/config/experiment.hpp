@@ -42,13 +42,15 @@ struct Diagnostics {
   struct Entry {
     Location where;
     std::string message;
+    std::string text()
+        const;  // "file:line:col: message"; without line and column where there are none
   };
   std::vector<Entry> errors;
   void add(Location where, std::string message) {
     errors.push_back({std::move(where), std::move(message)});
   }
   bool ok() const { return errors.empty(); }
-  std::string text() const;  // one line each: "file:line:col: message"
+  std::string text() const;  // one line each
 };
 
 struct ComponentConfig {

@@ -45,7 +45,7 @@ std::string StageProgress::line() const {
   const double rate = seconds > 0 ? static_cast<double>(done - at_start) / seconds : 0;
   std::string text = name_;
   if (finished_) {
-    text += fmt::format(": done, {}", done);
+    text += done > 0 ? fmt::format(": done, {}", done) : ": done";
   } else if (total > 0) {
     text += fmt::format(": {}/{} ({} %)", done, total, 100 * done / total);
   } else {

@@ -109,6 +109,15 @@ dataset = "e"
   }
 }
 
+TEST_CASE("A setting that is not understood hides no other problem") {
+  Small small(std::string(kTrain) + "cuont = 3\n");
+  const Finished run = small.run({"--set", "oops"}, "check");
+  CHECK(run.code == 2);
+  CHECK_THAT(run.err, Catch::Contains("--set oops: not understood") &&
+                          Catch::Contains("small.toml:11:1: unknown key 'cuont'") &&
+                          Catch::EndsWith("2 problems in 1 file\n"));
+}
+
 TEST_CASE("Errors that only show after expansion are located once") {
   Small small(std::string(kTrain) + "[stages.late]\ntype = \"mix\"\npairs = [\"train.part\"]\n");
   const Finished run = small.run({}, "check");

@@ -152,6 +152,35 @@ TEST_CASE("The same through an experiment") {
   CHECK_THAT(run.out, Catch::Contains("VL-RewardBench") && Catch::Contains("absent"));
 }
 
+TEST_CASE("Rewards of another program through an experiment, for either suite") {
+  if (absent()) return;
+  testing::TemporaryFolder folder;
+  const auto rows = [](std::size_t count) {  // right on every other row, the last one a tie
+    std::string lines;
+    for (std::size_t i = 0; i + 1 < count; ++i)
+      lines +=
+          i % 2 ? "{\"chosen\": 1.5, \"rejected\": -2}\n" : "{\"chosen\": -2, \"rejected\": 1.5}\n";
+    return lines + "{\"chosen\": 0.25, \"rejected\": 0.25}\n";
+  };
+  const auto run = [&](const fs::path& rewards, const Words& more) {
+    Words words{"run", "experiments/real/replay.toml", "--runs", (folder.path() / "runs").string()};
+    words.insert(words.end(), more.begin(), more.end());
+    const Finished end =
+        dt2it(words, {{"DT2IT_DATA", kData.string()}, {"DT2IT_REWARDS", rewards.string()}});
+    INFO(end.err);
+    REQUIRE(end.code == 0);
+    return read_file(folder.path() / "runs/real/replay/stages/evaluate/metrics.json");
+  };
+  const std::string vl = run(folder.write("vl.jsonl", rows(1250)), {});
+  CHECK_THAT(vl, Catch::Contains("\"correct\":624,\"total\":1250") &&
+                     Catch::Contains("VL-RewardBench, 1,250 rows") &&
+                     Catch::Contains("\"correct\":1,\"total\":1250"));
+  const std::string mm = run(folder.write("mm.jsonl", rows(170)),
+                             {"--set", "stages.evaluate.benchmarks=[\"mm_rlhf_rewardbench\"]"});
+  CHECK_THAT(
+      mm, Catch::Contains("\"correct\":84,\"total\":170") && Catch::Contains("170 rows of 46 ids"));
+}
+
 TEST_CASE("Without the records the experiment says what is missing") {
   testing::TemporaryFolder folder;
   const Finished run =

@@ -126,8 +126,8 @@
       add(node, "h3", "", data.seeds.title);
       figures(node, data.seeds, (heading) => /Bench|Acc/.test(heading));
     }
-    const columns = data.overview.header.map((heading, c) => ({ heading, c }))
-      .filter(({ heading }) => /Bench|Acc/.test(heading));
+    const columns = data.overview.header.map((heading, c) => ({ heading, c })).filter(({ heading, c }) =>
+      /Bench|Acc/.test(heading) && data.overview.values.some((line) => line[c] !== null));
     const rows = data.overview.rows.map((row, r) => ({
       label: row[0], values: columns.map(({ c }) => data.overview.values[r][c]),
     })).filter((row) => row.values.some((value) => value !== null));
@@ -210,11 +210,14 @@
 
   function judge(parent, run) {
     if (!run.judge) return;
-    const node = section(parent, "The judge",
-      `${whole(run.judge.prompts)} prompts. Pointwise scores see one response at a time, so they cannot depend on ` +
-      "its place; a slope of the listwise line is position bias.");
-    const grid = add(node, "div", "grid");
     const scorers = run.judge.scorers;
+    const node = section(parent, "The judge",
+      `${whole(run.judge.prompts)} prompts. ` + (scorers.length > 1
+        ? "A pointwise score sees one response at a time and cannot depend on its place: its line shows how good the " +
+          "responses at a place are (added candidates stand last). What the listwise line has beyond it is position bias."
+        : "Where the same models answer at every place, a slope over the places is position bias; added candidates " +
+          "stand last, and are meant to be better or worse."));
+    const grid = add(node, "div", "grid");
     chart(grid, "Distribution of scores", "share of the scored candidates, bins of half a point", {
       type: "bar",
       data: {
@@ -394,8 +397,8 @@
 
   function runs() {
     if (!data.runs.length) return;
-    const head = section(main, "One run in detail");
-    const picker = add(head, "div", "picker");
+    const picker = make("div", "picker");
+    if (data.runs.length > 1) section(main, "One run in detail").append(picker);
     const place = add(main, "div");
     fixed = charts.length;
     // Opens with the run that has most to show.

@@ -249,6 +249,10 @@ TEST_CASE("--set") {
         "--set mllms.a.delay: not understood (allowed: a.b.c=VALUE)\n");
   CHECK(errors_of(file, {"=3"}) == "--set =3: not understood (allowed: a.b.c=VALUE)\n");
   CHECK(errors_of(file, {"a b=3"}) == "--set a b=3: not understood (allowed: a.b.c=VALUE)\n");
+  CHECK(errors_of(file, {"oops", "mllms.a.delay=30", "extends=x.toml"}) ==
+        "--set oops: not understood (allowed: a.b.c=VALUE)\n"
+        "--set mllms.a.delay: 'delay' is 30, out of range (allowed: 0 to 9)\n"
+        "--set extends: 'extends' can only be written in a file\n");
   CHECK(errors_of(file, {"extends=x.toml"}) ==
         "--set extends: 'extends' can only be written in a file\n");
   CHECK(errors_of(file, {"experiment.expect.\"a.b\"=> 1"}).empty());
