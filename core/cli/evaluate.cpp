@@ -10,6 +10,7 @@
 #include "core/run/scope.hpp"
 #include "core/stages/evaluation.hpp"
 #include "core/util/json.hpp"
+#include "core/util/progress.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::cli {
@@ -100,9 +101,15 @@ int evaluate(const Arguments& arguments) {
                    [](LogLevel level, std::string_view message) {
                      if (level >= LogLevel::warning) std::cerr << message << '\n';
                    });
+  const auto suite = scope.context().component<Benchmark>("it");
+  std::vector<PreferencePair> items = read_items(*suite);
+  ProgressBoard board(isatty(STDERR_FILENO) == 0);
+  const auto progress = board.start("evaluate");
+  progress->set_total(items.size());
   const Evaluation evaluation =
-      evaluate_benchmark(*scope.context().component<Benchmark>("it"),
-                         *scope.context().component<RewardModel>("it"), scope.context(), [](std::size_t) {});
+      evaluate_benchmark(*suite, std::move(items), *scope.context().component<RewardModel>("it"), scope.context(),
+                         [&](std::size_t done) { progress->add(done); });
+  board.close();
   if (!as_json) {
     print_table(benchmark_name, model_text, evaluation);
     return 0;
