@@ -121,7 +121,7 @@ Qwen3VlModel::Qwen3VlModel(const Qwen3VlConfig& config) : config_(config) {
   }
 }
 
-void Qwen3VlModel::load(const CheckpointWeights& weights) {
+void Qwen3VlModel::load(const Checkpoint& weights) {
   const at::NoGradGuard no_grad;
   for (auto& [name, tensor] : parameters_) {
     const at::Tensor stored = weights.load(name);

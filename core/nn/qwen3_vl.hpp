@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/nn/checkpoint.hpp"
 #include "core/nn/image_processor.hpp"
 #include "core/nn/safetensors.hpp"
 #include "dt2it/backbone.hpp"
@@ -69,7 +70,7 @@ class Qwen3VlModel {
   explicit Qwen3VlModel(const Qwen3VlConfig& config);
 
   // Weights in float32. Throws ModelError for a missing tensor or a wrong shape, naming it.
-  void load(const CheckpointWeights& weights);
+  void load(const Checkpoint& weights);
   // Random weights: normal matrices with `initial_deviation`, norms one, biases zero.
   void initialise(Rng& rng);
 

@@ -84,7 +84,7 @@ class Qwen3VlBackbone final : public Backbone {
 
   std::int64_t hidden_size() const override { return config_.text.hidden; }
   std::vector<std::int64_t> tokenize(std::string_view text) const override { return tokenizer_.encode(text); }
-  void reload() override { model_.load(nn::CheckpointWeights(params_.checkpoint)); }
+  void reload() override { model_.load(nn::Checkpoint(params_.checkpoint)); }
   const fs::path& checkpoint() const override { return params_.checkpoint; }
 
   void save(const fs::path& folder) override {

@@ -7,7 +7,7 @@
 #include <simdjson.h>
 
 #include "core/nn/tree_encoder.hpp"
-#include "core/nn/value_head.hpp"
+#include "core/nn/reward_head.hpp"
 #include "tests/core/nn/golden.hpp"
 
 using namespace dt2it;
@@ -182,8 +182,8 @@ TEST_CASE("Qwen3-VL agrees with transformers on the reference passes") {
     const fs::path folder = dt2it::testing::golden_folder() / "models" / name;
     const Qwen3VlConfig config = Qwen3VlConfig::read(folder / "config.json");
     Qwen3VlModel model(config);
-    model.load(CheckpointWeights(folder));
-    const ValueHead head = ValueHead::load(folder, config.text.hidden);
+    model.load(Checkpoint(folder));
+    const RewardHead head = RewardHead::load(folder, config.text.hidden);
     const std::string passes = std::string(name) == "qwen3_vl_sharded" ? "qwen3_vl" : name;
     int cases = 0;
     for (const auto& entry : fs::directory_iterator(dt2it::testing::golden_folder() / "forward" / passes)) {
@@ -256,8 +256,8 @@ TEST_CASE("Bradley-Terry gradients agree with transformers on the reference pair
     CAPTURE(normed);
     const Qwen3VlConfig config = Qwen3VlConfig::read(folder / "config.json");
     Qwen3VlModel model(config);
-    model.load(CheckpointWeights(folder));
-    ValueHead head = ValueHead::load(folder, config.text.hidden);
+    model.load(Checkpoint(folder));
+    RewardHead head = RewardHead::load(folder, config.text.hidden);
     for (const auto& [name, tensor] : model.parameters()) tensor.requires_grad_(true);
     head.weight.requires_grad_(true);
 
