@@ -39,7 +39,7 @@ TEST_CASE(
   CHECK(difference(rewards, at::matmul(hidden.to(at::kFloat), head.weight[0]) + head.bias) < 1e-5);
   CHECK_THROWS_WITH(RewardHead::load(folder.path(), 32),
                     Contains("24") && Contains("32") && Contains("value_head.safetensors"));
-  head.bias = {};
+  head.bias = at::Tensor();
   head.save(folder.path());  // LLaMA-Factory's layer always has a bias
   CHECK(SafetensorsFile(folder.path() / "value_head.safetensors")
             .load("v_head.summary.bias")

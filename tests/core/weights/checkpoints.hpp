@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/util/files.hpp"
+#include "core/weights/safetensors_header.hpp"
 #include "core/weights/weights_writer.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/rng.hpp"
