@@ -7,8 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <iterator>
 
 #include "dt2it/error.hpp"
 
@@ -123,22 +121,6 @@ WrittenWeights save_weights(const std::filesystem::path& folder, const NamedTens
   WriteOptions write;
   write.max_shard_bytes = options.max_shard_bytes;
   return write_weights(folder, plan.tensors, write, plan.source);
-}
-
-std::string read_text_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw ModelError(fmt::format("{}: cannot be opened", path.string()));
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-void write_text_file(const std::filesystem::path& path, std::string_view text) {
-  std::filesystem::path temporary = path;
-  temporary += ".partial";
-  std::ofstream file(temporary, std::ios::binary);
-  file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  file.close();
-  if (!file) throw ModelError(fmt::format("{}: cannot be written", path.string()));
-  std::filesystem::rename(temporary, path);
 }
 
 }  // namespace dt2it::nn

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/nn/text_file.hpp"  // what wrote and read files included this header
 #include "core/weights/weights_file.hpp"
 #include "core/weights/weights_writer.hpp"
 
@@ -62,10 +63,5 @@ struct SaveOptions {
 // tensor at a time is converted.
 WrittenWeights save_weights(const std::filesystem::path& folder, const NamedTensors& tensors,
                             const SaveOptions& options = {});
-
-// A whole text file; throws ModelError.
-std::string read_text_file(const std::filesystem::path& path);
-// Through a temporary file and a rename; throws ModelError.
-void write_text_file(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace dt2it::nn
