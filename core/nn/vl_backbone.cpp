@@ -2,6 +2,7 @@
 #include "core/nn/vl_backbone.hpp"
 
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <simdjson.h>
@@ -124,13 +125,13 @@ std::vector<std::int64_t> VlBackbone::end_tokens() const {
   return ids;
 }
 
-void VlBackbone::reload() { model_.load(CheckpointWeights(params_.checkpoint)); }
+void VlBackbone::reload() { model_.load(Checkpoint(params_.checkpoint), at::get_num_threads()); }
 
 void VlBackbone::save(const fs::path& folder) {
   fs::create_directories(folder);
-  std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const auto& [name, tensor] : model_.parameters()) tensors.emplace_back(name, tensor.detach().to(config_.type));
-  write_safetensors(folder / "model.safetensors", tensors);
+  NamedTensors tensors;
+  for (const auto& [name, tensor] : model_.parameters()) tensors.emplace_back(name, tensor.detach());
+  save_weights(folder, tensors, {.type = config_.type});
   // What describes the model is the same before and after training.
   constexpr std::array kBeside{"config.json",           "generation_config.json", "tokenizer.json",
                                "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",

@@ -8,7 +8,6 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/pow.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -53,15 +52,9 @@ VlModel::VlModel(const ModelConfig& config, at::TensorOptions options) : config_
   frequency_axes_ = frequency_axes_.to(device());
 }
 
-void VlModel::load(const CheckpointWeights& weights) {
+void VlModel::load(const Checkpoint& weights, int threads) {
   const at::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : parameters()) {
-    const at::Tensor stored = weights.load(name);
-    if (stored.sizes() != tensor.sizes())
-      throw ModelError(fmt::format("tensor '{}' has shape [{}], config.json asks for [{}]", name,
-                                   fmt::join(stored.sizes(), ","), fmt::join(tensor.sizes(), ",")));
-    tensor.copy_(stored);
-  }
+  weights.copy_into(parameters(), threads);
 }
 
 void VlModel::initialise(Rng& rng) {

@@ -17,7 +17,7 @@
 #include "core/nn/model_config.hpp"
 #include "core/nn/ops.hpp"
 #include "core/nn/parameter_table.hpp"
-#include "core/nn/safetensors.hpp"
+#include "core/nn/checkpoint.hpp"
 #include "core/nn/vision_tower.hpp"
 #include "dt2it/backbone.hpp"
 #include "dt2it/rng.hpp"
@@ -49,7 +49,7 @@ class VlModel {
   explicit VlModel(const ModelConfig& config, at::TensorOptions options = at::kFloat);
 
   // Throws ModelError for a missing tensor or a wrong shape, naming it.
-  void load(const CheckpointWeights& weights);
+  void load(const Checkpoint& weights, int threads = 1);
   // Random weights: normal matrices with `initial_deviation`, norms one, biases zero.
   void initialise(Rng& rng);
 

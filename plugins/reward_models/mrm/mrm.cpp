@@ -9,7 +9,7 @@
 #include <algorithm>
 
 #include "core/nn/safetensors.hpp"
-#include "core/nn/value_head.hpp"
+#include "core/nn/reward_head.hpp"
 #include "dt2it/backbone.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/reward_model.hpp"
@@ -85,7 +85,7 @@ class MrmRewardModel final : public RewardModel {
       positive_ = one_token(params.positive);
       negative_ = one_token(params.negative);
     } else {
-      head_ = nn::ValueHead::load(params.checkpoint, backbone_->hidden_size());
+      head_ = nn::RewardHead::load(params.checkpoint, backbone_->hidden_size());
       state_ = head_input(parser);
     }
   }
@@ -164,7 +164,7 @@ class MrmRewardModel final : public RewardModel {
   const Params params_;
   Context& context_;
   std::shared_ptr<Backbone> backbone_;
-  nn::ValueHead head_;
+  nn::RewardHead head_;
   HiddenState state_ = HiddenState::normed;
   std::int64_t positive_ = 0, negative_ = 0;
 };

@@ -419,7 +419,7 @@ bool MiniWarmStart::train(const TrainRequest& request) {
   }
 
   save(request.output);
-  model_->load(nn::CheckpointWeights(request.output));  // the probes see what was stored
+  model_->load(nn::Checkpoint(request.output));  // the probes see what was stored
   const std::string result = probes(seed);
   context_.log(LogLevel::info, "probes " + result);
   nn::write_text_file(request.output / "training.json",

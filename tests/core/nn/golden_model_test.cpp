@@ -10,7 +10,7 @@
 #include <set>
 
 #include "core/nn/packed_batch.hpp"
-#include "core/nn/value_head.hpp"
+#include "core/nn/reward_head.hpp"
 #include "tests/core/nn/golden.hpp"
 
 using namespace dt2it;
@@ -40,11 +40,11 @@ std::vector<Grid> grids_of(const at::Tensor& table) {
 struct Loaded {
   ModelConfig config;
   VlModel model;
-  ValueHead head;
+  RewardHead head;
   explicit Loaded(const fs::path& folder, at::TensorOptions options = at::kFloat)
-      : config(ModelConfig::read(folder / "config.json")), model(config, options), head(ValueHead::load(folder, config.text.hidden)) {
-    model.load(CheckpointWeights(folder));
-    for (at::Tensor* part : {&head.weight, &head.bias}) *part = part->to(options.device());
+      : config(ModelConfig::read(folder / "config.json")), model(config, options), head(RewardHead::load(folder, config.text.hidden)) {
+    model.load(Checkpoint(folder));
+    head = head.to(options.device());
   }
 };
 

@@ -41,7 +41,7 @@ TEST_CASE("The mini backbone is a small plain Qwen3-VL") {
   CHECK(config.text.layers == 3);
   CHECK(config.text.tied);
   nn::VlModel model(config);
-  model.load(nn::CheckpointWeights(tiny_checkpoint()));
+  model.load(nn::Checkpoint(tiny_checkpoint()));
   std::int64_t weights = 0;
   for (const auto& [name, tensor] : model.parameters()) weights += tensor.numel();
   CHECK(weights > 200000);

@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "core/nn/safetensors.hpp"
-#include "core/nn/value_head.hpp"
+#include "core/nn/reward_head.hpp"
 #include "dt2it/testing/fakes.hpp"
 #include "dt2it/testing/model_contracts.hpp"
 #include "tests/plugins/trainers/tiny_models.hpp"
@@ -17,7 +17,7 @@ namespace {
 fs::path with_head(FakeContext& context) {
   const fs::path folder = context.scratch() / "scored";
   fs::copy(tiny_checkpoint(), folder);
-  nn::ValueHead head;
+  nn::RewardHead head;
   const nn::SafetensorsFile weights(folder / "model.safetensors");
   head.weight = weights.load("model.language_model.embed_tokens.weight").slice(0, 20, 21).to(at::kFloat).contiguous();
   head.bias = head.weight.slice(1, 0, 1).reshape({1}).contiguous();
