@@ -10,9 +10,9 @@
 #include <filesystem>
 #include <vector>
 
-namespace dt2it::nn {
+#include "core/nn/family.hpp"
 
-enum class Family : std::uint8_t { qwen2_5_vl, qwen3_vl };
+namespace dt2it::nn {
 
 struct VisionConfig {
   std::int64_t depth = 0, hidden = 0, heads = 0, intermediate = 0, out_hidden = 0;

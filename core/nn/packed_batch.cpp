@@ -62,18 +62,6 @@ void add_chosen_runs(const TokenTree& tree, std::span<const std::int64_t> tokens
 
 }  // namespace
 
-void append_text_positions(std::vector<std::array<std::int64_t, 3>>& positions, std::size_t count, std::int64_t& next) {
-  for (std::size_t i = 0; i < count; ++i, ++next) positions.push_back({next, next, next});
-}
-
-void append_image_positions(std::vector<std::array<std::int64_t, 3>>& positions, std::int64_t rows,
-                            std::int64_t columns, std::int64_t& next) {
-  for (std::int64_t row = 0; row < rows; ++row)
-    for (std::int64_t column = 0; column < columns; ++column)
-      positions.push_back({next, next + row, next + column});
-  next += std::max(rows, columns);
-}
-
 PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProcessorConfig& images,
                        std::span<const std::int64_t> rows) {
   PackedBatch batch;

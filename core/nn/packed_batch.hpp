@@ -6,7 +6,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -16,12 +15,6 @@
 #include "dt2it/backbone.hpp"
 
 namespace dt2it::nn {
-
-// M-RoPE positions for text of `count` tokens that begins at `next`, which is advanced.
-void append_text_positions(std::vector<std::array<std::int64_t, 3>>& positions, std::size_t count, std::int64_t& next);
-// The same for an image of rows x columns merged tokens: text after it goes on at the largest position + 1.
-void append_image_positions(std::vector<std::array<std::int64_t, 3>>& positions, std::int64_t rows,
-                            std::int64_t columns, std::int64_t& next);
 
 struct PackedBatch {
   DecoderInput input;  // on the CPU

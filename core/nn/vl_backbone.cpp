@@ -59,6 +59,18 @@ void VlBackboneParams::describe(Schema<VlBackboneParams>& schema) {
       .min(0);
   schema.field("template", &P::chat_template, "Chat template; auto: qwen3_vl_nothink for Qwen3-VL, qwen2_vl for Qwen2.5-VL.")
       .choices({"auto", "qwen3_vl_nothink", "qwen3_vl", "qwen2_vl"});
+  schema.field("template_form", &P::template_form,
+               "llamafactory: prompt and response are tokenised apart; huggingface: the conversation as one text.")
+      .choices({"llamafactory", "huggingface"});
+  schema.field("video_rule", &P::video_rule,
+               "Which frames of a video are seen: LLaMA-Factory's rule, or the family's own processor's.")
+      .choices({"llamafactory", "processor"});
+  schema.field("video_fps", &P::video_fps, "Frames wanted of each second of a video.").min(0.01);
+  schema.field("video_max_frames", &P::video_max_frames, "Most frames of a video (LLaMA-Factory: video_maxlen).").min(1).max(100000);
+  schema.field("video_max_pixels", &P::video_max_pixels,
+               "Larger frames are scaled down to this many pixels before the model's own resizing; 0: no bound.")
+      .min(0);
+  schema.field("video_min_pixels", &P::video_min_pixels, "Smaller frames are scaled up; 0: no bound.").min(0);
   schema.field("freeze_vision_tower", &P::freeze_vision_tower, "Keep the vision tower's weights.");
   schema.field("freeze_projector", &P::freeze_projector, "Keep the weights of the mergers behind the tower.");
   schema.field("freeze_language_model", &P::freeze_language_model, "Keep the weights of embeddings, decoder and output layer.");
@@ -150,13 +162,29 @@ bool VlBackbone::trainable(const std::string& name) const {
 TreeEncoder::Options VlBackbone::encoder_options() const {
   TreeEncoder::Options options;
   const std::string automatic = config_.family == Family::qwen3_vl ? "qwen3_vl_nothink" : "qwen2_vl";
-  options.form = chat_template_named(params_.chat_template == "auto" ? automatic : params_.chat_template);
+  options.form = chat_template_named(params_.chat_template == "auto" ? automatic : params_.chat_template, params_.template_form);
+  options.family = config_.family;
+  options.videos = video_options();
   options.image_token = config_.image_token;
   options.images = images_;
   options.image_min_pixels = params_.image_min_pixels;
   options.image_max_pixels = params_.image_max_pixels;
   options.cutoff = static_cast<std::size_t>(params_.cutoff_len);
   options.cache_bytes = static_cast<std::size_t>(params_.image_cache_mb) << 20;
+  return options;
+}
+
+VideoOptions VlBackbone::video_options() const {
+  VideoOptions options;
+  options.token = config_.video_token;
+  options.sampling.rule =
+      params_.video_rule == "processor" ? VideoSampling::Rule::processor : VideoSampling::Rule::llamafactory;
+  options.sampling.fps = params_.video_fps;
+  options.sampling.max_frames = static_cast<int>(params_.video_max_frames);
+  options.limits = VideoLimits::read(params_.checkpoint, images_);
+  options.min_pixels = params_.video_min_pixels;
+  options.max_pixels = params_.video_max_pixels;
+  options.tokens_per_second = static_cast<std::int64_t>(config_.vision.tokens_per_second);
   return options;
 }
 

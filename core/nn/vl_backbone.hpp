@@ -23,6 +23,12 @@ struct VlBackboneParams {
   std::int64_t image_min_pixels = 0;
   std::int64_t cutoff_len = 0;
   std::string chat_template = "auto";
+  std::string template_form = "llamafactory";
+  std::string video_rule = "llamafactory";
+  double video_fps = 2;
+  std::int64_t video_max_frames = 128;
+  std::int64_t video_max_pixels = 65536;
+  std::int64_t video_min_pixels = 256;
   bool freeze_vision_tower = false;
   bool freeze_projector = false;
   bool freeze_language_model = false;
@@ -53,6 +59,7 @@ class VlBackbone : public Backbone {
  private:
   bool trainable(const std::string& name) const;
   TreeEncoder::Options encoder_options() const;
+  VideoOptions video_options() const;
 
   const VlBackboneParams params_;
   const ModelConfig config_;

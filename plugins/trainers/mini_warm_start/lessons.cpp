@@ -7,7 +7,7 @@
 #include <cctype>
 #include <set>
 
-#include "core/nn/packed_batch.hpp"
+#include "core/nn/mrope.hpp"
 #include "dt2it/error.hpp"
 #include "plugins/mini_world/drawing.hpp"
 #include "plugins/mini_world/writer.hpp"
@@ -67,7 +67,10 @@ std::int64_t Teacher::id(std::string_view word) const {
 
 void Teacher::append(Lesson& lesson, const std::vector<std::int64_t>& ids, std::int64_t& next) const {
   lesson.tree.tokens.insert(lesson.tree.tokens.end(), ids.begin(), ids.end());
-  nn::append_text_positions(lesson.tree.positions, ids.size(), next);
+  nn::MropePositions positions(lesson.tree.positions);
+  positions.go_on_at(next);
+  positions.text(ids.size());
+  next = positions.next();
 }
 
 // The prompt as far as the last picture.
@@ -87,7 +90,10 @@ Lesson Teacher::opened(const std::vector<Scene>& scenes, const std::vector<doubl
     lesson.tree.visual_runs.push_back({lesson.tree.tokens.size(), lesson.tree.visuals.size(), 0, kCells});
     lesson.tree.visuals.push_back(std::move(prepared));
     lesson.tree.tokens.insert(lesson.tree.tokens.end(), kCells, image_token_);
-    nn::append_image_positions(lesson.tree.positions, kGrid, kGrid, next);
+    nn::MropePositions positions(lesson.tree.positions);
+    positions.go_on_at(next);
+    positions.visual(kGrid, kGrid);
+    next = positions.next();
   }
   append(lesson, tokenizer_.encode("<|vision_end|>"), next);
   lesson.tree.prefix = lesson.tree.tokens.size();

@@ -37,6 +37,7 @@ class CountingCodec final : public Codec {
     decoded.image.rgb.assign(std::size_t(type.width) * type.height * 3, static_cast<std::uint8_t>(++calls));
     return decoded;
   }
+  DecodedVideo decode_video(const fs::path&, const VideoReading&) override { return {}; }
   Bytes encode_png(const Image&) override { return bytes_of(read_file(kImages / "rgb.png")); }
   std::atomic<int> calls{0};
 };

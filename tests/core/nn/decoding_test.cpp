@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 #include <simdjson.h>
 
+#include "core/nn/mrope.hpp"
 #include "tests/core/nn/golden.hpp"
 
 using namespace dt2it;
@@ -26,9 +27,8 @@ ModelConfig small_config() {
 
 TokenTree text_prompt(Rng& rng, std::size_t length) {
   TokenTree tree;
-  std::int64_t next = 0;
   for (std::size_t i = 0; i < length; ++i) tree.tokens.push_back(static_cast<std::int64_t>(rng.below(97)));
-  append_text_positions(tree.positions, length, next);
+  MropePositions(tree.positions).text(length);
   tree.prefix = length;
   return tree;
 }
@@ -61,8 +61,9 @@ TEST_CASE("Decoding gives the logits of a full pass, beyond the first room of it
     for (TokenTree& tree : grown) {
       tokens.push_back(static_cast<std::int64_t>(rng.below(97)));
       tree.tokens.push_back(tokens.back());
-      std::int64_t next = tree.positions.back()[0] + 1;
-      append_text_positions(tree.positions, 1, next);
+      MropePositions positions(tree.positions);
+      positions.go_on_at(tree.positions.back()[0] + 1);
+      positions.text(1);
       tree.prefix = tree.tokens.size();
     }
     decoding.advance(tokens);

@@ -7,6 +7,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "core/nn/mrope.hpp"
+
 using namespace dt2it;
 using namespace dt2it::nn;
 namespace {
@@ -43,10 +45,10 @@ std::shared_ptr<const PreparedVisual> drawn(int width, int height, std::uint64_t
 // A prompt with `images` pictures and the given branches.
 TokenTree made_tree(Rng& rng, int images, const std::vector<std::size_t>& lengths) {
   TokenTree tree;
-  std::int64_t next = 0;
+  MropePositions positions(tree.positions);
   const auto text = [&](std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) tree.tokens.push_back(10 + static_cast<std::int64_t>(rng.below(40)));
-    append_text_positions(tree.positions, count, next);
+    positions.text(count);
   };
   text(2);
   for (int k = 0; k < images; ++k) {
@@ -54,14 +56,14 @@ TokenTree made_tree(Rng& rng, int images, const std::vector<std::size_t>& length
     tree.visual_runs.push_back({tree.tokens.size(), tree.visuals.size(), 0, static_cast<std::size_t>(2 * columns)});
     tree.visuals.push_back(drawn(8 * columns, 16, rng.next()));
     tree.tokens.insert(tree.tokens.end(), static_cast<std::size_t>(2 * columns), 7);
-    append_image_positions(tree.positions, 2, columns, next);
+    positions.visual(2, columns);
     text(1);
   }
   text(3);
   tree.prefix = tree.tokens.size();
-  const std::int64_t after = next;
+  const std::int64_t after = positions.next();
   for (const std::size_t length : lengths) {
-    next = after;
+    positions.go_on_at(after);
     text(length);
     tree.branch_ends.push_back(tree.tokens.size());
   }
@@ -156,18 +158,6 @@ TEST_CASE("An image used by two trees is encoded once and gives the same states"
   CHECK(pack_trees(both, images).grids.size() == 1);
   const at::Tensor hidden = forward_trees(model, both, images, HiddenState::normed);
   CHECK(difference(hidden.narrow(0, 0, hidden.size(0) / 2), hidden.narrow(0, hidden.size(0) / 2, hidden.size(0) / 2)) < 1e-6);
-}
-
-TEST_CASE("Positions: text goes on after an image at its largest position + 1") {
-  std::vector<std::array<std::int64_t, 3>> positions;
-  std::int64_t next = 0;
-  append_text_positions(positions, 2, next);
-  append_image_positions(positions, 2, 3, next);
-  append_text_positions(positions, 1, next);
-  const std::vector<std::array<std::int64_t, 3>> expected{
-                         {0, 0, 0}, {1, 1, 1}, {2, 2, 2}, {2, 2, 3}, {2, 2, 4}, {2, 3, 2}, {2, 3, 3}, {2, 3, 4}, {5, 5, 5}};
-  CHECK((positions == expected));
-  CHECK(next == 6);
 }
 
 TEST_CASE("Chosen rows get the hidden states that they get among all rows") {
