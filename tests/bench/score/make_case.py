@@ -3,7 +3,7 @@
 
 FOLDER/model: a Qwen3-VL of about 100 M random weights with the proportions of the 8 B model: per token, lm_head is 7 % of
 the language model's FLOPs and the vision tower 0.3 of them on image tokens. FOLDER/CASE.jsonl: pairs or candidate lists
-whose prompt and responses have exactly the stated number of tokens. The pictures have final sizes, so no side resizes."""
+(CASE.peer.jsonl: the same for the peers) whose prompt and responses have exactly the stated number of tokens. The pictures have final sizes, so no side resizes."""
 import json
 import pathlib
 import random
@@ -72,7 +72,7 @@ def main():
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     rng = random.Random(1)
     for case, images, responses in (("one_image", 1, (130, 110)), ("two_images", 2, (9, 9)), ("best_of_8", 1, (280,) * 8)):
-        with open(folder / f"{case}.jsonl", "w") as out:
+        with open(folder / f"{case}.jsonl", "w") as out, open(folder / f"{case}.peer.jsonl", "w") as peer:
             for record in range(RECORDS[case]):
                 names = [f"images/{case}_{record}_{k}.png" for k in range(images)]
                 for name in names:
@@ -81,8 +81,15 @@ def main():
                 answers = [text_of(tokenizer, size, rng) for size in responses]
                 prompt = [{"role": "user", "content": [{"type": "image", "image": name} for name in names] +
                            [{"type": "text", "text": question}]}]
-                out.write(json.dumps({"id": f"{case}_{record}", "images": names, "question": question, "messages": prompt,
-                                      "answers": answers}) + "\n")
+                record_id = f"{case}_{record}"
+                peer.write(json.dumps({"id": record_id, "images": names, "question": question, "messages": prompt,
+                                       "answers": answers}) + "\n")
+                ours = {"id": record_id, "conversations": [{"from": "human", "value": "<image>" * images + question}], "images": names}
+                if len(answers) == 2:
+                    ours |= {side: {"from": "gpt", "value": text} for side, text in zip(("chosen", "rejected"), answers)}
+                else:
+                    ours["responses"] = answers
+                out.write(json.dumps(ours) + "\n")
 
 
 main()

@@ -26,7 +26,7 @@ pictures = Qwen2VLImageProcessorFast.from_pretrained(folder / "model")
 template = json.loads((folder / "model" / "chat_template.json").read_text())["chat_template"]
 processor = Qwen3VLProcessor(image_processor=pictures, tokenizer=tokenizer,
                              video_processor=Qwen3VLVideoProcessor.from_pretrained(folder / "model"), chat_template=template)
-records = [json.loads(line) for line in open(folder / f"{case}.jsonl")]
+records = [json.loads(line) for line in open(folder / f"{case}.peer.jsonl")]
 
 
 def score(inputs):
