@@ -26,7 +26,9 @@ std::string without_thoughts(std::string_view text) {
 }
 
 std::string_view name_of(Message::Role role) {
-  return role == Message::Role::assistant ? "assistant" : role == Message::Role::system ? "system" : "user";
+  return role == Message::Role::assistant ? "assistant"
+         : role == Message::Role::system  ? "system"
+                                          : "user";
 }
 
 }  // namespace
@@ -39,8 +41,10 @@ ChatTemplate chat_template_named(std::string_view name, std::string_view form) {
   if (name == "qwen3_vl_nothink") return made;
   if (name == "qwen3_vl") {
     if (made.whole)
-      throw ConfigError("qwen3_vl puts empty thinking blocks into responses, which no Hugging Face template does: "
-                        "use qwen3_vl_nothink with the form 'huggingface'");
+      throw ConfigError(
+          "qwen3_vl puts empty thinking blocks into responses, which no Hugging Face template "
+          "does: "
+          "use qwen3_vl_nothink with the form 'huggingface'");
     made.thinking = true;
     return made;
   }
@@ -48,18 +52,21 @@ ChatTemplate chat_template_named(std::string_view name, std::string_view form) {
     made.default_system = "You are a helpful assistant.";
     return made;
   }
-  throw ConfigError(fmt::format("there is no chat template '{}' (qwen2_vl, qwen3_vl, qwen3_vl_nothink)", name));
+  throw ConfigError(
+      fmt::format("there is no chat template '{}' (qwen2_vl, qwen3_vl, qwen3_vl_nothink)", name));
 }
 
 std::vector<Segment> render_prompt(const Prompt& prompt, const ChatTemplate& form) {
   std::vector<Segment> segments;
   bool apart = false;  // the next text begins a new segment
   const auto add = [&](std::string_view text) {
-    if (segments.empty() || segments.back().media || apart) segments.push_back({{}, nullptr, false, apart});
+    if (segments.empty() || segments.back().media || apart)
+      segments.push_back({{}, nullptr, false, apart});
     segments.back().text += text;
     apart = false;
   };
-  const bool has_system = !prompt.messages.empty() && prompt.messages.front().role == Message::Role::system;
+  const bool has_system =
+      !prompt.messages.empty() && prompt.messages.front().role == Message::Role::system;
   // LLaMA-Factory takes an empty system message for none.
   const auto empty = [](const Message& message) {
     for (const Part& part : message.content)
@@ -82,7 +89,8 @@ std::vector<Segment> render_prompt(const Prompt& prompt, const ChatTemplate& for
         segments.push_back({{}, &part.media, part.kind == Part::Kind::video, false});
       } else if (assistant && form.thinking) {
         const std::string text = without_thoughts(part.text);
-        add(std::string_view(text).substr(first ? std::min(text.find_first_not_of('\n'), text.size()) : 0));
+        add(std::string_view(text).substr(
+            first ? std::min(text.find_first_not_of('\n'), text.size()) : 0));
       } else {
         add(part.text);
       }
@@ -96,7 +104,8 @@ std::vector<Segment> render_prompt(const Prompt& prompt, const ChatTemplate& for
 
 std::vector<std::string> render_response(std::string_view response, const ChatTemplate& form) {
   std::vector<std::string> texts;
-  if (form.thinking && response.find(kThinkOpen) == response.npos && response.find(kThinkClose) == response.npos)
+  if (form.thinking && response.find(kThinkOpen) == response.npos &&
+      response.find(kThinkClose) == response.npos)
     texts.emplace_back(kNoThought);
   texts.push_back(fmt::format("{}{}", response, kEnd));
   return texts;

@@ -15,7 +15,8 @@ namespace dt2it::nn {
 namespace {
 
 // `min_pixels` and `max_pixels`, or the older names' successors in `size`.
-void read_bounds(const simdjson::dom::element& root, std::int64_t& min_pixels, std::int64_t& max_pixels) {
+void read_bounds(const simdjson::dom::element& root, std::int64_t& min_pixels,
+                 std::int64_t& max_pixels) {
   std::int64_t bound = 0;
   if (!root["size"]["shortest_edge"].get(bound)) min_pixels = bound;
   if (!root["size"]["longest_edge"].get(bound)) max_pixels = bound;
@@ -54,14 +55,16 @@ ImageProcessorConfig ImageProcessorConfig::read(const std::filesystem::path& fil
   triple("image_std", config.deviation);
   if (config.patch < 1 || config.merge < 1 || config.temporal < 1 || config.min_pixels < 1 ||
       config.max_pixels < config.min_pixels)
-    throw ModelError(fmt::format("{}: patch, merge, temporal_patch_size and pixel bounds must be positive", file.string()));
+    throw ModelError(fmt::format(
+        "{}: patch, merge, temporal_patch_size and pixel bounds must be positive", file.string()));
   return config;
 }
 
 Size smart_resize(Size size, int factor, std::int64_t min_pixels, std::int64_t max_pixels) {
   const double width = size.width, height = size.height;
   if (size.width < 1 || size.height < 1 || std::max(width, height) / std::min(width, height) > 200)
-    throw DataError(fmt::format("an image of {}x{} pixels cannot be used (aspect ratio above 200)", size.width, size.height));
+    throw DataError(fmt::format("an image of {}x{} pixels cannot be used (aspect ratio above 200)",
+                                size.width, size.height));
   // nearbyint rounds half to even in the default rounding mode
   double w = std::nearbyint(width / factor) * factor;
   double h = std::nearbyint(height / factor) * factor;
@@ -81,51 +84,63 @@ std::vector<Size> limit_resize(Size size, std::int64_t min_pixels, std::int64_t 
   std::vector<Size> steps;
   const auto to = [&](Size next) {
     if (next.width < 1 || next.height < 1)
-      throw DataError(fmt::format("an image of {}x{} pixels cannot be used (a side would vanish)", size.width, size.height));
+      throw DataError(fmt::format("an image of {}x{} pixels cannot be used (a side would vanish)",
+                                  size.width, size.height));
     if (next != size) steps.push_back(next);
     size = next;
   };
   const auto scaled = [&](std::int64_t pixels) {
-    const double factor = std::sqrt(static_cast<double>(pixels) / (static_cast<double>(size.width) * size.height));
+    const double factor =
+        std::sqrt(static_cast<double>(pixels) / (static_cast<double>(size.width) * size.height));
     to({static_cast<int>(size.width * factor), static_cast<int>(size.height * factor)});
   };
   if (max_pixels > 0 && std::int64_t{size.width} * size.height > max_pixels) scaled(max_pixels);
   if (min_pixels > 0 && std::int64_t{size.width} * size.height < min_pixels) scaled(min_pixels);
-  if (std::min(size.width, size.height) < 28) to({std::max(size.width, 28), std::max(size.height, 28)});
+  if (std::min(size.width, size.height) < 28)
+    to({std::max(size.width, 28), std::max(size.height, 28)});
   if (size.width > 200 * size.height) to({180 * size.height, size.height});
   if (size.height > 200 * size.width) to({size.width, 180 * size.width});
   return steps;
 }
 
-VideoLimits VideoLimits::read(const std::filesystem::path& checkpoint, const ImageProcessorConfig& images) {
+VideoLimits VideoLimits::read(const std::filesystem::path& checkpoint,
+                              const ImageProcessorConfig& images) {
   std::filesystem::path file = checkpoint / "video_preprocessor_config.json";
   if (!std::filesystem::exists(file)) file = checkpoint / "preprocessor_config.json";
   const ImageProcessorConfig config = ImageProcessorConfig::read(file);
-  if (config.patch != images.patch || config.merge != images.merge || config.temporal != images.temporal ||
-      config.mean != images.mean || config.deviation != images.deviation)
-    throw ModelError(fmt::format("{}: patches or normalisation of videos are other than those of images", file.string()));
+  if (config.patch != images.patch || config.merge != images.merge ||
+      config.temporal != images.temporal || config.mean != images.mean ||
+      config.deviation != images.deviation)
+    throw ModelError(fmt::format(
+        "{}: patches or normalisation of videos are other than those of images", file.string()));
   return {config.min_pixels, config.max_pixels};
 }
 
-Size video_resize(Size frame, std::int64_t frames, Family family, const ImageProcessorConfig& images, const VideoLimits& limits) {
+Size video_resize(Size frame, std::int64_t frames, Family family,
+                  const ImageProcessorConfig& images, const VideoLimits& limits) {
   const int factor = images.patch * images.merge;
-  if (family == Family::qwen2_5_vl) return smart_resize(frame, factor, limits.min_pixels, limits.max_pixels);
+  if (family == Family::qwen2_5_vl)
+    return smart_resize(frame, factor, limits.min_pixels, limits.max_pixels);
   if (std::min(frame.width, frame.height) < factor)
-    throw DataError(fmt::format("frames of {}x{} pixels are smaller than a token ({})", frame.width, frame.height, factor));
-  // As smart_resize, but for the pixels of all frames: rounded to whole steps (half to even; 5.x rounds up) where they are
-  // compared, as they are where sides are scaled.
-  const double rounded = std::nearbyint(static_cast<double>(frames) / images.temporal) * images.temporal;
+    throw DataError(fmt::format("frames of {}x{} pixels are smaller than a token ({})", frame.width,
+                                frame.height, factor));
+  // As smart_resize, but for the pixels of all frames: rounded to whole steps (half to even; 5.x
+  // rounds up) where they are compared, as they are where sides are scaled.
+  const double rounded =
+      std::nearbyint(static_cast<double>(frames) / images.temporal) * images.temporal;
   const double exact = static_cast<double>(frames);
   const double width = frame.width, height = frame.height;
   if (std::max(width, height) / std::min(width, height) > 200)
-    throw DataError(fmt::format("frames of {}x{} pixels cannot be used (aspect ratio above 200)", frame.width, frame.height));
+    throw DataError(fmt::format("frames of {}x{} pixels cannot be used (aspect ratio above 200)",
+                                frame.width, frame.height));
   double w = std::nearbyint(width / factor) * factor, h = std::nearbyint(height / factor) * factor;
   if (rounded * w * h > static_cast<double>(limits.max_pixels)) {
     const double beta = std::sqrt(exact * height * width / static_cast<double>(limits.max_pixels));
     w = std::max<double>(factor, std::floor(width / beta / factor) * factor);
     h = std::max<double>(factor, std::floor(height / beta / factor) * factor);
   } else if (rounded * w * h < static_cast<double>(limits.min_pixels)) {
-    const double beta = std::sqrt(static_cast<double>(limits.min_pixels) / (exact * height * width));
+    const double beta =
+        std::sqrt(static_cast<double>(limits.min_pixels) / (exact * height * width));
     w = std::ceil(width * beta / factor) * factor;
     h = std::ceil(height * beta / factor) * factor;
   }
@@ -134,16 +149,18 @@ Size video_resize(Size frame, std::int64_t frames, Family family, const ImagePro
 
 Image resize_all(Image image, std::span<const Size> limited, Size final) {
   for (const Size& size : limited) image = resize_bicubic(image, size, Rounding::pillow);
-  if (final != Size{image.width, image.height}) image = resize_bicubic(image, final, Rounding::torch);
+  if (final != Size{image.width, image.height})
+    image = resize_bicubic(image, final, Rounding::torch);
   return image;
 }
 
-PreparedVisual prepare_image(Image image, const ImageProcessorConfig& config, std::int64_t limit_min_pixels,
-                             std::int64_t limit_max_pixels) {
+PreparedVisual prepare_image(Image image, const ImageProcessorConfig& config,
+                             std::int64_t limit_min_pixels, std::int64_t limit_max_pixels) {
   const Size size{image.width, image.height};
   const std::vector<Size> limited = limit_resize(size, limit_min_pixels, limit_max_pixels);
   const int factor = config.patch * config.merge;
-  const Size final = smart_resize(limited.empty() ? size : limited.back(), factor, config.min_pixels, config.max_pixels);
+  const Size final = smart_resize(limited.empty() ? size : limited.back(), factor,
+                                  config.min_pixels, config.max_pixels);
   PreparedVisual prepared;
   prepared.width = final.width;
   prepared.height = final.height;

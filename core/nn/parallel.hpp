@@ -11,8 +11,8 @@
 
 namespace dt2it::nn {
 
-// Calls work(0) ... work(count - 1) from at most `threads` threads (0: as many as the machine has), the caller being one.
-// After an exception nothing new is begun; the first one is thrown on.
+// Calls work(0) ... work(count - 1) from at most `threads` threads (0: as many as the machine has),
+// the caller being one. After an exception nothing new is begun; the first one is thrown on.
 template <typename Work>
 void parallel_for(std::size_t count, unsigned threads, Work&& work) {
   if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
@@ -32,7 +32,8 @@ void parallel_for(std::size_t count, unsigned threads, Work&& work) {
   };
   {
     std::vector<std::jthread> helpers;
-    for (std::size_t i = 1; i < std::min<std::size_t>(threads, count); ++i) helpers.emplace_back(run);
+    for (std::size_t i = 1; i < std::min<std::size_t>(threads, count); ++i)
+      helpers.emplace_back(run);
     run();
   }
   if (failure) std::rethrow_exception(failure);

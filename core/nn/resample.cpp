@@ -26,7 +26,8 @@ double cubic(double x) {
 // Doubles first: torch's number of bits depends on the largest of them.
 AxisWeights make_weights(int from, int to, Rounding rounding) {
   const double scale = static_cast<double>(from) / to;
-  const double stretch = std::max(scale, 1.0);  // antialiasing: the kernel covers what one output pixel covers
+  const double stretch =
+      std::max(scale, 1.0);  // antialiasing: the kernel covers what one output pixel covers
   const double support = 2 * stretch;
   AxisWeights axis;
   std::vector<double> all;
@@ -50,9 +51,12 @@ AxisWeights make_weights(int from, int to, Rounding rounding) {
   axis.bits = 22;
   axis.split = rounding == Rounding::pillow;
   if (rounding == Rounding::torch)
-    for (axis.bits = 0; axis.bits < 22 && static_cast<int>(0.5 + largest * (1 << (axis.bits + 1))) < (1 << 15);) ++axis.bits;
+    for (axis.bits = 0;
+         axis.bits < 22 && static_cast<int>(0.5 + largest * (1 << (axis.bits + 1))) < (1 << 15);)
+      ++axis.bits;
   for (const double weight : all)
-    axis.weights.push_back(static_cast<std::int32_t>(weight * (1 << axis.bits) + (weight < 0 ? -0.5 : 0.5)));
+    axis.weights.push_back(
+        static_cast<std::int32_t>(weight * (1 << axis.bits) + (weight < 0 ? -0.5 : 0.5)));
   return axis;
 }
 
@@ -77,7 +81,8 @@ std::shared_ptr<const Plan> plan(Size from, Size to, Rounding rounding) {
   }
   if (from.height != to.height) made->rows = make_weights(from.height, to.height, rounding);
   std::lock_guard lock(mutex);
-  if (kept.size() >= 256) kept.clear();  // data sets have few sizes, or so many that keeping them is of no use
+  if (kept.size() >= 256)
+    kept.clear();  // data sets have few sizes, or so many that keeping them is of no use
   kept[key] = made;
   return made;
 }
@@ -91,11 +96,13 @@ Image resize_bicubic(const Image& image, Size to, Rounding rounding, bool vector
   if (to == from) return image;
   const auto weights = plan(from, to, rounding);
   const bool fast = vector && vector_kernels();
-  const std::size_t in_stride = static_cast<std::size_t>(from.width) * 3, stride = static_cast<std::size_t>(to.width) * 3;
+  const std::size_t in_stride = static_cast<std::size_t>(from.width) * 3,
+                    stride = static_cast<std::size_t>(to.width) * 3;
   Image result{to.width, to.height, {}};
   result.rgb.resize(stride * static_cast<std::size_t>(to.height));
 
-  // Rows of the horizontal pass live in a ring that is as long as the vertical kernel: no picture in between.
+  // Rows of the horizontal pass live in a ring that is as long as the vertical kernel: no picture
+  // in between.
   const bool wide = from.width != to.width, high = from.height != to.height;
   const int ring_rows = high ? weights->rows.longest + kGroup : 0;
   std::vector<std::uint8_t> ring(wide && high ? static_cast<std::size_t>(ring_rows) * stride : 0);
@@ -103,7 +110,7 @@ Image resize_bicubic(const Image& image, Size to, Rounding rounding, bool vector
   const std::size_t slack = wide ? weights->columns.read_ahead() : 0;
   std::vector<std::uint8_t> copies;
   const std::uint8_t* const end = image.rgb.data() + image.rgb.size();
-  int done = 0;  // input rows that went through the horizontal pass
+  int done = 0;                              // input rows that went through the horizontal pass
   const auto horizontal = [&](auto place) {  // of an output row
     const std::uint8_t* in[kGroup];
     std::uint8_t* out[kGroup];
@@ -123,10 +130,14 @@ Image resize_bicubic(const Image& image, Size to, Rounding rounding, bool vector
   };
 
   if (!high) {
-    while (done < from.height) horizontal([&](int row) { return result.rgb.data() + static_cast<std::size_t>(row) * stride; });
+    while (done < from.height)
+      horizontal(
+          [&](int row) { return result.rgb.data() + static_cast<std::size_t>(row) * stride; });
     return result;
   }
-  const auto in_ring = [&](int row) { return ring.data() + static_cast<std::size_t>(row % ring_rows) * stride; };
+  const auto in_ring = [&](int row) {
+    return ring.data() + static_cast<std::size_t>(row % ring_rows) * stride;
+  };
   std::vector<const std::uint8_t*> rows(static_cast<std::size_t>(weights->rows.longest));
   for (int y = 0; y < to.height; ++y) {
     const int first = weights->rows.first[static_cast<std::size_t>(y)];
@@ -134,8 +145,10 @@ Image resize_bicubic(const Image& image, Size to, Rounding rounding, bool vector
     while (wide && done < first + count) horizontal(in_ring);
     for (int k = 0; k < count; ++k)
       rows[static_cast<std::size_t>(k)] =
-          wide ? in_ring(first + k) : image.rgb.data() + static_cast<std::size_t>(first + k) * in_stride;
-    resample_rows(weights->rows, y, rows.data(), result.rgb.data() + static_cast<std::size_t>(y) * stride, stride, fast);
+          wide ? in_ring(first + k)
+               : image.rgb.data() + static_cast<std::size_t>(first + k) * in_stride;
+    resample_rows(weights->rows, y, rows.data(),
+                  result.rgb.data() + static_cast<std::size_t>(y) * stride, stride, fast);
   }
   return result;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The inner loops of resample.cpp, scalar and for AVX2 (chosen while running: the build is for any x86-64).
+// The inner loops of resample.cpp, scalar and for AVX2 (chosen while running: the build is for any
+// x86-64).
 
 #include <cstddef>
 #include <cstdint>
@@ -28,16 +29,17 @@ struct AxisWeights {
 
 bool vector_kernels();
 
-// Weights of a row's outputs in blocks of eight inputs, paired for the vector kernel; with `split` a block of upper bits,
-// then one of the lower 12.
+// Weights of a row's outputs in blocks of eight inputs, paired for the vector kernel; with `split`
+// a block of upper bits, then one of the lower 12.
 std::vector<std::int16_t> pair_columns(const AxisWeights& axis);
 
 // `count` (at most 4) rows at once, each output from its inputs of the same row.
-void resample_columns(const AxisWeights& axis, const std::vector<std::int16_t>& pairs, const std::uint8_t* const* in,
-                      std::uint8_t* const* out, int count, int width, bool vector);
+void resample_columns(const AxisWeights& axis, const std::vector<std::int16_t>& pairs,
+                      const std::uint8_t* const* in, std::uint8_t* const* out, int count, int width,
+                      bool vector);
 
 // One row of `bytes` from the rows in[0 ... count(y) - 1].
-void resample_rows(const AxisWeights& axis, int y, const std::uint8_t* const* in, std::uint8_t* out, std::size_t bytes,
-                   bool vector);
+void resample_rows(const AxisWeights& axis, int y, const std::uint8_t* const* in, std::uint8_t* out,
+                   std::size_t bytes, bool vector);
 
 }  // namespace dt2it::nn

@@ -18,20 +18,23 @@ struct Unusable {
 };
 
 std::size_t common(std::span<const std::int64_t> a, std::span<const std::int64_t> b) {
-  return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+  return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
+                                  a.begin());
 }
 
 }  // namespace
 
-std::pair<std::size_t, std::size_t> share_cutoff(std::size_t source, std::size_t target, std::size_t cutoff) {
+std::pair<std::size_t, std::size_t> share_cutoff(std::size_t source, std::size_t target,
+                                                 std::size_t cutoff) {
   std::size_t most = 0;  // tokens that the response may have
   if (target * 2 < cutoff)
     most = cutoff;
   else if (source * 2 < cutoff)
     most = cutoff - source;
   else
-    most = static_cast<std::size_t>(static_cast<double>(cutoff) *
-                                    (static_cast<double>(target) / static_cast<double>(source + target)));
+    most = static_cast<std::size_t>(
+        static_cast<double>(cutoff) *
+        (static_cast<double>(target) / static_cast<double>(source + target)));
   const std::size_t response = std::min(most, target);
   return {std::min(source, cutoff - std::min(cutoff, response)), response};
 }
@@ -39,14 +42,16 @@ std::pair<std::size_t, std::size_t> share_cutoff(std::size_t source, std::size_t
 // Fills a tree from left to right.
 class TreeEncoder::Builder {
  public:
-  Builder(const TreeEncoder& encoder, TokenTree& tree) : encoder_(encoder), tree_(tree), positions_(tree.positions) {}
+  Builder(const TreeEncoder& encoder, TokenTree& tree)
+      : encoder_(encoder), tree_(tree), positions_(tree.positions) {}
 
   std::vector<std::int64_t> ids(std::string_view text) const {
     std::vector<std::int64_t> made = encoder_.tokenizer_.encode(text);
     const auto& options = encoder_.options_;
     for (const std::int64_t id : made)
       if (id == options.image_token || (options.videos && id == options.videos->token))
-        throw Unusable{Status::invalid, "a text contains the placeholder of an image or a video as a token"};
+        throw Unusable{Status::invalid,
+                       "a text contains the placeholder of an image or a video as a token"};
     return made;
   }
 
@@ -70,8 +75,8 @@ class TreeEncoder::Builder {
     text("<|vision_end|>");
   }
 
-  // Qwen2.5-VL: one run. Qwen3-VL: one for each temporal step, with its time before it and markers of its own; transformers
-  // 5 puts one more pair of markers around all of them.
+  // Qwen2.5-VL: one run. Qwen3-VL: one for each temporal step, with its time before it and markers
+  // of its own; transformers 5 puts one more pair of markers around all of them.
   void video(const Visual& visual) {
     const VideoOptions& videos = *encoder_.options_.videos;
     if (encoder_.options_.family == Family::qwen2_5_vl) {
@@ -90,17 +95,23 @@ class TreeEncoder::Builder {
       }
     }
   }
-  void keep(std::shared_ptr<const PreparedVisual> pixels) { tree_.visuals.push_back(std::move(pixels)); }
+  void keep(std::shared_ptr<const PreparedVisual> pixels) {
+    tree_.visuals.push_back(std::move(pixels));
+  }
 
   void restart_positions(std::int64_t next) { positions_.go_on_at(next); }
   std::int64_t next_position() const { return positions_.next(); }
 
  private:
-  void placeholders(const Visual& visual, std::int64_t token, std::size_t first_step, std::int64_t steps, std::int64_t step) {
+  void placeholders(const Visual& visual, std::int64_t token, std::size_t first_step,
+                    std::int64_t steps, std::int64_t step) {
     const int factor = encoder_.options_.images.patch * encoder_.options_.images.merge;
-    const std::int64_t rows = visual.pixels->height / factor, columns = visual.pixels->width / factor;
-    const auto of_step = static_cast<std::size_t>(rows * columns), count = of_step * static_cast<std::size_t>(steps);
-    tree_.visual_runs.push_back({tree_.tokens.size(), tree_.visuals.size(), first_step * of_step, count});
+    const std::int64_t rows = visual.pixels->height / factor,
+                       columns = visual.pixels->width / factor;
+    const auto of_step = static_cast<std::size_t>(rows * columns),
+               count = of_step * static_cast<std::size_t>(steps);
+    tree_.visual_runs.push_back(
+        {tree_.tokens.size(), tree_.visuals.size(), first_step * of_step, count});
     tree_.tokens.insert(tree_.tokens.end(), count, token);
     positions_.visual(rows, columns, steps, step);
   }
@@ -118,8 +129,9 @@ Visual TreeEncoder::prepared_image(const Media& media) const {
   DecodedImage decoded = media_.decode(media);
   if (decoded.status != Status::ok) return {decoded.status, nullptr, {}, 0, decoded.detail};
   try {
-    auto pixels = std::make_shared<PreparedVisual>(prepare_image(std::move(decoded.image), options_.images,
-                                                                 options_.image_min_pixels, options_.image_max_pixels));
+    auto pixels = std::make_shared<PreparedVisual>(
+        prepare_image(std::move(decoded.image), options_.images, options_.image_min_pixels,
+                      options_.image_max_pixels));
     return {Status::ok, std::move(pixels), {}, 0, ""};
   } catch (const DataError& error) {
     return {Status::invalid, nullptr, {}, 0, error.what()};
@@ -128,7 +140,8 @@ Visual TreeEncoder::prepared_image(const Media& media) const {
 
 Visual TreeEncoder::prepared_video(const Media& media) const {
   const VideoOptions& videos = *options_.videos;
-  const int temporal = options_.images.temporal, factor = options_.images.patch * options_.images.merge;
+  const int temporal = options_.images.temporal,
+            factor = options_.images.patch * options_.images.merge;
   const bool llamafactory = videos.sampling.rule == VideoSampling::Rule::llamafactory;
   auto pixels = std::make_shared<PreparedVisual>();
   std::vector<Size> limited;
@@ -159,15 +172,17 @@ Visual TreeEncoder::prepared_video(const Media& media) const {
         limited = limit_resize(frame_size, videos.min_pixels, videos.max_pixels);
         // LLaMA-Factory repeats the last frame before the processor counts them.
         const std::size_t counted = llamafactory ? wanted + wanted % 2 : wanted;
-        final = video_resize(limited.empty() ? frame_size : limited.back(), static_cast<std::int64_t>(counted), options_.family,
-                             options_.images, videos.limits);
+        final = video_resize(limited.empty() ? frame_size : limited.back(),
+                             static_cast<std::int64_t>(counted), options_.family, options_.images,
+                             videos.limits);
       } catch (const DataError& error) {
         refuse(error.what());
       }
-      const std::size_t bytes = wanted * static_cast<std::size_t>(final.width) * static_cast<std::size_t>(final.height) * 3;
+      const std::size_t bytes = wanted * static_cast<std::size_t>(final.width) *
+                                static_cast<std::size_t>(final.height) * 3;
       if (bytes > videos.max_bytes)
-        refuse(fmt::format("{} frames of {}x{} pixels need more than the {} MiB allowed", wanted, final.width, final.height,
-                           videos.max_bytes >> 20));
+        refuse(fmt::format("{} frames of {}x{} pixels need more than the {} MiB allowed", wanted,
+                           final.width, final.height, videos.max_bytes >> 20));
       pixels->rgb.reserve(bytes);
     } else if (frame_size != Size{frame.width, frame.height}) {
       refuse("its frames differ in size");
@@ -177,7 +192,8 @@ Visual TreeEncoder::prepared_video(const Media& media) const {
     ++pixels->frames;
   };
   const DecodedVideo decoded = media_.decode_video(media, reading);
-  if (decoded.status != Status::ok) return {unusable ? Status::invalid : decoded.status, nullptr, {}, 0, decoded.detail};
+  if (decoded.status != Status::ok)
+    return {unusable ? Status::invalid : decoded.status, nullptr, {}, 0, decoded.detail};
   Visual visual;
   visual.status = Status::ok;
   visual.times = step_times(decoded.chosen, decoded.info.fps, videos.sampling, temporal);
@@ -187,7 +203,8 @@ Visual TreeEncoder::prepared_video(const Media& media) const {
   visual.seconds_per_step = temporal / rate;
   pixels->width = final.width;
   pixels->height = final.height;
-  pixels->tokens = (final.width / factor) * (final.height / factor) * static_cast<int>(visual.times.size());
+  pixels->tokens =
+      (final.width / factor) * (final.height / factor) * static_cast<int>(visual.times.size());
   visual.pixels = std::move(pixels);
   return visual;
 }
@@ -195,18 +212,23 @@ Visual TreeEncoder::prepared_video(const Media& media) const {
 std::shared_ptr<const Visual> TreeEncoder::visual(const Segment& segment) {
   const Media& media = *segment.media;
   const char* kind = segment.video ? "video" : "image";
-  if (segment.video && !options_.videos) throw Unusable{Status::invalid, "this backbone does not see videos"};
-  if (!media.present()) throw Unusable{Status::missing_media, fmt::format("{} '{}' is absent", kind, media.source)};
+  if (segment.video && !options_.videos)
+    throw Unusable{Status::invalid, "this backbone does not see videos"};
+  if (!media.present())
+    throw Unusable{Status::missing_media, fmt::format("{} '{}' is absent", kind, media.source)};
   std::string key = segment.video ? "v" : "i";
   key += media.id;
   if (media.id.empty())
     for (const std::string& frame : media.frames) key += frame;
-  auto made = cache_.get(key, [&] { return segment.video ? prepared_video(media) : prepared_image(media); });
-  if (made->status != Status::ok) throw Unusable{made->status, fmt::format("{} '{}': {}", kind, media.source, made->detail)};
+  auto made = cache_.get(
+      key, [&] { return segment.video ? prepared_video(media) : prepared_image(media); });
+  if (made->status != Status::ok)
+    throw Unusable{made->status, fmt::format("{} '{}': {}", kind, media.source, made->detail)};
   return made;
 }
 
-EncodedTree TreeEncoder::encode_tree(const Prompt& prompt, std::span<const std::string_view> responses) {
+EncodedTree TreeEncoder::encode_tree(const Prompt& prompt,
+                                     std::span<const std::string_view> responses) {
   if (std::none_of(prompt.messages.begin(), prompt.messages.end(),
                    [](const Message& message) { return message.role == Message::Role::user; }))
     throw Unusable{Status::invalid, "the prompt has no user message"};
@@ -238,7 +260,8 @@ EncodedTree TreeEncoder::encode_tree(const Prompt& prompt, std::span<const std::
       shared = std::min(shared, common(alone, branches.back()));
     }
     builder.append(std::span(alone).first(shared));
-    for (auto& branch : branches) branch.erase(branch.begin(), branch.begin() + static_cast<std::ptrdiff_t>(shared));
+    for (auto& branch : branches)
+      branch.erase(branch.begin(), branch.begin() + static_cast<std::ptrdiff_t>(shared));
   } else {
     builder.flush();
     for (const std::string_view response : responses) {
@@ -256,16 +279,21 @@ EncodedTree TreeEncoder::encode_tree(const Prompt& prompt, std::span<const std::
   std::size_t room = longest;
   if (options_.cutoff > 0) {
     const auto [source, target] = share_cutoff(tree.prefix, longest, options_.cutoff);
-    if (!tree.visual_runs.empty() && source < tree.visual_runs.back().begin + tree.visual_runs.back().count)
-      throw Unusable{Status::truncated, fmt::format("the prompt has {} tokens; cut at {} it would lose a part of an image or video",
-                                                    tree.prefix, source)};
+    if (!tree.visual_runs.empty() &&
+        source < tree.visual_runs.back().begin + tree.visual_runs.back().count)
+      throw Unusable{
+          Status::truncated,
+          fmt::format(
+              "the prompt has {} tokens; cut at {} it would lose a part of an image or video",
+              tree.prefix, source)};
     result.cut = source < tree.prefix || target < longest;
     if (source < tree.prefix) {
       tree.tokens.resize(source);
       tree.positions.resize(source);
       tree.prefix = source;
       std::int64_t next = 0;
-      for (const auto& position : tree.positions) next = std::max({next, position[0] + 1, position[1] + 1, position[2] + 1});
+      for (const auto& position : tree.positions)
+        next = std::max({next, position[0] + 1, position[1] + 1, position[2] + 1});
       builder.restart_positions(next);
     }
     room = target;
@@ -299,12 +327,17 @@ EncodedTree TreeEncoder::encode(const Prompt& prompt, std::span<const std::strin
   return result;
 }
 
-std::vector<EncodedTree> TreeEncoder::encode_all(std::span<const Request> requests, unsigned threads) {
+std::vector<EncodedTree> TreeEncoder::encode_all(std::span<const Request> requests,
+                                                 unsigned threads) {
   std::vector<EncodedTree> trees(requests.size());
-  parallel_for(requests.size(), threads, [&](std::size_t i) { trees[i] = encode(*requests[i].prompt, requests[i].responses); });
+  parallel_for(requests.size(), threads, [&](std::size_t i) {
+    trees[i] = encode(*requests[i].prompt, requests[i].responses);
+  });
   return trees;
 }
 
-TreeEncoder::Counts TreeEncoder::counts() const { return {ok_, cut_, truncated_, missing_, invalid_}; }
+TreeEncoder::Counts TreeEncoder::counts() const {
+  return {ok_, cut_, truncated_, missing_, invalid_};
+}
 
 }  // namespace dt2it::nn

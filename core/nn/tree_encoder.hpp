@@ -24,24 +24,29 @@ namespace dt2it::nn {
 
 // Videos of a backbone that sees them.
 struct VideoOptions {
-  std::int64_t token = 0;       // the placeholder
+  std::int64_t token = 0;  // the placeholder
   VideoSampling sampling;
   VideoLimits limits;
-  std::int64_t min_pixels = 0;  // of a frame before the processor's own limits: LLaMA-Factory's video_min_pixels,
+  std::int64_t min_pixels =
+      0;  // of a frame before the processor's own limits: LLaMA-Factory's video_min_pixels,
   std::int64_t max_pixels = 0;  // video_max_pixels (65536 unless told otherwise); 0: none
-  // Qwen2.5-VL: how long a temporal step lasts. True: by the rate asked for, as transformers 4.57.6 has it unless told
-  // otherwise; false: by the rate got (frames taken / seconds), as LLaMA-Factory and transformers 5.
+  // Qwen2.5-VL: how long a temporal step lasts. True: by the rate asked for, as transformers 4.57.6
+  // has it unless told otherwise; false: by the rate got (frames taken / seconds), as LLaMA-Factory
+  // and transformers 5.
   bool nominal_rate = false;
   std::int64_t tokens_per_second = 2;  // vision_config.tokens_per_second
-  std::size_t max_bytes = std::size_t{1} << 30;  // of prepared frames; a video that needs more is invalid
+  std::size_t max_bytes = std::size_t{1}
+                          << 30;  // of prepared frames; a video that needs more is invalid
 };
 
-// Records to token trees: chat template, tokenizer, images and videos, length limit, M-RoPE positions. Thread-safe; calls no
-// tensor code. A picture is decoded and prepared once, whoever asks for it, while the cache holds it.
+// Records to token trees: chat template, tokenizer, images and videos, length limit, M-RoPE
+// positions. Thread-safe; calls no tensor code. A picture is decoded and prepared once, whoever
+// asks for it, while the cache holds it.
 //
-// With the template's form `huggingface` prompt and response are one text. The tree's prompt then ends where the ids of
-// the prompt alone and of all its branches part: a response that begins with a line break takes the last token of the prompt
-// with it, for all branches of the tree. So the ids of each branch are always those of its whole text.
+// With the template's form `huggingface` prompt and response are one text. The tree's prompt then
+// ends where the ids of the prompt alone and of all its branches part: a response that begins with
+// a line break takes the last token of the prompt with it, for all branches of the tree. So the ids
+// of each branch are always those of its whole text.
 class TreeEncoder {
  public:
   struct Options {
@@ -49,7 +54,8 @@ class TreeEncoder {
     Family family = Family::qwen3_vl;
     std::int64_t image_token = 0;
     ImageProcessorConfig images;
-    std::int64_t image_min_pixels = 0;  // LLaMA-Factory's bounds, before the processor's own; 0: none
+    std::int64_t image_min_pixels =
+        0;  // LLaMA-Factory's bounds, before the processor's own; 0: none
     std::int64_t image_max_pixels = 0;
     std::optional<VideoOptions> videos;    // none: a prompt with a video is invalid
     std::size_t cutoff = 0;                // longest prompt + response in tokens; 0: no limit
@@ -91,8 +97,9 @@ class TreeEncoder {
   std::atomic<std::size_t> ok_{0}, cut_{0}, truncated_{0}, missing_{0}, invalid_{0};
 };
 
-// How LLaMA-Factory shares `cutoff` tokens between a prompt of `source` tokens and responses of at most `target`:
-// {prompt, response}. The longer side loses its tail.
-std::pair<std::size_t, std::size_t> share_cutoff(std::size_t source, std::size_t target, std::size_t cutoff);
+// How LLaMA-Factory shares `cutoff` tokens between a prompt of `source` tokens and responses of at
+// most `target`: {prompt, response}. The longer side loses its tail.
+std::pair<std::size_t, std::size_t> share_cutoff(std::size_t source, std::size_t target,
+                                                 std::size_t cutoff);
 
 }  // namespace dt2it::nn

@@ -6,7 +6,8 @@
 
 namespace dt2it::nn {
 
-std::shared_ptr<const Visual> VisualCache::get(const std::string& key, const std::function<Visual()>& make) {
+std::shared_ptr<const Visual> VisualCache::get(const std::string& key,
+                                               const std::function<Visual()>& make) {
   std::promise<std::shared_ptr<const Visual>> promise;
   {
     std::unique_lock lock(mutex_);
@@ -44,7 +45,8 @@ std::shared_ptr<const Visual> VisualCache::get(const std::string& key, const std
   bytes_ += entries_[key].bytes;
   for (auto age = ages_.end(); bytes_ > budget_ && age != ages_.begin();) {
     const auto oldest = entries_.find(*--age);
-    if (oldest->second.bytes == 0 || oldest->first == key) continue;  // being made; or the one just asked for
+    if (oldest->second.bytes == 0 || oldest->first == key)
+      continue;  // being made; or the one just asked for
     bytes_ -= oldest->second.bytes;
     entries_.erase(oldest);
     age = ages_.erase(age);

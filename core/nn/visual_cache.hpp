@@ -19,12 +19,13 @@ namespace dt2it::nn {
 struct Visual {
   Status status = Status::missing_media;
   std::shared_ptr<const PreparedVisual> pixels;
-  std::vector<double> times;          // videos: seconds of each temporal step
-  double seconds_per_step = 0;        // videos
-  std::string detail;                 // why not ok
+  std::vector<double> times;    // videos: seconds of each temporal step
+  double seconds_per_step = 0;  // videos
+  std::string detail;           // why not ok
 };
 
-// The most recently used visuals within a budget. Whoever asks for one that is being made waits for it. Thread-safe.
+// The most recently used visuals within a budget. Whoever asks for one that is being made waits for
+// it. Thread-safe.
 class VisualCache {
  public:
   explicit VisualCache(std::size_t bytes) : budget_(bytes) {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decodes with OpenCV what Hugging Face processors decode with Pillow, to the same pixels: orientation tags
-// ignored, alpha and palette transparency dropped, 16-bit grey clipped at 255, other 16-bit channels cut to
-// their upper byte.
+// Decodes with OpenCV what Hugging Face processors decode with Pillow, to the same pixels:
+// orientation tags ignored, alpha and palette transparency dropped, 16-bit grey clipped at 255,
+// other 16-bit channels cut to their upper byte.
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -11,6 +11,8 @@
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
+#include <utility>
+#include <vector>
 
 #include "core/media/media_type.hpp"
 #include "dt2it/error.hpp"
@@ -19,14 +21,20 @@
 #include "plugins/codecs/opencv/gif.hpp"
 #include "plugins/codecs/opencv/video.hpp"
 
+#if defined(__x86_64__)
+#include <tmmintrin.h>
+#endif
+
 namespace {
 
 using namespace dt2it;
 
-constexpr std::int64_t kMaxPixels = 49'000'000;  // of a picture or a frame; the media store's own limit
+constexpr std::int64_t kMaxPixels =
+    49'000'000;  // of a picture or a frame; the media store's own limit
 
 bool decodes(std::string_view mime) {
-  for (const std::string_view known : {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff"})
+  for (const std::string_view known :
+       {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff"})
     if (mime == known) return true;
   return false;
 }
@@ -49,12 +57,13 @@ bool cut_off_jpeg(std::span<const std::uint8_t> bytes) {
   return true;
 }
 
-// Lets OpenCV decode 8-bit BGR straight into the vector that becomes the result; other types get memory of OpenCV's own.
+// Lets OpenCV decode 8-bit BGR straight into the vector that becomes the result; other types get
+// memory of OpenCV's own.
 class VectorAllocator final : public cv::MatAllocator {
  public:
   explicit VectorAllocator(std::vector<std::uint8_t>& pixels) : pixels_(pixels) {}
-  cv::UMatData* allocate(int dims, const int* sizes, int type, void* data, std::size_t* step, cv::AccessFlag flags,
-                         cv::UMatUsageFlags usage) const override {
+  cv::UMatData* allocate(int dims, const int* sizes, int type, void* data, std::size_t* step,
+                         cv::AccessFlag flags, cv::UMatUsageFlags usage) const override {
     if (dims != 2 || type != CV_8UC3 || data || !pixels_.empty())
       return cv::Mat::getStdAllocator()->allocate(dims, sizes, type, data, step, flags, usage);
     step[1] = 3;
@@ -71,6 +80,32 @@ class VectorAllocator final : public cv::MatAllocator {
  private:
   std::vector<std::uint8_t>& pixels_;
 };
+
+#if defined(__x86_64__)
+// Five pixels at a time; the sixteenth byte stays as it is. The next ones are loaded before these are stored, which
+// otherwise would have to wait for each other. How many bytes are done.
+__attribute__((target("ssse3"))) std::size_t swap_many(std::uint8_t* pixels, std::size_t size) {
+  const __m128i order = _mm_setr_epi8(2, 1, 0, 5, 4, 3, 8, 7, 6, 11, 10, 9, 14, 13, 12, 15);
+  if (size < 16) return 0;
+  const auto place = [&](std::size_t at) { return reinterpret_cast<__m128i*>(pixels + at); };
+  std::size_t at = 0;
+  __m128i these = _mm_loadu_si128(place(0));
+  for (; at + 31 <= size; at += 15) {
+    const __m128i next = _mm_loadu_si128(place(at + 15));
+    _mm_storeu_si128(place(at), _mm_shuffle_epi8(these, order));
+    these = next;
+  }
+  return at;
+}
+#endif
+
+void swap_red_and_blue(std::vector<std::uint8_t>& pixels) {
+  std::size_t at = 0;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("ssse3")) at = swap_many(pixels.data(), pixels.size());
+#endif
+  for (; at + 3 <= pixels.size(); at += 3) std::swap(pixels[at], pixels[at + 2]);
+}
 
 Image rgb_image(const cv::Mat& pixels, int conversion) {
   Image image{pixels.cols, pixels.rows, {}};
@@ -93,7 +128,8 @@ class OpenCvCodec final : public Codec {
 
   DecodedImage decode(std::span<const std::uint8_t> bytes) override {
     DecodedImage result;
-    // Debian's imgcodecs reads dozens of formats, some of which open other files: only these get through.
+    // Debian's imgcodecs reads dozens of formats, some of which open other files: only these get
+    // through.
     const MediaType type = sniff_media(bytes);
     if (!decodes(type.mime)) {
       result.detail = "not an image of a type that is decoded (JPEG, PNG, WEBP, GIF, BMP, TIFF)";
@@ -108,7 +144,8 @@ class OpenCvCodec final : public Codec {
       return result;
     }
     if (std::int64_t{type.width} * type.height > kMaxPixels) {
-      result.detail = fmt::format("{} x {} pixels are more than the {} that are decoded", type.width, type.height, kMaxPixels);
+      result.detail = fmt::format("{} x {} pixels are more than the {} that are decoded",
+                                  type.width, type.height, kMaxPixels);
       return result;
     }
     if (type.mime == "image/gif") {
@@ -123,7 +160,8 @@ class OpenCvCodec final : public Codec {
       result.detail = "the JPEG is cut off: it has no end marker";
       return result;
     }
-    const cv::Mat encoded(1, static_cast<int>(bytes.size()), CV_8U, const_cast<std::uint8_t*>(bytes.data()));
+    const cv::Mat encoded(1, static_cast<int>(bytes.size()), CV_8U,
+                          const_cast<std::uint8_t*>(bytes.data()));
     std::vector<std::uint8_t> straight;
     const VectorAllocator allocator(straight);
     cv::Mat pixels;
@@ -169,8 +207,7 @@ class OpenCvCodec final : public Codec {
       }
       case 3:
         if (pixels.data == straight.data()) {
-          cv::Mat rgb(pixels.rows, pixels.cols, CV_8UC3, straight.data());
-          cv::cvtColor(pixels, rgb, cv::COLOR_BGR2RGB);  // in place
+          swap_red_and_blue(straight);
           result.image = {pixels.cols, pixels.rows, {}};
           pixels.release();
           result.image.rgb = std::move(straight);
@@ -188,7 +225,8 @@ class OpenCvCodec final : public Codec {
     return result;
   }
 
-  DecodedVideo decode_video(const std::filesystem::path& file, const VideoReading& reading) override {
+  DecodedVideo decode_video(const std::filesystem::path& file,
+                            const VideoReading& reading) override {
     return read_video(file, reading, kMaxPixels);
   }
 
@@ -196,9 +234,10 @@ class OpenCvCodec final : public Codec {
     const std::size_t expected = std::size_t{3} * static_cast<std::size_t>(image.width) *
                                  static_cast<std::size_t>(image.height);
     if (image.width <= 0 || image.height <= 0 || image.rgb.size() != expected)
-      throw DataError(fmt::format("an image of {} x {} must have {} bytes of pixels, not {}", image.width,
-                                  image.height, expected, image.rgb.size()));
-    const cv::Mat rgb(image.height, image.width, CV_8UC3, const_cast<std::uint8_t*>(image.rgb.data()));
+      throw DataError(fmt::format("an image of {} x {} must have {} bytes of pixels, not {}",
+                                  image.width, image.height, expected, image.rgb.size()));
+    const cv::Mat rgb(image.height, image.width, CV_8UC3,
+                      const_cast<std::uint8_t*>(image.rgb.data()));
     cv::Mat bgr;
     cv::cvtColor(rgb, bgr, cv::COLOR_RGB2BGR);
     Bytes bytes;
@@ -210,5 +249,6 @@ class OpenCvCodec final : public Codec {
 }  // namespace
 
 DT2IT_PLUGIN("codecs/opencv", "1.1.0", registrar) {
-  registrar.add<Codec, OpenCvCodec>("opencv", "JPEG, PNG, WEBP, BMP, TIFF and videos by OpenCV; the first frame of a GIF.");
+  registrar.add<Codec, OpenCvCodec>(
+      "opencv", "JPEG, PNG, WEBP, BMP, TIFF and videos by OpenCV; the first frame of a GIF.");
 }

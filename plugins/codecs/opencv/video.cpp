@@ -8,10 +8,10 @@
 #include <fstream>
 #include <memory>
 #include <new>
-#include <vector>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
 #include <opencv2/videoio.hpp>
+#include <vector>
 
 #include "core/media/media_type.hpp"
 #include "dt2it/error.hpp"
@@ -26,7 +26,9 @@ void check_type(const std::filesystem::path& file) {
   stream.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
   head.resize(static_cast<std::size_t>(stream.gcount()));
   const MediaType type = sniff_media(head);
-  if (!type.video()) throw DataError(type.mime.empty() ? "not a video of a known type" : fmt::format("{} is no video", type.mime));
+  if (!type.video())
+    throw DataError(type.mime.empty() ? "not a video of a known type"
+                                      : fmt::format("{} is no video", type.mime));
 }
 
 struct Reader {
@@ -34,7 +36,8 @@ struct Reader {
   VideoInfo info;
 
   Reader(const std::filesystem::path& file, std::int64_t max_pixels) {
-    if (!capture.open(file.string(), cv::CAP_FFMPEG)) throw DataError("the video is damaged or has no pictures");
+    if (!capture.open(file.string(), cv::CAP_FFMPEG))
+      throw DataError("the video is damaged or has no pictures");
     capture.set(cv::CAP_PROP_ORIENTATION_AUTO, 0);
     const auto number = [&](int property) {
       const double value = capture.get(property);
@@ -44,10 +47,13 @@ struct Reader {
     info.fps = number(cv::CAP_PROP_FPS);
     info.width = static_cast<int>(std::min(number(cv::CAP_PROP_FRAME_WIDTH), 1e9));
     info.height = static_cast<int>(std::min(number(cv::CAP_PROP_FRAME_HEIGHT), 1e9));
-    if (info.width < 1 || info.height < 1) throw DataError("the video is damaged or has no pictures");
+    if (info.width < 1 || info.height < 1)
+      throw DataError("the video is damaged or has no pictures");
     if (std::int64_t{info.width} * info.height > max_pixels)
-      throw DataError(fmt::format("frames of {} x {} pixels are more than the {} that are decoded", info.width, info.height, max_pixels));
-    if (info.fps <= 0) throw DataError("the video does not say how fast its frames follow each other");
+      throw DataError(fmt::format("frames of {} x {} pixels are more than the {} that are decoded",
+                                  info.width, info.height, max_pixels));
+    if (info.fps < 1e-3)
+      throw DataError("the video does not say how fast its frames follow each other");
     set_frames(info.frames);
   }
 
@@ -56,7 +62,8 @@ struct Reader {
     info.seconds = static_cast<double>(frames) / info.fps;
   }
 
-  // Takes the frames that are there; how many the video has where it ended before all were taken, else nothing.
+  // Takes the frames that are there; how many the video has where it ended before all were taken,
+  // else nothing.
   std::int64_t read(const VideoReading& reading, std::vector<std::int64_t>& chosen) {
     chosen = reading.choose(info);
     std::int64_t next = 0;  // the frame that comes with the next grab
@@ -64,7 +71,8 @@ struct Reader {
     for (const std::int64_t number : chosen) {
       for (; next <= number; ++next)
         if (!capture.grab()) return next;
-      if (!capture.retrieve(pixels) || pixels.type() != CV_8UC3) throw DataError(fmt::format("frame {} is damaged", number));
+      if (!capture.retrieve(pixels) || pixels.type() != CV_8UC3)
+        throw DataError(fmt::format("frame {} is damaged", number));
       Image frame{pixels.cols, pixels.rows, {}};
       frame.rgb.resize(pixels.total() * 3);
       cv::Mat rgb(pixels.rows, pixels.cols, CV_8UC3, frame.rgb.data());
@@ -77,7 +85,8 @@ struct Reader {
 
 }  // namespace
 
-DecodedVideo read_video(const std::filesystem::path& file, const VideoReading& reading, std::int64_t max_pixels) {
+DecodedVideo read_video(const std::filesystem::path& file, const VideoReading& reading,
+                        std::int64_t max_pixels) {
   DecodedVideo result;
   try {
     check_type(file);

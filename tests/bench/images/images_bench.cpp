@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our side of the benchmark `images`, see tests/bench/README.md. Each prints the seconds of its fastest round.
-//   bench_images patches FILE MAX_PIXELS ROUNDS OUT           JPEG bytes to Qwen3-VL patches; OUT: the patches, raw floats
-//   bench_images decode FILE ROUNDS                           JPEG bytes to RGB: the ceiling
-//   bench_images pair FILE TOKENIZER PAIR LIMIT ROUNDS OUT    a pair to ids and a prepared picture; PAIR: prompt, chosen,
-//                                                             rejected, each ended by a zero byte; OUT: ids as text
+// Our side of the benchmark `images`, see tests/bench/README.md. Each prints the seconds of its
+// fastest round.
+//   bench_images patches FILE MAX_PIXELS ROUNDS OUT           JPEG bytes to Qwen3-VL patches; OUT:
+//   the patches, raw floats bench_images decode FILE ROUNDS                           JPEG bytes to
+//   RGB: the ceiling bench_images pair FILE TOKENIZER PAIR LIMIT ROUNDS OUT    a pair to ids and a
+//   prepared picture; PAIR: prompt, chosen,
+//                                                             rejected, each ended by a zero byte;
+//                                                             OUT: ids as text
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -37,7 +40,8 @@ void best_of(int rounds, Round round) {
   for (int i = 0; i < rounds; ++i) {
     const auto begin = std::chrono::steady_clock::now();
     round();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    best = std::min(
+        best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
   std::printf("%.6f\n", best);
 }
@@ -48,27 +52,35 @@ Image decoded(Codec& codec, const Bytes& bytes) {
   return std::move(result.image);
 }
 
-void patches(Codec& codec, const Bytes& bytes, std::int64_t max_pixels, int rounds, const char* out) {
+void patches(Codec& codec, const Bytes& bytes, std::int64_t max_pixels, int rounds,
+             const char* out) {
   ImageProcessorConfig config;
   config.max_pixels = max_pixels;
-  std::unique_ptr<float[]> rows;
-  std::size_t count = 0;
-  best_of(rounds, [&] {
+  std::size_t size = 0;
+  const auto once = [&] {
     const PreparedVisual visual = prepare_image(decoded(codec, bytes), config, 0, 0);
-    count = static_cast<std::size_t>(patch_count(visual, config) * config.patch_length());
-    rows.reset(new float[count]);
+    size = static_cast<std::size_t>(patch_count(visual, config) * config.patch_length()) * sizeof(float);
+    // Aligned as tensors are.
+    std::unique_ptr<float, void (*)(void*)> rows(
+        static_cast<float*>(std::aligned_alloc(64, (size + 63) / 64 * 64)), std::free);
     write_patches(visual, config, rows.get());
-  });
-  std::ofstream(out, std::ios::binary).write(reinterpret_cast<const char*>(rows.get()), static_cast<std::streamsize>(count * sizeof(float)));
+    return rows;
+  };
+  best_of(rounds, once);
+  const auto rows = once();
+  std::ofstream(out, std::ios::binary)
+      .write(reinterpret_cast<const char*>(rows.get()), static_cast<std::streamsize>(size));
 }
 
-void pair(std::shared_ptr<Codec> codec, const Bytes& bytes, const char* tokenizer_json, const std::string& texts,
-          std::int64_t limit, int rounds, const char* out) {
+void pair(std::shared_ptr<Codec> codec, const Bytes& bytes, const char* tokenizer_json,
+          const std::string& texts, std::int64_t limit, int rounds, const char* out) {
   const Tokenizer tokenizer(tokenizer_json);
   testing::FakeMediaStore store;
   store.use_codec(std::move(codec));
   Prompt prompt;
-  prompt.messages.push_back({Message::Role::user, {Part::of_image(store.put(bytes, "picture")), Part::of_text(texts.c_str())}});
+  prompt.messages.push_back(
+      {Message::Role::user,
+       {Part::of_image(store.put(bytes, "picture")), Part::of_text(texts.c_str())}});
   const char* chosen = texts.c_str() + std::string_view(texts.c_str()).size() + 1;
   const std::string_view responses[] = {chosen, chosen + std::string_view(chosen).size() + 1};
   TreeEncoder::Options options;

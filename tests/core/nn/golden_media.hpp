@@ -38,14 +38,18 @@ class GoldenTensors {
   bool has(const std::string& name) const { return root_[name].error() == simdjson::SUCCESS; }
   std::vector<std::int64_t> shape(const std::string& name) const {
     std::vector<std::int64_t> sizes;
-    for (const auto size : simdjson::dom::array(root_[name]["shape"])) sizes.push_back(std::int64_t(size));
+    for (const auto size : simdjson::dom::array(root_[name]["shape"]))
+      sizes.push_back(std::int64_t(size));
     return sizes;
   }
   template <typename T>
   std::vector<T> values(const std::string& name) const {
     const std::string_view type = root_[name]["dtype"];
-    REQUIRE(type == (std::is_same_v<T, float> ? "F32" : std::is_same_v<T, std::int32_t> ? "I32" : "I64"));
-    const std::uint64_t from = root_[name]["data_offsets"].at(0), to = root_[name]["data_offsets"].at(1);
+    REQUIRE(type == (std::is_same_v<T, float>          ? "F32"
+                     : std::is_same_v<T, std::int32_t> ? "I32"
+                                                       : "I64"));
+    const std::uint64_t from = root_[name]["data_offsets"].at(0),
+                        to = root_[name]["data_offsets"].at(1);
     std::vector<T> all((to - from) / sizeof(T));
     std::memcpy(all.data(), bytes_.data() + begin_ + from, to - from);
     return all;
@@ -63,7 +67,8 @@ struct GoldenMedia {
   TemporaryFolder folder;
   FakeContext context;
   PluginLibrary library{"codecs/opencv"};
-  FileMediaStore store{folder.path(), [this] { return library.make<Codec>("opencv", {}, context); }};
+  FileMediaStore store{folder.path(),
+                       [this] { return library.make<Codec>("opencv", {}, context); }};
 
   // A file of the reference data or of shared/.
   Media put(const std::string& file) {

@@ -13,7 +13,9 @@ using namespace dt2it::testing;
 
 namespace {
 
-VideoInfo info(std::int64_t frames, double fps) { return {frames, fps, static_cast<double>(frames) / fps, 64, 48}; }
+VideoInfo info(std::int64_t frames, double fps) {
+  return {frames, fps, static_cast<double>(frames) / fps, 64, 48};
+}
 
 using Frames = std::vector<std::int64_t>;
 
@@ -28,20 +30,26 @@ Frames listed(const simdjson::dom::element& numbers) {
 TEST_CASE("Frames are those of both processors and of LLaMA-Factory") {
   if (golden_absent()) return;
   simdjson::dom::parser parser;
-  const simdjson::dom::element root = parser.load((golden_folder() / "preprocess/video.json").string());
+  const simdjson::dom::element root =
+      parser.load((golden_folder() / "preprocess/video.json").string());
   std::size_t compared = 0;
-  for (const auto& [family, name] : {std::pair{Family::qwen2_5_vl, "qwen2_5_vl"}, {Family::qwen3_vl, "qwen3_vl"}})
-    for (const auto& [key, want] : simdjson::dom::object(root["families"][name]["sampled_indices"])) {
+  for (const auto& [family, name] :
+       {std::pair{Family::qwen2_5_vl, "qwen2_5_vl"}, {Family::qwen3_vl, "qwen3_vl"}})
+    for (const auto& [key, want] :
+         simdjson::dom::object(root["families"][name]["sampled_indices"])) {
       double total = 0, fps = 0;
       VideoSampling sampling{VideoSampling::Rule::processor, 0, 4, 768};
-      REQUIRE(std::sscanf(std::string(key).c_str(), "total=%lf fps=%lf sample_fps=%lf", &total, &fps, &sampling.fps) == 3);
+      REQUIRE(std::sscanf(std::string(key).c_str(), "total=%lf fps=%lf sample_fps=%lf", &total,
+                          &fps, &sampling.fps) == 3);
       CAPTURE(name, key);
-      CHECK(sample_frames(info(static_cast<std::int64_t>(total), fps), sampling, family) == listed(want));
+      CHECK(sample_frames(info(static_cast<std::int64_t>(total), fps), sampling, family) ==
+            listed(want));
       ++compared;
     }
   for (const auto& [key, want] : simdjson::dom::object(root["llamafactory_sampled_indices"])) {
     VideoSampling sampling;
-    REQUIRE(std::sscanf(std::string(key).c_str(), "video_fps=%lf video_maxlen=%d", &sampling.fps, &sampling.max_frames) == 2);
+    REQUIRE(std::sscanf(std::string(key).c_str(), "video_fps=%lf video_maxlen=%d", &sampling.fps,
+                        &sampling.max_frames) == 2);
     CAPTURE(key);
     CHECK(sample_frames(info(243, 25), sampling, Family::qwen3_vl) == listed(want));
     ++compared;
@@ -52,7 +60,8 @@ TEST_CASE("Frames are those of both processors and of LLaMA-Factory") {
 TEST_CASE("Short videos, chosen frames and refusals") {
   const VideoSampling factory, processor{VideoSampling::Rule::processor, 2, 4, 768};
   CHECK(sample_frames(info(1, 25), factory, Family::qwen3_vl) == Frames{0});
-  CHECK(sample_frames(info(10, 25), factory, Family::qwen3_vl) == Frames{0});  // less than a second: one
+  CHECK(sample_frames(info(10, 25), factory, Family::qwen3_vl) ==
+        Frames{0});  // less than a second: one
   CHECK(sample_frames(info(3, 1), factory, Family::qwen2_5_vl) == Frames{0, 1, 2});
   for (const Family family : {Family::qwen2_5_vl, Family::qwen3_vl}) {
     CHECK_THROWS_AS(sample_frames(info(1, 25), processor, family), DataError);
@@ -61,7 +70,8 @@ TEST_CASE("Short videos, chosen frames and refusals") {
     chosen.frames = 3;  // no rate: somebody chose them
     CHECK(sample_frames(chosen, processor, family) == Frames{0, 1, 2});
   }
-  CHECK(step_times(Frames{0, 60, 121, 181, 242}, 25, processor, 2) == std::vector<double>{1.2, (4.84 + 7.24) / 2, 9.68});
+  CHECK(step_times(Frames{0, 60, 121, 181, 242}, 25, processor, 2) ==
+        std::vector<double>{1.2, (4.84 + 7.24) / 2, 9.68});
   CHECK(step_times(Frames{0, 1, 2}, 0, factory, 2) == std::vector<double>{0.25, 1});
 }
 

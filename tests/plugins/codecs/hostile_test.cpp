@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pictures and films that somebody broke: a status with a reason each, no crash, no memory beyond what the limit on pixels
-// allows. Seeds are fixed; the suite is meant for the `asan` preset, and runs in all.
+// Pictures and films that somebody broke: a status with a reason each, no crash, no memory beyond
+// what the limit on pixels allows. Seeds are fixed; the suite is meant for the `asan` preset, and
+// runs in all.
 #include <sys/resource.h>
 
 #include <catch2/catch.hpp>
@@ -55,24 +56,26 @@ struct Sample {
   Bytes bytes;
   std::vector<std::size_t> sizes;  // where the header has width and height
   bool big_endian = false;
-  int width = 2;                   // bytes of each
+  int width = 2;  // bytes of each
 };
 
 std::vector<Sample> samples() {
-  std::vector<Sample> all = {{"rgb.png", load(kImages / "rgb.png"), {16, 20}, true, 4},
-                             {"palette.png", load(kImages / "palette_transparent.png"), {16, 20}, true, 4},
-                             {"rgba16.png", load(kImages / "rgba16.png"), {16, 20}, true, 4},
-                             {"animated.gif", load(kImages / "animated.gif"), {6, 8}, false, 2},
-                             {"interlaced.gif", load(kImages / "interlaced.gif"), {6, 8}, false, 2},
-                             {"bottom_up.bmp", load(kImages / "bottom_up.bmp"), {18, 22}, false, 4},
-                             {"big_endian.tif", load(kImages / "big_endian.tif"), {}, true, 4},
-                             {"grey16.tif", load(kImages / "grey16.tif"), {}, false, 4}};
+  std::vector<Sample> all = {
+      {"rgb.png", load(kImages / "rgb.png"), {16, 20}, true, 4},
+      {"palette.png", load(kImages / "palette_transparent.png"), {16, 20}, true, 4},
+      {"rgba16.png", load(kImages / "rgba16.png"), {16, 20}, true, 4},
+      {"animated.gif", load(kImages / "animated.gif"), {6, 8}, false, 2},
+      {"interlaced.gif", load(kImages / "interlaced.gif"), {6, 8}, false, 2},
+      {"bottom_up.bmp", load(kImages / "bottom_up.bmp"), {18, 22}, false, 4},
+      {"big_endian.tif", load(kImages / "big_endian.tif"), {}, true, 4},
+      {"grey16.tif", load(kImages / "grey16.tif"), {}, false, 4}};
   for (const char* type : {".jpg", ".webp", ".tiff"}) {
     Sample sample{type, {}, {}, true, 2};
     REQUIRE(cv::imencode(type, drawing(5), sample.bytes));
     if (sample.name == ".jpg")
       for (std::size_t i = 2; i + 9 < sample.bytes.size(); ++i)
-        if (sample.bytes[i] == 0xFF && sample.bytes[i + 1] == 0xC0 && sample.sizes.empty()) sample.sizes = {i + 5, i + 7};
+        if (sample.bytes[i] == 0xFF && sample.bytes[i + 1] == 0xC0 && sample.sizes.empty())
+          sample.sizes = {i + 5, i + 7};
     all.push_back(std::move(sample));
   }
   Sample progressive{"progressive.jpg", {}, {}, true, 2};
@@ -81,32 +84,39 @@ std::vector<Sample> samples() {
   return all;
 }
 
-// One of: cut off, some bytes replaced, some bits turned, sizes made huge, a part repeated, a part zeroed.
+// One of: cut off, some bytes replaced, some bits turned, sizes made huge, a part repeated, a part
+// zeroed.
 Bytes damaged(const Sample& sample, Rng& rng) {
   Bytes bytes = sample.bytes;
   const auto at = [&] { return static_cast<std::size_t>(rng.below(bytes.size())); };
   switch (rng.below(sample.sizes.empty() ? 5 : 6)) {
     case 0: bytes.resize(at()); break;
     case 1:
-      for (int i = rng.integer(1, 12); i > 0; --i) bytes[at()] = static_cast<std::uint8_t>(rng.below(256));
+      for (int i = rng.integer(1, 12); i > 0; --i)
+        bytes[at()] = static_cast<std::uint8_t>(rng.below(256));
       break;
     case 2:
-      for (int i = rng.integer(1, 12); i > 0; --i) bytes[at()] ^= static_cast<std::uint8_t>(1 << rng.below(8));
+      for (int i = rng.integer(1, 12); i > 0; --i)
+        bytes[at()] ^= static_cast<std::uint8_t>(1 << rng.below(8));
       break;
     case 3: {
-      const std::size_t from = at(), count = std::min<std::size_t>(bytes.size() - from, 1 + rng.below(200));
-      const Bytes part(bytes.begin() + static_cast<std::ptrdiff_t>(from), bytes.begin() + static_cast<std::ptrdiff_t>(from + count));
+      const std::size_t from = at(),
+                        count = std::min<std::size_t>(bytes.size() - from, 1 + rng.below(200));
+      const Bytes part(bytes.begin() + static_cast<std::ptrdiff_t>(from),
+                       bytes.begin() + static_cast<std::ptrdiff_t>(from + count));
       bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(at()), part.begin(), part.end());
       break;
     }
     case 4: {
-      const std::size_t from = at(), count = std::min<std::size_t>(bytes.size() - from, 1 + rng.below(60));
+      const std::size_t from = at(),
+                        count = std::min<std::size_t>(bytes.size() - from, 1 + rng.below(60));
       std::memset(bytes.data() + from, rng.chance(0.5) ? 0 : 255, count);
       break;
     }
     default:
       for (const std::size_t place : sample.sizes) {
-        constexpr std::uint64_t kSizes[] = {0, 6000, 8000, 60000, 65535, 0x7FFFFFFF, 0xFFFFFFFF, 0x80000000};
+        constexpr std::uint64_t kSizes[] = {0,     6000,       8000,       60000,
+                                            65535, 0x7FFFFFFF, 0xFFFFFFFF, 0x80000000};
         const std::uint64_t size = kSizes[rng.below(std::size(kSizes))];
         for (int i = 0; i < sample.width; ++i) {
           const int shift = 8 * (sample.big_endian ? sample.width - 1 - i : i);
@@ -139,7 +149,9 @@ TEST_CASE("400 broken pictures: a status each, memory within the limit on pixels
     if (decoded.status == Status::ok) {
       ++ok;
       CHECK(decoded.image.width > 0);
-      CHECK(decoded.image.rgb.size() == std::size_t{3} * static_cast<std::size_t>(decoded.image.width) * static_cast<std::size_t>(decoded.image.height));
+      CHECK(decoded.image.rgb.size() == std::size_t{3} *
+                                            static_cast<std::size_t>(decoded.image.width) *
+                                            static_cast<std::size_t>(decoded.image.height));
       CHECK(std::int64_t{decoded.image.width} * decoded.image.height <= 49'000'000);
     } else {
       ++refused;
@@ -157,7 +169,8 @@ TEST_CASE("400 broken pictures: a status each, memory within the limit on pixels
 TEST_CASE("Bombs of 50 megapixels and more are refused by their headers") {
   Bytes png = load(kImages / "rgb.png");
   const auto set = [&](std::size_t at, std::uint32_t value) {
-    for (int i = 0; i < 4; ++i) png[at + static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(value >> (24 - 8 * i));
+    for (int i = 0; i < 4; ++i)
+      png[at + static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(value >> (24 - 8 * i));
   };
   set(16, 10000);
   set(20, 5000);
@@ -172,10 +185,12 @@ TEST_CASE("Bombs of 50 megapixels and more are refused by their headers") {
 TEST_CASE("Broken films: a status each") {
   const TemporaryFolder folder;
   std::vector<std::pair<std::string, Bytes>> films;
-  for (const auto& [name, api, code] : {std::tuple{"film.avi", cv::CAP_OPENCV_MJPEG, "MJPG"}, {"film.mp4", cv::CAP_FFMPEG, "mp4v"}}) {
+  for (const auto& [name, api, code] : {std::tuple{"film.avi", cv::CAP_OPENCV_MJPEG, "MJPG"},
+                                        {"film.mp4", cv::CAP_FFMPEG, "mp4v"}}) {
     const fs::path file = folder.path() / name;
     cv::VideoWriter writer;
-    if (!writer.open(file.string(), api, cv::VideoWriter::fourcc(code[0], code[1], code[2], code[3]), 10, {64, 48})) {
+    if (!writer.open(file.string(), api,
+                     cv::VideoWriter::fourcc(code[0], code[1], code[2], code[3]), 10, {64, 48})) {
       std::cout << "skipped: no writer for " << name << " here\n";
       continue;
     }
@@ -197,7 +212,9 @@ TEST_CASE("Broken films: a status each") {
   reading.take = [&](Image frame) { frames.push_back(std::move(frame)); };
   const auto read = [&](const Bytes& bytes) {
     const fs::path file = folder.path() / "read";
-    std::ofstream(file, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(file, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
     return codec().decode_video(file, reading);
   };
   for (const auto& [name, bytes] : films) {
@@ -211,11 +228,13 @@ TEST_CASE("Broken films: a status each") {
     REQUIRE(frames.size() == 4);
     CHECK(frames[1].rgb == frames[2].rgb);
     CHECK(frames[0].rgb != frames[1].rgb);
-    for (std::size_t k = 0; k < frames.size(); ++k) {  // the pictures that were written, but for their compression
+    for (std::size_t k = 0; k < frames.size();
+         ++k) {  // the pictures that were written, but for their compression
       cv::Mat drawn;
       cv::cvtColor(drawing(static_cast<int>(wanted[k])), drawn, cv::COLOR_BGR2RGB);
       double apart = 0;
-      for (std::size_t i = 0; i < frames[k].rgb.size(); ++i) apart += std::abs(int(frames[k].rgb[i]) - int(drawn.data[i]));
+      for (std::size_t i = 0; i < frames[k].rgb.size(); ++i)
+        apart += std::abs(int(frames[k].rgb[i]) - int(drawn.data[i]));
       CHECK(apart / static_cast<double>(frames[k].rgb.size()) < 12);
     }
     // A frame number behind the end: the reader counts, and asks again.
@@ -226,7 +245,9 @@ TEST_CASE("Broken films: a status each") {
       ++asked;
       return std::vector<std::int64_t>{0, asked == 1 ? 99 : info.frames - 1};
     };
-    std::ofstream(folder.path() / "read", std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(folder.path() / "read", std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
     const DecodedVideo counted = codec().decode_video(folder.path() / "read", counting);
     CHECK(counted.status == Status::ok);
     CHECK(asked == 2);
