@@ -68,7 +68,7 @@ TEST_CASE("A record that cannot be encoded says why") {
   video.kind = Part::Kind::video;
   video.media.kind = Media::Kind::video;
   prompt.messages[0].content.push_back(video);
-  CHECK(model->encode(prompt, kTwo).status == Status::invalid);
+  CHECK(model->encode(prompt, kTwo).status == Status::missing_media);
   prompt = sample_prompt("p", "Which?", {context.media().put_image(sample_image(64, 64), "drawn")});
   const EncodedTree cut = model->encode(prompt, kTwo);
   CHECK(cut.status == Status::truncated);
