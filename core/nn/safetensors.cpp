@@ -39,22 +39,6 @@ constexpr std::size_t kHeaderLimit = 100u << 20;  // as the reference implementa
 
 }  // namespace
 
-std::string read_text_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw ModelError(fmt::format("{}: cannot be opened", path.string()));
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-void write_text_file(const std::filesystem::path& path, std::string_view text) {
-  std::filesystem::path temporary = path;
-  temporary += ".partial";
-  std::ofstream file(temporary, std::ios::binary);
-  file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  file.close();
-  if (!file) throw ModelError(fmt::format("{}: cannot be written", path.string()));
-  std::filesystem::rename(temporary, path);
-}
-
 void SafetensorsFile::fail(const std::string& what) const {
   throw ModelError(fmt::format("{}: {}", path_.string(), what));
 }

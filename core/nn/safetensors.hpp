@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/nn/text_file.hpp"  // what wrote and read files included this header
+
 namespace dt2it::nn {
 
 // One file, mapped into memory; the header is checked completely on opening (lengths, types, shapes, overlaps).
@@ -62,10 +64,5 @@ class CheckpointWeights {
 void write_safetensors(const std::filesystem::path& path,
                        const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
-
-// A whole text file; throws ModelError.
-std::string read_text_file(const std::filesystem::path& path);
-// Through a temporary file and a rename; throws ModelError.
-void write_text_file(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace dt2it::nn

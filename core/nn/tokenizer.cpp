@@ -14,7 +14,7 @@
 #include <unordered_map>
 
 #include "core/nn/bpe.hpp"
-#include "core/nn/safetensors.hpp"
+#include "core/nn/text_file.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::nn {
