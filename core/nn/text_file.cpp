@@ -15,10 +15,12 @@ std::string read_text_file(const std::filesystem::path& path) {
   if (!file) throw ModelError(fmt::format("{}: cannot be opened", path.string()));
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);  // fails for folders
-  if (error) throw ModelError(fmt::format("{}: cannot be read: {}", path.string(), error.message()));
+  if (error)
+    throw ModelError(fmt::format("{}: cannot be read: {}", path.string(), error.message()));
   std::string text(static_cast<std::size_t>(size), '\0');
   file.read(text.data(), static_cast<std::streamsize>(size));
-  if (static_cast<std::uintmax_t>(file.gcount()) != size) throw ModelError(fmt::format("{}: cannot be read", path.string()));
+  if (static_cast<std::uintmax_t>(file.gcount()) != size)
+    throw ModelError(fmt::format("{}: cannot be read", path.string()));
   return text;
 }
 
