@@ -58,9 +58,12 @@ std::string command_line(const std::string& verb, const Arguments& arguments) {
 
 std::string text_setting(const std::string& key, const std::string& text) {
   std::string value = key + "=\"";
-  for (const char c : text)
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (text.compare(at, 2, "${") == 0) value += '$';  // no variable
     value += c == '"' || c == '\\' ? std::string{'\\', c}
              : static_cast<unsigned char>(c) < 0x20 ? fmt::format("\\u{:04x}", static_cast<int>(c)) : std::string(1, c);
+  }
   return value + '"';
 }
 
