@@ -36,6 +36,11 @@ class MrmRewardModel final : public RewardModel {
     std::string dtype;
     std::string device;
     std::string chat_template;
+    std::string template_form;
+    std::string video_rule;
+    double video_fps = 0;
+    std::int64_t video_max_frames = 0;
+    std::int64_t video_max_pixels = 0;
     std::int64_t tokens_per_batch = 8192;
     std::int64_t batch_size = 64;
     std::int64_t image_max_pixels = 0;
@@ -65,6 +70,13 @@ class MrmRewardModel final : public RewardModel {
                    "Type of weights and arithmetic: float32, bfloat16, checkpoint; empty: the backbone's default.");
       schema.field("device", &Params::device, "cpu, cuda, cuda:N, auto; empty: the backbone's default.");
       schema.field("template", &Params::chat_template, "Chat template; empty: the backbone's default.");
+      schema.field("template_form", &Params::template_form, "llamafactory or huggingface; empty: the backbone's default.");
+      schema.field("video_rule", &Params::video_rule, "llamafactory or processor; empty: the backbone's default.");
+      schema.field("video_fps", &Params::video_fps, "Frames of each second of a video; 0: the backbone's default.").min(0);
+      schema.field("video_max_frames", &Params::video_max_frames, "Most frames of a video; 0: the backbone's default.").min(0);
+      schema.field("video_max_pixels", &Params::video_max_pixels,
+                   "Bound on the pixels of a video's frame; 0: the backbone's default.")
+          .min(0);
       schema.field("tokens_per_batch", &Params::tokens_per_batch,
                    "Tokens of one forward pass. Nothing is padded; a prompt with all its responses counts once.")
           .min(1);
@@ -240,6 +252,9 @@ class MrmRewardModel final : public RewardModel {
     simdjson::dom::parser parser;
     simdjson::dom::element root;
     std::string_view type;
+    if (!fs::exists(config) && fs::exists(checkpoint() / "adapter_config.json"))
+      throw ModelError(fmt::format("{0}: is a LoRA adapter; merge it first: dt2it convert {0} TARGET --merge-adapter",
+                                   checkpoint().string()));
     if (!fs::exists(config)) throw ModelError(fmt::format("{}: no such file; a checkpoint's folder is needed", config.string()));
     if (parser.load(config.string()).get(root) || root["model_type"].get(type))
       throw ModelError(fmt::format("{}: has no model_type", config.string()));
@@ -261,6 +276,11 @@ class MrmRewardModel final : public RewardModel {
     text("dtype", params_.dtype);
     text("device", params_.device);
     text("template", params_.chat_template);
+    text("template_form", params_.template_form);
+    text("video_rule", params_.video_rule);
+    number("video_max_frames", params_.video_max_frames);
+    number("video_max_pixels", params_.video_max_pixels);
+    if (params_.video_fps > 0) wanted["video_fps"] = {params_.video_fps};
     return wanted;
   }
 

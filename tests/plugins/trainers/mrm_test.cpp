@@ -241,6 +241,9 @@ TEST_CASE("Checkpoints that cannot be used are refused with a reason") {
   using Catch::Matchers::Contains;
   CHECK_THAT(message(""), Contains("'checkpoint' is required"));
   CHECK_THAT(message(context.scratch() / "nowhere"), Contains("config.json"));
+  fs::create_directories(context.scratch() / "adapter");
+  std::ofstream(context.scratch() / "adapter/adapter_config.json") << "{}";
+  CHECK_THAT(message(context.scratch() / "adapter"), Contains("--merge-adapter"));
   CHECK_THAT(message(tiny_checkpoint()), Contains("contrast"));  // no reward head
   CHECK_THAT(message(tiny_checkpoint(), {{"head", value_of("contrast")}, {"positive", value_of("red ring")}}), Contains("2 tokens"));
   const fs::path cut = context.scratch() / "cut";
