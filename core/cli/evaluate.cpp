@@ -20,28 +20,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A component from the command line: TYPE or TYPE:ARG, ARG being the parameter that its plugin marks so.
-ComponentConfig component_of(const Catalog& catalog, const std::string& kind, const std::string& text) {
-  const std::size_t colon = text.find(':');
-  const std::string type = text.substr(0, colon);
-  const ComponentDescription* description = catalog.find(kind, type);
-  if (!description) {
-    std::string names;
-    for (const ComponentDescription* other : catalog.of_kind(kind))
-      names += (names.empty() ? "" : ", ") + other->name;
-    throw ConfigError(fmt::format("no {}/{} (there are: {})", kind, type, names));
-  }
-  ComponentConfig component{kind, "it", type, {}, {}};
-  if (colon == std::string::npos) return component;
-  for (const ParamSpec& spec : description->params)
-    if (spec.argument) {
-      const std::string argument = text.substr(colon + 1);
-      component.params[spec.name] = {spec.path ? fs::absolute(argument).string() : argument};
-      return component;
-    }
-  throw ConfigError(fmt::format("{}/{} takes no argument after ':'", kind, type));
-}
-
 void print_table(const std::string& benchmark, const std::string& model, const Evaluation& evaluation) {
   std::cout << fmt::format("{} with {}\n{}\n", benchmark, model, evaluation.edition);
   if (evaluation.absent_media > 0)
@@ -83,10 +61,10 @@ int evaluate(const Arguments& arguments) {
 
   Installation installation(common);
   PluginRegistry& registry = installation.registry;
-  ComponentConfig benchmark = component_of(registry, Benchmark::kKind, benchmark_name);
-  benchmark.params["data"] = {fs::absolute(data).string()};
-  if (!media_root.empty()) benchmark.params["media_root"] = {fs::absolute(media_root).string()};
-  const ComponentConfig model = component_of(registry, RewardModel::kKind, model_text);
+  std::vector<std::string> places{text_setting("data", data.string())};
+  if (!media_root.empty()) places.push_back(text_setting("media_root", media_root.string()));
+  const ComponentConfig benchmark = component_of(registry, Benchmark::kKind, "it", benchmark_name, places);
+  const ComponentConfig model = component_of(registry, RewardModel::kKind, "it", model_text, {});
 
   // Media go to a folder of their own that is gone afterwards.
   struct Scratch {
