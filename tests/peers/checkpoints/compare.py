@@ -10,6 +10,10 @@ import safetensors
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
+from transformers.utils import logging
+
+logging.disable_progress_bar()
+logging.set_verbosity_error()
 
 dt2it, models, work = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 
