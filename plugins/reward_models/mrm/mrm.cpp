@@ -107,7 +107,11 @@ class MrmRewardModel final : public RewardModel {
       positive_ = one_token(params.positive);
       negative_ = one_token(params.negative);
     } else {
-      head_ = nn::RewardHead::load(checkpoint(), backbone_->hidden_size());
+      try {
+        head_ = nn::RewardHead::load(checkpoint(), backbone_->hidden_size());
+      } catch (const ModelError& error) {
+        throw ModelError(std::string(error.what()) + "; a backbone without a reward head is asked with head = \"contrast\"");
+      }
       state_ = head_input();
     }
     const int cores = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, 8);

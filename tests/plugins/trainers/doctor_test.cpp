@@ -11,6 +11,7 @@
 #include "core/nn/safetensors.hpp"
 #include "core/nn/reward_head.hpp"
 #include "dt2it/rng.hpp"
+#include "dt2it/testing/fakes.hpp"
 #include "tests/cli/process.hpp"
 #include "tests/plugins/trainers/tiny_models.hpp"
 
@@ -130,7 +131,7 @@ struct Diagnosis {
 };
 
 Diagnosis diagnose(const fs::path& folder, const fs::path& pairs) {
-  const Finished run = dt2it({"doctor", folder.string(), "--pairs", pairs.string(), "--threads", "1", "--json"});
+  const Finished run = ::dt2it::dt2it({"doctor", folder.string(), "--pairs", pairs.string(), "--threads", "1", "--json"});
   INFO(run.err);
   REQUIRE(run.code == 0);
   simdjson::dom::parser parser;
@@ -175,14 +176,14 @@ TEST_CASE("dt2it doctor tells which hidden state a head was fitted to") {
 
 TEST_CASE("dt2it doctor says what a folder is, and what is missing") {
   FakeContext context;
-  const Finished none = dt2it({"doctor", tiny_checkpoint().string()});
+  const Finished none = ::dt2it::dt2it({"doctor", tiny_checkpoint().string()});
   CHECK(none.code == 0);
   CHECK_THAT(none.out, Catch::Contains("qwen3_vl") && Catch::Contains("head         none") && Catch::Contains("no reward head") &&
                            !Catch::Contains("head_input: "));
-  const Finished nowhere = dt2it({"doctor", (context.scratch() / "nowhere").string()});
+  const Finished nowhere = ::dt2it::dt2it({"doctor", (context.scratch() / "nowhere").string()});
   CHECK(nowhere.code == 5);
   CHECK_THAT(nowhere.err, Catch::Contains("no such folder"));
-  CHECK(dt2it({"doctor"}).code == 2);
+  CHECK(::dt2it::dt2it({"doctor"}).code == 2);
 
   const fs::path folder = context.scratch() / "headed";
   fs::copy(tiny_checkpoint(), folder);
@@ -191,10 +192,10 @@ TEST_CASE("dt2it doctor says what a folder is, and what is missing") {
   head.weight = weights.load("model.language_model.embed_tokens.weight").slice(0, 20, 21).to(at::kFloat).contiguous();
   head.bias = at::zeros({1}, at::kFloat);
   head.save(folder);
-  const Finished built_in = dt2it({"doctor", folder.string(), "--threads", "1"});
+  const Finished built_in = ::dt2it::dt2it({"doctor", folder.string(), "--threads", "1"});
   INFO(built_in.err);
   CHECK(built_in.code == 0);
   CHECK_THAT(built_in.out, Catch::Contains("value_head.safetensors") && Catch::Contains("built in") && Catch::Contains("final_norm") &&
                                Catch::Contains("before_norm") && Catch::Contains("head_input: "));
-  CHECK_THAT(dt2it({"doctor", folder.string(), "--no-probe"}).out, !Catch::Contains("built in"));
+  CHECK_THAT(::dt2it::dt2it({"doctor", folder.string(), "--no-probe"}).out, !Catch::Contains("built in"));
 }
