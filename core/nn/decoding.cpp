@@ -6,6 +6,8 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 
 #include "dt2it/error.hpp"
 
@@ -26,36 +28,25 @@ at::Tensor integers(std::span<const std::int64_t> values, at::Device device) {
 
 PackedDecoding::PackedDecoding(VlModel& model, const ImageProcessorConfig& images, std::span<const TokenTree* const> prompts,
                                std::span<const std::size_t> samples)
-    : model_(model), room_(kFirstRoom) {
+    : model_(model), images_(images), room_(kFirstRoom), logits_(at::empty({0, model.config().text.vocabulary}, at::kFloat)) {
+  join(prompts, samples);
+}
+
+void PackedDecoding::join(std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) {
   const at::NoGradGuard no_grad;
-  std::int64_t sequences = 0;
+  std::int64_t rows = 0, sequences = 0;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     if (prompts[i]->tokens.empty() || !prompts[i]->branch_ends.empty())
       throw ModelError("a prompt to go on from must have tokens and no branches");
-    prompt_rows_ += static_cast<std::int64_t>(prompts[i]->tokens.size());
+    rows += static_cast<std::int64_t>(prompts[i]->tokens.size());
     sequences += static_cast<std::int64_t>(samples[i]);
   }
-  // The last rows of the cache are for the rows that fill up a block.
-  cache_ = model_.make_cache(prompt_rows_ + sequences * room_ + 1);
-  std::int64_t base = 0;
-  std::vector<at::Tensor> logits;
+  lay_out(room_, rows, sequences);
+  std::int64_t base = prompt_rows_ - rows;
+  std::vector<at::Tensor> logits{logits_};
   for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const at::Tensor row = prefill(*prompts[i], base);
     const auto length = static_cast<std::int64_t>(prompts[i]->tokens.size());
-    const std::int64_t last = length - 1;
-    PackedBatch batch = pack_trees(prompts.subspan(i, 1), images, {&last, 1});
-    std::vector<std::int64_t> rows(static_cast<std::size_t>(length));
-    for (std::int64_t k = 0; k < length; ++k) rows[static_cast<std::size_t>(k)] = base + k;
-    AttentionPlan plan, last_plan;
-    plan.add({.query = 0, .count = length, .own = base, .own_count = length});
-    plan.end_group();
-    last_plan.add({.query = 0, .count = 1, .own = base, .own_count = length});
-    last_plan.end_group();
-    DecoderInput& input = batch.input;
-    input.attention = std::make_shared<const Attention>(std::move(plan));
-    input.last_attention = std::make_shared<const Attention>(std::move(last_plan));
-    input.cache = &cache_;
-    input.cache_rows = integers(rows, model_.device());
-    const at::Tensor row = model_.logits(forward_packed(model_, batch, HiddenState::normed)).to(at::kCPU, at::kFloat);
     std::int64_t next = 0;
     for (const auto& position : prompts[i]->positions) next = std::max({next, position[0] + 1, position[1] + 1, position[2] + 1});
     for (std::size_t k = 0; k < samples[i]; ++k) {
@@ -64,23 +55,61 @@ PackedDecoding::PackedDecoding(VlModel& model, const ImageProcessorConfig& image
     }
     base += length;
   }
-  logits_ = logits.empty() ? at::empty({0, model_.config().text.vocabulary}, at::kFloat) : at::cat(logits);
+  logits_ = at::cat(logits);
 }
 
-// Twice the room for each live sequence, in a new cache.
-void PackedDecoding::grow() {
-  const std::int64_t room = 2 * room_;
-  KeyValueCache larger = model_.make_cache(prompt_rows_ + static_cast<std::int64_t>(live_.size()) * room + 1);
-  for (std::size_t layer = 0; layer < cache_.keys.size(); ++layer)
-    for (const auto& [from, to] : {std::pair{&cache_.keys, &larger.keys}, std::pair{&cache_.values, &larger.values}}) {
-      (*to)[layer].narrow(0, 0, prompt_rows_).copy_((*from)[layer].narrow(0, 0, prompt_rows_));
-      for (std::size_t i = 0; i < live_.size(); ++i)
-        (*to)[layer]
-            .narrow(0, prompt_rows_ + static_cast<std::int64_t>(i) * room, live_[i].length)
-            .copy_((*from)[layer].narrow(0, live_[i].own, live_[i].length));
+// Computes the prompt's keys and values into the cache, from row `base` on; logits [1, vocabulary] of what follows it.
+at::Tensor PackedDecoding::prefill(const TokenTree& prompt, std::int64_t base) {
+  const auto length = static_cast<std::int64_t>(prompt.tokens.size());
+  const std::int64_t last = length - 1;
+  const TokenTree* tree = &prompt;
+  PackedBatch batch = pack_trees({&tree, 1}, images_, {&last, 1});
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(length));
+  std::iota(rows.begin(), rows.end(), base);
+  AttentionPlan plan, last_plan;
+  plan.add({.query = 0, .count = length, .own = base, .own_count = length});
+  plan.end_group();
+  last_plan.add({.query = 0, .count = 1, .own = base, .own_count = length});
+  last_plan.end_group();
+  DecoderInput& input = batch.input;
+  input.attention = std::make_shared<const Attention>(std::move(plan));
+  input.last_attention = std::make_shared<const Attention>(std::move(last_plan));
+  input.cache = &cache_;
+  input.cache_rows = integers(rows, model_.device());
+  return model_.logits(forward_packed(model_, batch, HiddenState::normed)).to(at::kCPU, at::kFloat);
+}
+
+// A new cache: the prompts that are still in use, rows for more of them, then `room` rows for each sequence and, last, one
+// for the rows that fill up a block. What finished sequences held is given back here.
+void PackedDecoding::lay_out(std::int64_t room, std::int64_t more_prompt_rows, std::int64_t more_sequences) {
+  struct Move {
+    std::int64_t from, to, count;
+  };
+  std::vector<Move> moves;
+  std::map<std::int64_t, std::int64_t> prompts;  // old place to new
+  std::int64_t rows = 0;
+  for (const Sequence& sequence : live_)
+    if (prompts.emplace(sequence.prompt, rows).second) {
+      moves.push_back({sequence.prompt, rows, sequence.prompt_length});
+      rows += sequence.prompt_length;
     }
-  for (std::size_t i = 0; i < live_.size(); ++i) live_[i].own = prompt_rows_ + static_cast<std::int64_t>(i) * room;
-  cache_ = std::move(larger);
+  rows += more_prompt_rows;
+  std::int64_t own = rows;
+  for (Sequence& sequence : live_) {
+    moves.push_back({sequence.own, own, sequence.length});
+    sequence.prompt = prompts.at(sequence.prompt);
+    sequence.own = own;
+    own += room;
+  }
+  KeyValueCache fresh = model_.make_cache(own + more_sequences * room + 1);
+  for (std::size_t layer = 0; layer < cache_.keys.size(); ++layer)
+    for (const auto& [from, to] : {std::pair{&cache_.keys, &fresh.keys}, std::pair{&cache_.values, &fresh.values}}) {
+      for (const Move& move : moves)
+        (*to)[layer].narrow(0, move.to, move.count).copy_((*from)[layer].narrow(0, move.from, move.count));
+      (*from)[layer].reset();  // not both whole caches at once
+    }
+  cache_ = std::move(fresh);
+  prompt_rows_ = rows;
   room_ = room;
 }
 
@@ -117,7 +146,7 @@ void PackedDecoding::advance(std::span<const std::int64_t> tokens) {
   const at::NoGradGuard no_grad;
   if (tokens.size() != live_.size()) throw ModelError("each live sequence needs one token");
   if (live_.empty()) return;
-  if (std::any_of(live_.begin(), live_.end(), [&](const Sequence& s) { return s.length == room_; })) grow();
+  if (std::any_of(live_.begin(), live_.end(), [&](const Sequence& s) { return s.length == room_; })) lay_out(2 * room_, 0, 0);
   std::vector<at::Tensor> parts;
   const auto step = static_cast<std::size_t>(block_rows(model_));
   for (std::size_t begin = 0; begin < live_.size(); begin += step) {

@@ -22,6 +22,7 @@ class PackedDecoding final : public Decoding {
   const at::Tensor& logits() const override { return logits_; }
   void advance(std::span<const std::int64_t> tokens) override;
   void keep(std::span<const std::size_t> rows) override;
+  void join(std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) override;
 
  private:
   struct Sequence {
@@ -29,10 +30,12 @@ class PackedDecoding final : public Decoding {
     std::int64_t own = 0, length = 0;    // rows of its own tokens
     std::int64_t next_position = 0;
   };
-  void grow();
+  void lay_out(std::int64_t room, std::int64_t more_prompt_rows, std::int64_t more_sequences);
+  at::Tensor prefill(const TokenTree& prompt, std::int64_t base);
   at::Tensor block_logits(std::span<const std::int64_t> tokens, std::span<Sequence> sequences);
 
   VlModel& model_;
+  const ImageProcessorConfig& images_;
   std::vector<Sequence> live_;
   KeyValueCache cache_;
   std::int64_t prompt_rows_ = 0;  // rows that hold prompts, all of them at the beginning of the cache

@@ -73,8 +73,8 @@ struct NamedParameter {
 enum class HiddenState : std::uint8_t { normed, unnormed };
 
 // Sequences that grow token by token, each with its key-value cache; the samples of one prompt share its prefill. Row i
-// of all results is the i-th live sequence: at first prompt after prompt, sample after sample. What a row gives does not
-// depend, to the last bit, on which rows are beside it. Holds a NoGradGuard while it works; not thread-safe; must not
+// of all results is the i-th live sequence: prompt after prompt as they came, sample after sample. What a row gives does
+// not depend, to the last bit, on which rows are beside it. Holds a NoGradGuard while it works; not thread-safe; must not
 // outlive its backbone.
 class DT2IT_API Decoding {
  public:
@@ -85,6 +85,8 @@ class DT2IT_API Decoding {
   virtual void advance(std::span<const std::int64_t> tokens) = 0;
   // Goes on with these rows only (strictly increasing).
   virtual void keep(std::span<const std::size_t> rows) = 0;
+  // Starts samples[i] more sequences from the i-th of further prompts, behind all others. As in Backbone::decode.
+  virtual void join(std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) = 0;
 };
 
 // Not thread-safe, except encode() and (de)tokenize().

@@ -71,6 +71,13 @@ TEST_CASE("Decoding gives the logits of a full pass, beyond the first room of it
       decoding.keep(std::vector<std::size_t>{1, 2});
       grown.erase(grown.begin());
     }
+    if (step == 120) {  // the first prompt has a sample left: its keys and values must be moved along
+      decoding.join(std::span(prompts).last(1), std::span(samples).last(1));
+      grown.push_back(second);
+      check();
+      decoding.keep(std::vector<std::size_t>{0, 2});
+      grown.erase(grown.begin() + 1);
+    }
     if (step % 10 == 0 || step > 145) check();
   }
 }
