@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "core/nn/decoding.hpp"
+#include "core/nn/mrope.hpp"
+#include "core/nn/safetensors.hpp"
 #include "core/nn/sampling.hpp"
 #include "tests/core/nn/golden.hpp"
 
@@ -54,10 +56,11 @@ TokenTree prompt_of(const SafetensorsFile& stored, const std::string& name, cons
   const at::Tensor ids = stored.load(name + ".input_ids")[0].contiguous();
   tree.tokens.assign(ids.data_ptr<std::int64_t>(), ids.data_ptr<std::int64_t>() + ids.numel());
   tree.prefix = tree.tokens.size();
-  std::int64_t next = 0, patch = 0, image = 0;
+  MropePositions positions(tree.positions);
+  std::int64_t patch = 0, image = 0;
   for (std::size_t i = 0; i < tree.tokens.size();) {
     if (tree.tokens[i] != model.image_token) {
-      append_text_positions(tree.positions, 1, next);
+      positions.text(1);
       ++i;
       continue;
     }
@@ -67,7 +70,7 @@ TokenTree prompt_of(const SafetensorsFile& stored, const std::string& name, cons
     patch += rows * columns;
     const auto count = static_cast<std::size_t>(tree.visuals.back()->tokens);
     tree.visual_runs.push_back({i, tree.visuals.size() - 1, 0, count});
-    append_image_positions(tree.positions, rows / images.merge, columns / images.merge, next);
+    positions.visual(rows / images.merge, columns / images.merge);
     i += count;
   }
   return tree;
@@ -85,7 +88,7 @@ TEST_CASE("Greedy decoding gives the reference's 32 tokens and logits, alone and
     const ModelConfig config = ModelConfig::read(folder / "config.json");
     const auto images = ImageProcessorConfig::read(folder / "preprocessor_config.json");
     VlModel model(config);
-    model.load(CheckpointWeights(folder));
+    model.load(Checkpoint(folder));
     const SafetensorsFile stored(golden / "generation" / (family + ".safetensors"));
     const std::vector<std::string> names{"text", "image", "two_images"};
     std::vector<TokenTree> prompts;
