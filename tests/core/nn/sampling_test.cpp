@@ -78,7 +78,7 @@ TEST_CASE("Filters leave the tokens and probabilities that transformers leaves")
     ++compared;
   }
   CHECK(compared == 24);
-  CHECK(borders <= 4);
+  CHECK(borders <= 8);  // rows of the case with ties
 }
 
 TEST_CASE("Among equal tokens the smaller ids stay, however many there are") {
