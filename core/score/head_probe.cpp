@@ -16,10 +16,10 @@ constexpr double kSpreadFactor = 3;  // one standard deviation, as a factor
 constexpr double kOrderLimit = 5, kSpreadLimit = 4, kOffsetLimit = 1;
 constexpr double kSure = 3, kLikely = 1.4;  // 20 to 1, 4 to 1
 
-// How well a spread fits a trained head, as the logarithm of a density with heavy tails: two absurd spreads fit alike.
+// How well a spread fits a trained head, as the logarithm of a density with a floor: two absurd spreads fit alike.
 double spread_fit(double spread) {
   const double away = std::log(std::max(spread, 1e-12) / kUsualSpread) / std::log(kSpreadFactor);
-  return -std::log1p(away * away);
+  return -std::min(away * away / 2, 2 * kSpreadLimit);
 }
 
 struct ProbePair {
