@@ -30,6 +30,7 @@ constexpr Verb kVerbs[] = {
     {"plugins", "list plugins, or explain one: KIND or KIND/NAME", cli::plugins},
     {"evaluate", "score a benchmark with a reward model, without an experiment file", cli::evaluate},
     {"score", "give the pairs or candidates of a file their rewards", cli::score},
+    {"train", "train a model on the pairs of a file, in one process or several", cli::train},
     {"doctor", "what a checkpoint folder is, and which hidden state its reward head reads", cli::doctor},
     {"report", "print the tables of runs and write report.html", cli::report},
     {"convert", "write a checkpoint in another head layout or type, or with its adapter merged", cli::convert},

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <thread>
 
+#include "core/cli/inputs.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/data/records.hpp"
 #include "core/media/passing_media_store.hpp"
@@ -32,9 +33,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::vector<std::string> plugin_path, inputs, settings;
-  std::string model, format = "auto", shard, dtype, device;
-  fs::path out, image_root, dataset_info, media_store = "runs/.media";
+  std::vector<std::string> plugin_path, settings;
+  InputOptions input;
+  std::string model, shard, dtype, device;
+  fs::path out;
   int threads = 0;
   std::int64_t tokens_per_batch = 0;
   bool as_json = false, quiet = false, merge = false;
@@ -44,32 +46,6 @@ struct Options {
 bool only_speed(const std::string& name) {
   constexpr std::array kNames{"threads", "encoder_threads", "tokens_per_batch", "batch_size"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
-}
-
-bool is_parquet(const fs::path& input) {
-  if (!fs::is_directory(input)) return input.extension() == ".parquet";
-  for (const auto& entry : fs::directory_iterator(input))
-    if (entry.path().extension() == ".parquet") return true;
-  return false;
-}
-
-std::vector<ComponentConfig> datasets_of(const Options& options, const Catalog& catalog) {
-  std::vector<ComponentConfig> datasets;
-  for (const std::string& input : options.inputs) {
-    if (!fs::exists(input)) throw DataError(input + ": no such file or folder");
-    const bool parquet = options.format == "parquet" || is_parquet(input);
-    if (parquet && !catalog.find(Dataset::kKind, "parquet"))
-      throw ConfigError(input + ": Parquet needs the plugin datasets/parquet, which is not there: it is built where Arrow is "
-                                "found (./dev setup, or PYARROW_ROOT)");
-    std::vector<std::string> settings{text_setting("file", input)};
-    const std::string format = options.format == "jsonl" ? "dt2it" : options.format == "parquet" ? "auto" : options.format;
-    settings.push_back(text_setting("format", format));
-    if (!options.image_root.empty()) settings.push_back(text_setting("media_root", options.image_root.string()));
-    if (!options.dataset_info.empty()) settings.push_back(text_setting("dataset_info", options.dataset_info.string()));
-    datasets.push_back(component_of(catalog, Dataset::kKind, fmt::format("input_{}", datasets.size() + 1),
-                                    parquet ? "parquet" : "preferences", settings));
-  }
-  return datasets;
 }
 
 ComponentConfig model_of(const Options& options, const Catalog& catalog) {
@@ -249,7 +225,7 @@ int score_records(const Options& options, const std::string& command) {
   Installation installation(common);
   PluginRegistry& registry = installation.registry;
   ComponentConfig model_config = model_of(options, registry);
-  const std::vector<ComponentConfig> datasets = datasets_of(options, registry);
+  const std::vector<ComponentConfig> datasets = input_datasets(options.input, registry, "input");
   const Shard shard = options.shard.empty() ? Shard::from_environment([](const char* name) { return std::getenv(name); })
                                                   .value_or(Shard{})
                                             : Shard::parse(options.shard);
@@ -279,7 +255,7 @@ int score_records(const Options& options, const std::string& command) {
   const Scratch scratch;
   HostMedia passing(registry, scratch.path / "media");
   std::unique_ptr<HostMedia> kept;
-  if (fs::is_directory(options.media_store)) kept = std::make_unique<HostMedia>(registry, options.media_store);
+  if (fs::is_directory(options.input.media_store)) kept = std::make_unique<HostMedia>(registry, options.input.media_store);
   PassingMediaStore media(passing.store(), scratch.path / "media", kept ? &kept->store() : nullptr);
   StageScope scope(registry, components, media, 0, scratch.path, [](LogLevel level, std::string_view message) {
     if (level >= LogLevel::warning) std::cerr << message << '\n';
@@ -325,7 +301,7 @@ int score_records(const Options& options, const std::string& command) {
     file->finish();
     summary.totals = file->totals();
   }
-  if (summary.totals.records == 0 && shard.count == 1) throw DataError("there are no records in " + options.inputs.front());
+  if (summary.totals.records == 0 && shard.count == 1) throw DataError("there are no records in " + options.input.inputs.front());
   print(options, summary);
   return 0;
 }
@@ -336,18 +312,10 @@ int score(const Arguments& arguments) {
   Options options;
   po::options_description words("options");
   words.add_options()
-      ("inputs", po::value(&options.inputs), "files or folders of records (with --merge: files of scores)")
+      ("inputs", po::value(&options.input.inputs), "files or folders of records (with --merge: files of scores)")
       ("model,m", po::value(&options.model)->value_name("KIND[:ARG]"), "reward model: mrm:CHECKPOINT, length, judge ...")
       ("out,o", po::value(&options.out)->value_name("FILE"),
        "where rewards go, a line a record; taken up where it ends when it is there (default: standard output)")
-      ("format", po::value(&options.format)->value_name("FORM"),
-       "auto (default), dt2it (or jsonl), sharegpt, trl, llava, parquet")
-      ("image-root", po::value(&options.image_root)->value_name("DIR"),
-       "folder that paths of images start from (default: the folder of the file)")
-      ("dataset-info", po::value(&options.dataset_info)->value_name("FILE"),
-       "LLaMA-Factory's dataset_info.json (default: the one beside the file)")
-      ("media-store", po::value(&options.media_store)->value_name("DIR"),
-       "where media are that records name by id (default: runs/.media)")
       ("dtype", po::value(&options.dtype)->value_name("TYPE"), "float32, bfloat16, checkpoint")
       ("device", po::value(&options.device)->value_name("DEVICE"),
        "cpu, cuda, cuda:N, auto; cuda with LOCAL_RANK or SLURM_LOCALID set: that one")
@@ -361,24 +329,22 @@ int score(const Arguments& arguments) {
       ("quiet,q", po::bool_switch(&options.quiet), "no progress")
       ("plugin-path", po::value(&options.plugin_path)->composing()->value_name("DIR"),
        "look for plugins here first; may be given often");
+  add_input_options(words, options.input);
   if (!parse(arguments, words, "inputs",
              "usage: dt2it score --model KIND[:ARG] INPUT... [-o FILE] [options]\n"
              "       dt2it score --merge -o FILE SHARD...\n\n"
              "Gives the answers in a file their rewards: pairs (chosen, rejected), several candidates, or single ones. What "
              "cannot be scored gets a status on its line.")) return 0;
-  if (options.inputs.empty()) throw ConfigError("dt2it score: no input given");
+  if (options.input.inputs.empty()) throw ConfigError("dt2it score: no input given");
   if (options.merge) {
     if (options.out.empty()) throw ConfigError("dt2it score --merge: where to? (-o FILE)");
     Summary summary;
     summary.out = options.out;
-    summary.totals = merge_scores(options.out, std::vector<fs::path>(options.inputs.begin(), options.inputs.end()));
+    summary.totals = merge_scores(options.out, std::vector<fs::path>(options.input.inputs.begin(), options.input.inputs.end()));
     print(options, summary);
     return 0;
   }
   if (options.model.empty()) throw ConfigError("dt2it score: no reward model given (--model mrm:CHECKPOINT, say)");
-  constexpr std::array kFormats{"auto", "dt2it", "jsonl", "sharegpt", "trl", "llava", "parquet"};
-  if (std::find(kFormats.begin(), kFormats.end(), options.format) == kFormats.end())
-    throw ConfigError(fmt::format("--format cannot be '{}' (allowed: {})", options.format, fmt::join(kFormats, ", ")));
   if (options.threads < 0 || options.tokens_per_batch < 0) throw ConfigError("--threads and --tokens-per-batch must be at least 1");
   return score_records(options, command_line("score", arguments));
 }

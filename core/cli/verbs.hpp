@@ -25,6 +25,7 @@ int plan(const Arguments& arguments);
 int plugins(const Arguments& arguments);
 int evaluate(const Arguments& arguments);
 int score(const Arguments& arguments);
+int train(const Arguments& arguments);
 int doctor(const Arguments& arguments);
 int report(const Arguments& arguments);
 int clean(const Arguments& arguments);

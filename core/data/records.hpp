@@ -35,7 +35,10 @@ std::string to_json(const PreferencePair& pair);
 std::string to_json(const ImagePreference& preference);
 std::string to_json(const Outcome& outcome);
 std::string to_json(const Metric& metric);
+// What is the same each time.
 std::string to_json(const TrainStep& step);
+// What is not: seconds, rates, memory.
+std::string timing_json(const TrainStep& step);
 
 // A parsed value together with the bytes it was written with, which unknown keys are kept as. From an element
 // alone: its unknown keys are written anew (same values, perhaps 1.0 for 1.00).

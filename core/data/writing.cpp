@@ -192,9 +192,32 @@ std::string to_json(const TrainStep& step) {
   JsonWriter json;
   json.begin_object().key("step").value(step.step).key("total_steps").value(step.total_steps);
   json.key("loss").value(step.loss).key("accuracy").value(step.accuracy).key("margin").value(step.margin);
+  json.key("chosen_reward").value(step.chosen_reward).key("rejected_reward").value(step.rejected_reward);
   json.key("learning_rate").value(step.learning_rate).key("gradient_norm").value(step.gradient_norm);
-  json.key("tokens").value(step.tokens);
+  json.key("tokens").value(step.tokens).key("pairs").value(step.pairs);
+  if (!step.sources.empty()) {
+    json.key("sources").begin_object();
+    for (const SourceAccuracy& source : step.sources) {
+      json.key(source.source).begin_object();
+      json.key("pairs").value(source.pairs).key("correct").value(source.correct).end_object();
+    }
+    json.end_object();
+  }
+  if (step.held_out) {
+    const HeldOutResult& held_out = *step.held_out;
+    json.key("held_out").begin_object().key("pairs").value(held_out.pairs).key("loss").value(held_out.loss);
+    json.key("accuracy").value(held_out.accuracy).key("margin").value(held_out.margin).end_object();
+  }
   json.end_object();
+  return json.text();
+}
+
+std::string timing_json(const TrainStep& step) {
+  JsonWriter json;
+  json.begin_object().key("step").value(step.step).key("seconds").value(step.seconds);
+  json.key("tokens_per_second").value(step.seconds > 0 ? static_cast<double>(step.tokens) / step.seconds : 0);
+  json.key("pairs_per_second").value(step.seconds > 0 ? static_cast<double>(step.pairs) / step.seconds : 0);
+  json.key("peak_memory_bytes").value(step.peak_memory_bytes).end_object();
   return json.text();
 }
 

@@ -94,6 +94,9 @@ void write_curve(JsonWriter& json, const TrainingCurve& curve) {
       {"loss", &TrainStep::loss},
       {"accuracy", &TrainStep::accuracy},
       {"margin", &TrainStep::margin},
+      {"chosen_reward", &TrainStep::chosen_reward},
+      {"rejected_reward", &TrainStep::rejected_reward},
+      {"gradient_norm", &TrainStep::gradient_norm},
       {"learning_rate", &TrainStep::learning_rate}};
   json.key("step").begin_array();
   for (std::size_t k = 0; k < points; ++k) json.value(curve.steps[(k + 1) * n / points - 1].step);
@@ -107,6 +110,41 @@ void write_curve(JsonWriter& json, const TrainingCurve& curve) {
       json.value(sum / static_cast<double>(end - begin));
     }
     json.end_array();
+  }
+  json.key("held_out").begin_array();
+  for (const TrainStep& step : curve.steps)
+    if (step.held_out) {
+      json.begin_object().key("step").value(step.step).key("pairs").value(step.held_out->pairs);
+      json.key("loss").value(step.held_out->loss).key("accuracy").value(step.held_out->accuracy).end_object();
+    }
+  json.end_array();
+  // Of the last quarter of the steps: single batches have few pairs of a source.
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>> sources;
+  for (std::size_t i = n - n / 4; i < n; ++i)
+    for (const SourceAccuracy& source : curve.steps[i].sources) {
+      sources[source.source].first += source.pairs;
+      sources[source.source].second += source.correct;
+    }
+  json.key("sources").begin_array();
+  for (const auto& [name, counts] : sources) {
+    json.begin_object().key("source").value(name).key("pairs").value(counts.first);
+    share(json, "accuracy", static_cast<double>(counts.second), counts.first);
+    json.end_object();
+  }
+  json.end_array();
+  if (curve.timed && n > 0) {
+    double seconds = 0;
+    std::int64_t tokens = 0, pairs = 0, memory = 0;
+    for (const TrainStep& step : curve.steps) {
+      seconds += step.seconds;
+      tokens += step.tokens;
+      pairs += step.pairs;
+      memory = std::max(memory, step.peak_memory_bytes);
+    }
+    json.key("seconds").value(seconds);
+    json.key("tokens_per_second").value(seconds > 0 ? static_cast<double>(tokens) / seconds : 0);
+    json.key("pairs_per_second").value(seconds > 0 ? static_cast<double>(pairs) / seconds : 0);
+    json.key("peak_memory_bytes").value(memory);
   }
   json.end_object();
 }

@@ -104,7 +104,27 @@ TrainingCurve read_curve(const fs::path& file, const std::string& stage) {
     step.learning_rate = number_of(line, "learning_rate");
     step.gradient_norm = number_of(line, "gradient_norm");
     step.tokens = integer_of(line, "tokens");
-    curve.steps.push_back(step);
+    step.pairs = integer_of(line, "pairs");
+    step.chosen_reward = number_of(line, "chosen_reward");
+    step.rejected_reward = number_of(line, "rejected_reward");
+    simdjson::dom::object sources;
+    if (!line["sources"].get(sources))
+      for (const auto& [name, value] : sources)
+        step.sources.push_back({std::string(name), integer_of(value, "pairs"), integer_of(value, "correct")});
+    element held_out;
+    if (!line["held_out"].get(held_out))
+      step.held_out = HeldOutResult{integer_of(held_out, "pairs"), number_of(held_out, "loss"),
+                                    number_of(held_out, "accuracy"), number_of(held_out, "margin")};
+    curve.steps.push_back(std::move(step));
+  });
+  const fs::path times = file.parent_path() / "timing.jsonl";
+  if (!fs::exists(times)) return curve;
+  curve.timed = true;
+  for_each_line(times, [&](std::size_t, const element& line) {
+    const auto at = static_cast<std::size_t>(integer_of(line, "step")) - 1;
+    if (at >= curve.steps.size()) return;
+    curve.steps[at].seconds = number_of(line, "seconds");
+    curve.steps[at].peak_memory_bytes = integer_of(line, "peak_memory_bytes");
   });
   return curve;
 }

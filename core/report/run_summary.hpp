@@ -74,6 +74,7 @@ struct LabelNoise {
 struct TrainingCurve {
   std::string stage;
   std::vector<TrainStep> steps;
+  bool timed = false;  // steps have their seconds and memory
 };
 
 struct RunSummary {

@@ -17,6 +17,8 @@ namespace fs = std::filesystem;
 
 struct TrainParams {
   std::vector<std::string> pairs;
+  std::vector<std::string> held_out;
+  double held_out_share = 0;
   std::string trainer;
   std::int64_t order = 0;
 
@@ -24,11 +26,34 @@ struct TrainParams {
     schema.component<StageInputs>("pairs", &TrainParams::pairs,
                                   "Stages whose pairs are trained on; none for a trainer that makes its own "
                                   "data.");
+    schema.component<StageInputs>("held_out", &TrainParams::held_out, "Stages whose pairs are only looked at during training.");
+    schema.field("held_out_share", &TrainParams::held_out_share,
+                 "Share of `pairs` that is held out, drawn by prompt; the rest is trained on.")
+        .min(0).max(0.9);
     schema.component<Trainer>("trainer", &TrainParams::trainer, "Trainer to use.").required();
     schema.field("order", &TrainParams::order,
                  "Another number, another order of the data (and another seed): voting models differ in it.")
         .min(0);
   }
+};
+
+// Some pairs of a stream, by the hash of their prompt: pairs of one prompt stay together.
+class Part final : public Stream<PreferencePair> {
+ public:
+  Part(std::unique_ptr<Stream<PreferencePair>> from, double share, bool held_out)
+      : from_(std::move(from)), share_(share), held_out_(held_out) {}
+  bool next(PreferencePair& pair) override {
+    while (from_->next(pair)) {
+      const double place = static_cast<double>(stable_hash("held_out/" + pair.prompt.id) >> 11) * 0x1.0p-53;
+      if ((place < share_) == held_out_) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::unique_ptr<Stream<PreferencePair>> from_;
+  const double share_;
+  const bool held_out_;
 };
 
 void run(const TrainParams& params, StageRun& stage) {
@@ -43,12 +68,25 @@ void run(const TrainParams& params, StageRun& stage) {
   // Steps are kept in the work folder by number, so that the curve of a resumed training is whole.
   Journal curve(stage.work / "training.journal");
   TrainRequest request;
-  request.pairs = [&pairs] { return pairs.open(); };
+  const double share = params.held_out_share;
+  if (share > 0) {
+    request.pairs = [&pairs, share] { return std::make_unique<Part>(pairs.open(), share, false); };
+    request.held_out = [&pairs, share] { return std::make_unique<Part>(pairs.open(), share, true); };
+  } else {
+    request.pairs = [&pairs] { return pairs.open(); };
+  }
+  const PairFiles held_out(pair_files(stage, params.held_out));
+  if (!params.held_out.empty()) {
+    if (share > 0) throw ConfigError("train: held_out and held_out_share exclude each other");
+    request.held_out = [&held_out] { return held_out.open(); };
+  }
   request.pair_count = pairs.count();
   request.output = checkpoint;
   request.state = state;
   request.seed = stable_hash(fmt::format("train/{}", params.order), stage.experiment.seed);
+  Journal timing(stage.work / "timing.journal");
   request.on_step = [&](const TrainStep& step) {
+    timing.append(static_cast<std::size_t>(step.step), timing_json(step));
     curve.append(static_cast<std::size_t>(step.step), to_json(step));
     stage.progress->set_total(static_cast<std::size_t>(step.total_steps));
     stage.progress->set_done(static_cast<std::size_t>(step.step));
@@ -58,13 +96,16 @@ void run(const TrainParams& params, StageRun& stage) {
   LineWriter out(stage.output / "training.jsonl");
   for (std::size_t step = 1; curve.contains(step); ++step) out.write(curve.read(step));
   out.close();
+  LineWriter times(stage.output / "timing.jsonl");
+  for (std::size_t step = 1; timing.contains(step); ++step) times.write(timing.read(step));
+  times.close();
 }
 
 }  // namespace
 
 StageType train_stage() {
   StageType type = make_stage<TrainParams>(
-      "train", "Trains a model on preference pairs; its result is a checkpoint folder.", "1", run);
+      "train", "Trains a model on preference pairs; its result is a checkpoint folder.", "2", run);
   type.result = "checkpoint";
   return type;
 }

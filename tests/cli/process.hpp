@@ -107,12 +107,14 @@ inline Finished dt2it(const Words& words, const std::map<std::string, std::strin
   return Process(dt2it_words(words), environment, folder).wait();
 }
 
-// Every file of a store by name, but for what runs cost.
+// Every file of a store by name, but for what runs cost and how long their steps took.
 inline std::map<std::string, std::string> stored_files(const std::filesystem::path& runs) {
   std::map<std::string, std::string> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(runs / ".store")) {
     const std::string name = entry.path().lexically_relative(runs).string();
-    if (entry.is_regular_file() && !name.ends_with(".cost.json")) files[name] = read_file(entry.path());
+    if (entry.is_regular_file() && !name.ends_with(".cost.json") && !name.ends_with("/timing.jsonl") &&
+        name.find("/tensorboard/") == std::string::npos)
+      files[name] = read_file(entry.path());
   }
   return files;
 }

@@ -269,10 +269,25 @@
       return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
     };
     const last = (curve, key) => mean_before(curve, key, curve.step.length);
-    table(node, ["Stage", "Steps", "Loss", "Accuracy", "Margin"],
+    const speed = (curve) => (curve.seconds === undefined ? ["", "", ""] :
+      [curve.pairs_per_second.toFixed(1), whole(Math.round(curve.tokens_per_second)), (curve.peak_memory_bytes / 2 ** 30).toFixed(2)]);
+    const held_out = (curve) => {
+      const best = curve.held_out.reduce((a, b) => (a && a.accuracy >= b.accuracy ? a : b), null);
+      return best ? `${per_cent(best.accuracy)} (step ${whole(best.step)})` : "";
+    };
+    table(node, ["Stage", "Steps", "Loss", "Accuracy", "Margin", "Chosen", "Rejected", "Held out, best", "Pairs/s", "Tokens/s", "GiB"],
       run.training.map((curve) => [curve.stage, whole(curve.step[curve.step.length - 1]), fixed2(last(curve, "loss")),
-        per_cent(last(curve, "accuracy")), fixed2(last(curve, "margin"))]));
-    add(node, "p", "note", "Loss, accuracy and margin are means over the last tenth of the steps, on the batches trained on.");
+        per_cent(last(curve, "accuracy")), fixed2(last(curve, "margin")), fixed2(last(curve, "chosen_reward")),
+        fixed2(last(curve, "rejected_reward")), held_out(curve), ...speed(curve)]));
+    add(node, "p", "note", "Loss, accuracy, margin and rewards are means over the last tenth of the steps, on the batches trained on.");
+    const sources = [...new Set(run.training.flatMap((curve) => curve.sources.map((one) => one.source)))];
+    if (sources.length > 1) {
+      add(node, "p", "note", "Accuracy by source, on the pairs of the last quarter of the steps:");
+      table(node, ["Stage", ...sources], run.training.map((curve) => [curve.stage, ...sources.map((name) => {
+        const one = curve.sources.find((each) => each.source === name);
+        return one ? `${per_cent(one.accuracy)} (${whole(one.pairs)})` : "";
+      })]));
+    }
     const grid = add(node, "div", "grid");
     // Trainings may differ in length: each is drawn over its own steps.
     const points = (curve, factor, value) =>

@@ -361,20 +361,25 @@ bool MiniWarmStart::train(const TrainRequest& request) {
     config.learning_rate = params_.learning_rate * rate;
     config.betas = {.9, .98};
     config.weight_decay = .01;
+    config.decay_vectors = true;
     config.muon = phase.work != Work::align;
     config.muon_learning_rate = params_.muon_learning_rate * rate;
     nn::Optimizer optimizer(parameters, config);
-    auto live = optimizer.state();
-    for (const auto& [name, tensor] : model_->parameters()) live.emplace_back("weight/" + name, tensor);
-    live.emplace_back("weight/marks", marks_);
+    nn::NamedTensors weights;
+    for (const auto& [name, tensor] : model_->parameters()) weights.emplace_back("weight/" + name, tensor);
+    weights.emplace_back("weight/marks", marks_);
     if (resume) {
       const at::NoGradGuard no_grad;
-      for (auto& [name, tensor] : live) tensor.copy_(resume->load(name));
+      for (auto& [name, tensor] : weights) tensor.copy_(resume->load(name));
+      optimizer.load(nn::OptimizerStateFiles({saved}));
     }
     tally.clear();
     for (std::int64_t s = skip; s < phase.steps; ++s) {
       if (request.stop_requested && request.stop_requested()) {
-        if (!request.state.empty()) nn::write_safetensors(saved, live, {{"steps", std::to_string(step.step + s)}});
+        if (request.state.empty()) return false;
+        nn::NamedTensors live = optimizer.state();
+        live.insert(live.end(), weights.begin(), weights.end());
+        nn::write_safetensors(saved, live, {{"steps", std::to_string(step.step + s)}});
         return false;
       }
       Rng rng(stable_hash(fmt::format("{}/{}", phase.name, s), seed));

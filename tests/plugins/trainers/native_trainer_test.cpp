@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <ATen/TensorOperators.h>
+
 #include <catch2/catch.hpp>
 
 #include "core/nn/safetensors.hpp"
@@ -91,6 +93,159 @@ TEST_CASE("The gradient does not depend on how a batch is cut") {
   CHECK(a[0].loss == Approx(b[0].loss).epsilon(1e-5));
   CHECK(a[0].margin == Approx(b[0].margin).epsilon(1e-3));
   CHECK(a[0].gradient_norm == Approx(b[0].gradient_norm).epsilon(1e-4));
+}
+
+TEST_CASE("Pairs of one prompt may share its computation, and nothing else changes") {
+  FakeContext context;
+  add_backbone(context);
+  std::vector<PreferencePair> pairs = red_pairs(context, 4);
+  for (int i = 0; i < 8; ++i) {  // three answers to one question about a picture, all against all
+    PreferencePair pair = pairs[3 + i % 2];
+    pair.rejected_prompt.reset();
+    pair.id = "again" + std::to_string(i);
+    pair.chosen.text = "It is red.";
+    pair.rejected.text = i < 4 ? "It is blue." : "I think it may be red.";
+    pairs.push_back(pair);
+  }
+  Table apart = {{"learning_rate", value_of(1e-3)}, {"batch_size", value_of(12)}, {"head_init", value_of("normal")}, {"epochs", value_of(2)}};
+  Table together = apart;
+  together["order"] = value_of("prompts");
+  const auto a = trained(context, pairs, apart, "apart").steps, b = trained(context, pairs, together, "together").steps;
+  CHECK(b[0].tokens < a[0].tokens);
+  CHECK(b[0].pairs == 12);
+  CHECK(b[0].loss == Approx(a[0].loss).epsilon(1e-5));
+  CHECK(b[0].gradient_norm == Approx(a[0].gradient_norm).epsilon(1e-4));
+  CHECK(b[1].loss == Approx(a[1].loss).epsilon(1e-4));
+}
+
+TEST_CASE("DPO raises the chosen answers' implicit reward, starting at ln 2") {
+  FakeContext context;
+  add_backbone(context);
+  Table params = quick();
+  params.erase("head_dropout");
+  params["loss"] = value_of("dpo");
+  params["learning_rate"] = value_of(1e-3);
+  params["epochs"] = value_of(2);
+  auto pairs = red_pairs(context, 32);
+  for (PreferencePair& pair : pairs) pair.rejected_prompt.reset();
+  const Trained result = trained(context, pairs, params, "dpo");
+  CHECK(result.steps.front().loss == Approx(std::log(2.0)).epsilon(1e-4));
+  CHECK(result.steps.front().chosen_reward == Approx(0).margin(1e-4));
+  CHECK(result.steps.back().loss < .6);
+  CHECK(result.steps.back().margin > .2);
+  CHECK_FALSE(fs::exists(result.folder / "value_head.safetensors"));
+}
+
+TEST_CASE("Sources, held-out pairs and the best checkpoint are told apart") {
+  FakeContext context;
+  add_backbone(context);
+  auto pairs = red_pairs(context, 32);
+  for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i].source = i % 3 ? "many" : "few";
+  Trained result;
+  result.folder = context.scratch() / "best";
+  fs::create_directories(result.folder);
+  Table params = quick();
+  params["epochs"] = value_of(3);
+  params["evaluate_every"] = value_of(2);
+  params["keep"] = value_of("best");
+  TrainRequest request;
+  request.pairs = request.held_out = [&] { return std::make_unique<VectorStream<PreferencePair>>(pairs); };
+  request.output = result.folder;
+  request.on_step = [&](const TrainStep& step) { result.steps.push_back(step); };
+  REQUIRE(native_trainer(context, params)->train(request));
+  REQUIRE(result.steps.size() == 12);
+  for (const TrainStep& step : result.steps) {
+    REQUIRE(step.sources.size() == 2);
+    CHECK(step.sources[0].source == "few");
+    CHECK(step.sources[0].pairs + step.sources[1].pairs == 8);
+    CHECK(static_cast<double>(step.sources[0].correct + step.sources[1].correct) == Approx(8 * step.accuracy));
+    CHECK(step.held_out.has_value() == (step.step % 2 == 0));
+    CHECK(step.margin == Approx(step.chosen_reward - step.rejected_reward).margin(1e-6));
+    CHECK(step.seconds > 0);
+    CHECK(step.peak_memory_bytes > 1 << 20);
+  }
+  double best = 0;
+  std::int64_t at = 0;
+  for (const TrainStep& step : result.steps)
+    if (step.held_out && step.held_out->accuracy > best) {
+      best = step.held_out->accuracy;
+      at = step.step;
+    }
+  const std::string facts = nn::read_text_file(result.folder / "training.json");
+  CHECK_THAT(facts, Catch::Contains("\"best_step\": " + std::to_string(at)) && Catch::Contains("\"few\": 11"));
+  CHECK_FALSE(fs::exists(result.folder / "best"));
+  // What was kept is what scored so.
+  const auto model = reward_model(context, result.folder);
+  int right = 0;
+  for (const PreferencePair& pair : pairs) {
+    const auto reward = [&](const Prompt& prompt, const Response& response) {
+      const RewardRequest request{&prompt, {&response, 1}, 0, {}};
+      return model->rewards({&request, 1})[0][0].value;
+    };
+    right += reward(pair.prompt, pair.chosen) > reward(pair.rejected_prompt ? *pair.rejected_prompt : pair.prompt, pair.rejected);
+  }
+  CHECK(right == static_cast<int>(std::lround(32 * best)));
+  CHECK_THAT(nn::read_text_file(result.folder / "README.md"), Catch::StartsWith("---\nlibrary_name") && Catch::Contains("| many | 21 |"));
+}
+
+TEST_CASE("Labels, margins and centring reach the loss") {
+  FakeContext context;
+  add_backbone(context);
+  auto pairs = red_pairs(context, 8);
+  for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i].strength = i % 2 ? 2.0 : 0.0;
+  const auto first = [&](Table more) {
+    Table params = {{"batch_size", value_of(8)}};  // the head is 0, so are all rewards
+    for (auto& [key, value] : more) params[key] = value;
+    return trained(context, pairs, params, "l" + std::to_string(more.size()) + more.begin()->first).steps[0].loss;
+  };
+  const auto bt = [](double x) { return std::log1p(std::exp(-x)); };
+  CHECK(first({{"margin", value_of(1.5)}}) == Approx(bt(-1.5)));
+  CHECK(first({{"margin_from_strength", value_of(.5)}}) == Approx(.5 * bt(0) + .5 * bt(-1)));
+  CHECK(first({{"soft_labels", value_of(1.0)}}) == Approx(bt(0)));
+  const double theta = 2, shift = std::log(theta);
+  CHECK(first({{"tie_theta", value_of(theta)}}) == Approx(.5 * bt(-shift) + .5 * (2 * bt(-shift) - std::log(theta * theta - 1))));
+}
+
+TEST_CASE("A training that breaks or stands still stops, and says where its weights are") {
+  FakeContext context;
+  add_backbone(context);
+  const auto pairs = red_pairs(context, 16);
+  const auto message = [&](Table params, const char* name) -> std::string {
+    TrainRequest request;
+    request.pairs = [&] { return std::make_unique<VectorStream<PreferencePair>>(pairs); };
+    request.output = context.scratch() / name / "out";
+    request.state = context.scratch() / name / "state";
+    fs::create_directories(request.output);
+    fs::create_directories(request.state);
+    try {
+      native_trainer(context, std::move(params))->train(request);
+    } catch (const ModelError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string still = message({{"learning_rate", value_of(0.0)}, {"batch_size", value_of(2)}, {"stuck_steps", value_of(4)}}, "still");
+  CHECK_THAT(still, Catch::Contains("step 4 of 8") && Catch::Contains("have been equal for 4 steps") && Catch::Contains("checkpoints/step-3"));
+  CHECK(fs::exists(context.scratch() / "still/state/checkpoints/step-3/model.safetensors"));
+  const std::string broken = message({{"learning_rate", value_of(1e30)}, {"batch_size", value_of(2)}, {"max_grad_norm", value_of(0.0)}, {"warmup_ratio", value_of(0.0)}}, "broken");
+  CHECK_THAT(broken, Catch::Contains("not finite") && Catch::Contains("of 8"));
+}
+
+TEST_CASE("bfloat16 weights are trained by their float32 copies") {
+  FakeContext context;
+  add_backbone(context, {{"dtype", value_of("bfloat16")}});
+  FakeContext other;
+  add_backbone(other);
+  const auto pairs = red_pairs(context, 16), same = red_pairs(other, 16);
+  // A rate at which single steps are lost in bfloat16.
+  const Table params = {{"learning_rate", value_of(3e-5)}, {"batch_size", value_of(4)}, {"head_init", value_of("normal")}, {"epochs", value_of(3)},
+                        {"schedule", value_of("constant")}, {"warmup_ratio", value_of(0.0)}, {"head_learning_rate", value_of(1e-3)}};
+  const Trained low = trained(context, pairs, params, "short"), high = trained(other, same, params, "long");
+  for (std::size_t i = 0; i < low.steps.size(); ++i) CHECK(low.steps[i].loss == Approx(high.steps[i].loss).margin(.02));
+  const nn::SafetensorsFile before(tiny_checkpoint() / "model.safetensors"), after(low.folder / "model.safetensors"), wide(high.folder / "model.safetensors");
+  const std::string name = "model.language_model.layers.0.mlp.gate_proj.weight";
+  const auto change = [&](const nn::SafetensorsFile& file) { return (file.load(name).to(at::kFloat) - before.load(name).to(at::kFloat)).norm().item<double>(); };
+  CHECK(change(after) > .5 * change(wide));
 }
 
 TEST_CASE("Next-token training lowers the loss of the chosen responses") {
