@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """FLOPs of matrix products and attention for one record of a case, and the speed of this machine's matrix product on one
-thread: what the ceilings of the benchmark `score` are made of."""
+thread: what the ceilings of the benchmarks `score` and `train` are made of. flops.py [score|train]: for each case the records a
+second that this speed allows, and how many times ours the peer's FLOPs are."""
+import sys
 import time
 
 import torch
@@ -27,20 +29,22 @@ def causal(tokens):
     return tokens * (tokens + 1) / 2
 
 
-def ours(pictures, responses):
-    """One tree; the last layer's queries and MLP for the scored tokens only."""
+def ours(pictures, responses, passes=1):
+    """One tree; the last layer's queries and MLP for the scored tokens only. Passes over the language model: 1 to score, 3 to
+    train (backwards once for the activations and once for the weights); the tower is frozen."""
     prompt = pictures * (TOKENS + 2) + 80 + TEMPLATE - 2
     tokens = prompt + sum(r + 2 for r in responses)
     pairs = causal(prompt) + sum((r + 2) * prompt + causal(r + 2) for r in responses)
     last = 2 * tokens * 2 * HIDDEN * KV
-    return language(tokens, pairs, LAYERS - 1) + last + tower(pictures)
+    return passes * (language(tokens, pairs, LAYERS - 1) + last) + tower(pictures)
 
 
-def theirs(pictures, responses):
-    """A row for each response, padded to the longest, whole squares of attention, pictures for each row, lm_head."""
+def theirs(pictures, responses, passes=1):
+    """A row for each response, padded to the longest, whole squares of attention, pictures for each row, lm_head (forwards
+    only: nothing comes back through it)."""
     longest = pictures * (TOKENS + 2) + 80 + TEMPLATE + max(responses)
     rows = len(responses)
-    return rows * (language(longest, longest * longest) + 2 * longest * HIDDEN * VOCABULARY) + tower(pictures * rows)
+    return rows * (passes * language(longest, longest * longest) + 2 * longest * HIDDEN * VOCABULARY) + tower(pictures * rows)
 
 
 def peak():
@@ -57,6 +61,7 @@ def peak():
 
 CASES = {"one_image": (1, (130, 110)), "two_images": (2, (9, 9)), "best_of_8": (1, (280,) * 8)}
 if __name__ == "__main__":
-    rate = peak()
+    rate, passes = peak(), 3 if "train" in sys.argv[1:] else 1
     for name, case in CASES.items():
-        print(name, rate / ours(*case), theirs(*case) / ours(*case))
+        if passes == 1 or len(case[1]) == 2:
+            print(name, rate / ours(*case, passes), theirs(*case, passes) / ours(*case, passes))

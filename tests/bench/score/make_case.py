@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes what `score` and its peers work on: make_case.py FOLDER TOKENIZER_FOLDER.
+"""Makes what `score`, `train` and their peers work on: make_case.py FOLDER TOKENIZER_FOLDER [PAIRS].
 
 FOLDER/model: a Qwen3-VL of about 100 M random weights with the proportions of the 8 B model: per token, lm_head is 7 % of
 the language model's FLOPs and the vision tower 0.3 of them on image tokens. FOLDER/CASE.jsonl: pairs or candidate lists
@@ -70,6 +70,8 @@ def main():
     (folder / "images").mkdir(parents=True, exist_ok=True)
     make_model(folder / "model", tokenizer_folder)
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    if len(sys.argv) > 3:
+        RECORDS["one_image"] = RECORDS["two_images"] = int(sys.argv[3])
     rng = random.Random(1)
     for case, images, responses in (("one_image", 1, (130, 110)), ("two_images", 2, (9, 9)), ("best_of_8", 1, (280,) * 8)):
         with open(folder / f"{case}.jsonl", "w") as out, open(folder / f"{case}.peer.jsonl", "w") as peer:
