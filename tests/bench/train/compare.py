@@ -30,13 +30,12 @@ def steady(steps, key="seconds"):
     return BATCH / min(step[key] for step in steps[1:])
 
 
-def ours(case):
-    log = work / f"{case}.ours.jsonl"
-    used = run([dt2it, "train", "--trainer", "native", "--backbone", f"qwen3_vl:{work}/model", "--pairs", work / f"{case}.jsonl",
-                "--output", work / f"{case}.ours", "--log", log,
-                "--set", "freeze_vision_tower=true", "--set", "freeze_projector=true", "--set", "image_max_pixels=268324",
-                "--set", "order=file", "--set", "head_init=checkpoint", "--set", "head_input=normed", "--set", "head_dropout=0",
-                "--set", f"batch_size={BATCH}", "--set", "learning_rate=1e-5", "--set", "warmup_ratio=0", "--set", "threads=1"],
+def ours(case, attempt):
+    log = work / f"{case}.ours{attempt}.jsonl"
+    used = run([dt2it, "train", work / f"{case}.jsonl", "--backbone", f"qwen3_vl:{work}/model", "--out", work / f"{case}.ours{attempt}",
+                "--log", log, "--backbone-set", "freeze_vision_tower=true", "--backbone-set", "freeze_projector=true",
+                "--backbone-set", "image_max_pixels=268324", "--set", "order=file", "--set", f"batch_size={BATCH}",
+                "--set", "learning_rate=1e-5", "--set", "warmup_ratio=0", "--set", "threads=1", "--set", "encoder_threads=0"],
                work / f"{case}.ours.log")
     return [json.loads(line) for line in open(log)], used
 
@@ -63,9 +62,9 @@ config = json.loads((work / "model/config.json").read_text())
 ceilings = {name: (float(ceiling), float(flops)) for name, ceiling, flops in map(str.split, open(work / "ceilings"))}
 for case in cases:
     # Each side twice where it can be slowed by what else the machine does; the best counts.
-    tries = [ours(case)]
+    tries = [ours(case, 1)]
     peers = [theirs(case, micro) for micro in (1, 2, 4)]
-    tries.append(ours(case))
+    tries.append(ours(case, 2))
     own, own_used = max(tries, key=lambda result: steady(result[0]))
     peer, peer_used = max(peers, key=lambda result: steady(result[0]))
     gap = abs(own[0]["loss"] - peer[0]["loss"])

@@ -13,9 +13,9 @@ import case  # noqa: E402
 
 dt2it, shared, work = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 CUTOFF, STEPS, BATCH, SEED = 400, 8, 8, 42
-OURS = {"order": "file", "head_init": "checkpoint", "head_input": "normed", "head_dropout": 0, "batch_size": BATCH,
-        "learning_rate": 5e-4, "warmup_ratio": 0.1, "schedule": "llamafactory", "seed": SEED, "threads": 1,
-        "freeze_vision_tower": "true", "freeze_projector": "true", "image_max_pixels": 268324, "cutoff_len": CUTOFF}
+OURS = {"recipe": "llamafactory", "order_seed": SEED, "head_dropout": 0, "batch_size": BATCH, "learning_rate": 5e-4,
+        "warmup_ratio": 0.1, "threads": 1}
+BACKBONE = {"freeze_vision_tower": "true", "freeze_projector": "true", "image_max_pixels": 268324, "cutoff_len": CUTOFF}
 
 
 def theirs(name, **changes):
@@ -30,9 +30,10 @@ def theirs(name, **changes):
 
 def ours(name, **changes):
     options = [part for key, value in (OURS | changes).items() for part in ("--set", f"{key}={value}")]
+    options += [part for key, value in BACKBONE.items() for part in ("--backbone-set", f"{key}={value}")]
     log = work / f"{name}.ours.jsonl"
-    done = subprocess.run([dt2it, "train", "--trainer", "native", "--backbone", f"qwen3_vl:{work / name}", "--pairs",
-                           work / "data/pairs.jsonl", "--output", work / f"{name}_ours", "--log", log, *options],
+    done = subprocess.run([dt2it, "train", work / "data/pairs.jsonl", "--backbone", f"qwen3_vl:{work / name}", "--out",
+                           work / f"{name}_ours", "--log", log, *options],
                           cwd=work, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{name}: dt2it train: {done.stderr[-3000:]}")
@@ -55,7 +56,7 @@ def compare(name, own, other):
 
 case.make_pairs(work / "data", shared)
 case.make_model(work / "file_order", shared / "golden/models/qwen3_vl")
-compare("file_order", ours("file_order"), theirs("file_order", disable_shuffling=True))
+compare("file_order", ours("file_order", order="file"), theirs("file_order", disable_shuffling=True))
 case.make_model(work / "own_order", shared / "golden/models/qwen3_vl")
 (work / "own_order/value_head.safetensors").unlink()
-compare("own_order", ours("own_order", order="llamafactory", head_init="llamafactory"), theirs("own_order"))
+compare("own_order", ours("own_order"), theirs("own_order"))
