@@ -32,12 +32,15 @@ def steady(steps, key="seconds"):
 
 def ours(case):
     log = work / f"{case}.ours.jsonl"
-    used = run([dt2it, "train", "--trainer", "native", "--backbone", f"qwen3_vl:{work}/model", "--pairs", work / f"{case}.jsonl",
-                "--output", work / f"{case}.ours", "--log", log,
-                "--set", "freeze_vision_tower=true", "--set", "freeze_projector=true", "--set", "image_max_pixels=268324",
-                "--set", "order=file", "--set", "head_init=checkpoint", "--set", "head_input=normed", "--set", "head_dropout=0",
-                "--set", f"batch_size={BATCH}", "--set", "learning_rate=1e-5", "--set", "warmup_ratio=0", "--set", "threads=1"],
-               work / f"{case}.ours.log")
+    for earlier in (log, work / f"{case}.ours"):
+        subprocess.run(["rm", "-rf", earlier], check=True)
+    backbone = {"freeze_vision_tower": "true", "freeze_projector": "true", "image_max_pixels": 268324}
+    trainer = {"recipe": "llamafactory", "order": "file", "head_init": "checkpoint", "head_dropout": 0, "batch_size": BATCH,
+               "learning_rate": 1e-5, "warmup_ratio": 0, "threads": 1, "encoder_threads": 0}
+    command = [dt2it, "train", work / f"{case}.jsonl", "--backbone", f"qwen3_vl:{work}/model", "-o", work / f"{case}.ours", "--log", log, "-q"]
+    for option, values in (("--backbone-set", backbone), ("--set", trainer)):
+        command += [part for key, value in values.items() for part in (option, f"{key}={value}")]
+    used = run(command, work / f"{case}.ours.log")
     return [json.loads(line) for line in open(log)], used
 
 
