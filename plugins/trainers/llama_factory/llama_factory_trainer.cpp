@@ -165,6 +165,8 @@ bool LlamaFactoryTrainer::train(const TrainRequest& request) {
       fs::absolute(request.state.empty() ? context_.scratch() / "llama_factory" : request.state));
   if (request.state.empty()) fs::remove_all(layout.root);
   fs::create_directories(layout.root);
+  if (request.held_out)
+    context_.log(LogLevel::warning, "trainers/llama_factory does not look at held-out pairs");
   prepare_data(request, layout);
   const auto seed = params_.seed.value_or(static_cast<std::int64_t>(request.seed & 0x7fffffff));
 

@@ -43,6 +43,10 @@ class Hook:
             parse = module.get_train_args
 
             def get_train_args(*args, **kwargs):
+                from transformers import Trainer
+
+                # The weights are those it starts from.
+                Trainer._load_from_checkpoint = lambda self, *args, **kwargs: None
                 result = parse(*args, **kwargs)
                 result[2].resume_from_checkpoint = os.environ["DT2IT_RESUME_FROM"]
                 return result

@@ -197,18 +197,16 @@ std::string chat_template(const Params& params) {
                   file.string(), family));
 }
 
-bool needs_resume_hook(const Params& params) {
-  return params.stage == "rm" && params.finetuning_type != "lora";
-}
+bool needs_resume_hook(const Params& params) { return params.stage == "rm"; }
 
 std::string training_yaml(const Params& params, const Layout& layout, std::int64_t seed,
                           const std::filesystem::path& resume) {
   Yaml yaml(params.extra);
   const bool adapter = params.finetuning_type == "lora";
+  const bool weights_from_there = !resume.empty() && needs_resume_hook(params);
   yaml.text("model_name_or_path",
-            (!resume.empty() && needs_resume_hook(params) ? resume : params.checkpoint).string());
-  if (!resume.empty() && params.stage == "rm" && adapter)
-    yaml.text("adapter_name_or_path", resume.string());
+            (weights_from_there && !adapter ? resume : params.checkpoint).string());
+  if (weights_from_there && adapter) yaml.text("adapter_name_or_path", resume.string());
   yaml.text("stage", params.stage);
   yaml.flag("do_train", true);
   yaml.text("finetuning_type", params.finetuning_type);

@@ -75,7 +75,7 @@ std::string training_yaml(const Params& params, const Layout& layout, std::int64
 std::string export_yaml(const Params& params, const std::filesystem::path& adapter,
                         const std::filesystem::path& output);
 
-// Reward training of all weights: LLaMA-Factory refuses to go on with it by itself.
+// Reward training: LLaMA-Factory does not go on with it by itself.
 bool needs_resume_hook(const Params& params);
 
 }  // namespace dt2it::llama_factory

@@ -2,7 +2,7 @@
 """compare.py DT2IT SHARED WORK: see run. The same 64 pairs, the same tiny Qwen3-VL with the same head, eight steps of eight pairs,
 dropout off, some pairs cut by cutoff_len: losses and gradient norms of every step must agree to 1e-4 with LLaMA-Factory's.
 `file_order`: both in the order of the file, the head from value_head.safetensors. `own_order`: LLaMA-Factory's shuffling and the head
-that it makes itself, against our `order = "llamafactory"` and `head_init = "llamafactory"`. Exits with 1 at the first difference."""
+that it makes itself, against what our `recipe = "llamafactory"` makes of the same seed. Exits with 1 at the first difference."""
 import json
 import pathlib
 import subprocess
@@ -13,9 +13,8 @@ import case  # noqa: E402
 
 dt2it, shared, work = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 CUTOFF, STEPS, BATCH, SEED = 400, 8, 8, 42
-OURS = {"recipe": "llamafactory", "order_seed": SEED, "head_dropout": 0, "batch_size": BATCH, "learning_rate": 5e-4,
-        "warmup_ratio": 0.1, "threads": 1}
 BACKBONE = {"freeze_vision_tower": "true", "freeze_projector": "true", "image_max_pixels": 268324, "cutoff_len": CUTOFF}
+TRAINER = {"recipe": "llamafactory", "head_dropout": 0, "batch_size": BATCH, "learning_rate": 5e-4, "order_seed": SEED}
 
 
 def theirs(name, **changes):
@@ -29,12 +28,12 @@ def theirs(name, **changes):
 
 
 def ours(name, **changes):
-    options = [part for key, value in (OURS | changes).items() for part in ("--set", f"{key}={value}")]
-    options += [part for key, value in BACKBONE.items() for part in ("--backbone-set", f"{key}={value}")]
     log = work / f"{name}.ours.jsonl"
-    done = subprocess.run([dt2it, "train", work / "data/pairs.jsonl", "--backbone", f"qwen3_vl:{work / name}", "--out",
-                           work / f"{name}_ours", "--log", log, *options],
-                          cwd=work, capture_output=True, text=True)
+    command = [dt2it, "train", work / "data/pairs.jsonl", "--backbone", f"qwen3_vl:{work / name}", "-o", work / f"{name}_ours",
+               "--log", log, "-q"]
+    for option, values in (("--backbone-set", BACKBONE), ("--set", TRAINER | changes)):
+        command += [part for key, value in values.items() for part in (option, f"{key}={value}")]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{name}: dt2it train: {done.stderr[-3000:]}")
     return [json.loads(line) for line in open(log)]

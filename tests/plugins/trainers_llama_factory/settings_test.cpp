@@ -83,7 +83,7 @@ TEST_CASE("Where a training goes on is said in the way of its stage") {
   CHECK(has_line(lora, "adapter_name_or_path: \"/state/out/checkpoint-4\""));
   CHECK(has_line(lora, "model_name_or_path: \"" + folder.path().string() + "\""));
   CHECK(has_line(lora, "lora_dropout: 1.0e-07"));
-  CHECK_FALSE(needs_resume_hook(p));
+  CHECK(needs_resume_hook(p));
   p.finetuning_type = "full";
   p.stage = "dpo";
   const std::string dpo = training_yaml(p, layout, 1, from);
