@@ -30,6 +30,7 @@ constexpr Verb kVerbs[] = {
     {"plugins", "list plugins, or explain one: KIND or KIND/NAME", cli::plugins},
     {"evaluate", "score a benchmark with a reward model, without an experiment file", cli::evaluate},
     {"report", "print the tables of runs and write report.html", cli::report},
+    {"calls", "list, show, export, import or remove stored answers of models", cli::calls},
     {"clean", "remove unfinished work and stages that no run uses", cli::clean},
 };
 

@@ -25,6 +25,7 @@ int plugins(const Arguments& arguments);
 int evaluate(const Arguments& arguments);
 int report(const Arguments& arguments);
 int clean(const Arguments& arguments);
+int calls(const Arguments& arguments);
 
 // ---- shared by the verbs
 

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/calls/pace.hpp"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+namespace dt2it {
+
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+constexpr double kLongestHold = 600;  // seconds; looked at again after that
+
+// A header's number; NaN when it is none.
+double number_of(std::string_view text) {
+  double value = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+  return read.ec == std::errc{} && read.ptr == text.data() + text.size() && std::isfinite(value)
+             ? value
+             : std::numeric_limits<double>::quiet_NaN();
+}
+
+double wall_clock() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- limits per minute
+
+void Spread::take(double now, double amount) {
+  if (per_second_ <= 0) return;
+  free_at_ = std::max(free_at_, now - kBurst) + amount / per_second_;
+}
+
+Pace::Pace(const Endpoint& endpoint)
+    : most_(std::max(1, endpoint.max_in_flight)), adapt_(endpoint.adapt),
+      first_wait_(endpoint.retry_delay_seconds) {
+  requests_.set(endpoint.requests_per_minute);
+  tokens_.set(endpoint.tokens_per_minute);
+  limit_ = adapt_ ? std::min(limit_, most_) : most_;
+}
+
+double Pace::wait(double now) const {
+  if (in_flight_ >= static_cast<int>(limit_)) return kNever;
+  return std::max({held_until_ - now, requests_.wait(now), tokens_.wait(now), found_.wait(now), 0.0});
+}
+
+void Pace::started(double now, double tokens) {
+  ++in_flight_;
+  requests_.take(now, 1);
+  tokens_.take(now, tokens);
+  found_.take(now, 1);
+  looked_ += 1;
+  full_ += in_flight_ >= static_cast<int>(limit_);
+}
+
+void Pace::ended(double now, const End& end) {
+  --in_flight_;
+  if (end.slow_down) return slow_down(now, end);
+  if (!end.served) return;
+  told_off_ = 0;
+  ++well_;
+  if (window_from_ == 0) window_from_ = now;
+  if (now >= held_until_) recent_[answers_++ % kRecent] = now - paused_;
+  grow_rate(now);
+  if (!adapt_) return;
+  if (skip_ > 0) {
+    if (--skip_ <= 0) {
+      window_from_ = now;
+      served_ = full_ = looked_ = 0;
+    }
+    return;
+  }
+  ++served_;
+  // Each place in flight was used several times: the answers of one window belong to one limit.
+  const double wanted = search_ == Search::doubling ? std::max(8.0, 2 * limit_) : std::max(24.0, 4 * limit_);
+  if (served_ >= wanted && now > window_from_) end_window(now);
+}
+
+void Pace::correct_tokens(double now, double more) { tokens_.take(now, more); }
+
+// ---------------------------------------------------------------- the number in flight
+
+void Pace::end_window(double now) {
+  const double throughput = served_ / (now - window_from_);
+  const bool was_full = full_ >= 0.5 * looked_;  // else it was work that was short, or the rate
+  window_from_ = now;
+  served_ = full_ = looked_ = 0;
+  if (!was_full) {
+    if (search_ != Search::doubling) search_ = Search::steady;
+    throughput_ = 0;
+    return;
+  }
+  const auto step_to = [&](Search search, double limit) {
+    before_ = limit_;
+    search_ = search;
+    throughput_ = throughput;
+    limit_ = std::clamp(limit, 1.0, most_);
+    skip_ = before_;
+    if (static_cast<int>(limit_) == static_cast<int>(before_)) {
+      search_ = Search::steady;
+      rest_ = longest_rest_;
+    }
+  };
+  const auto step_back = [&] {
+    skip_ = limit_;
+    limit_ = before_;
+    search_ = Search::steady;
+    rest_ = longest_rest_ = std::min(2 * longest_rest_, 32);
+  };
+  switch (search_) {
+    case Search::doubling:
+      // Half of what was added must come back as throughput.
+      if (throughput_ > 0 && throughput < throughput_ * (1 + 0.5 * (limit_ / before_ - 1))) {
+        if (throughput < 1.1 * throughput_) limit_ = before_;
+        search_ = Search::steady;
+        rest_ = 1;
+        return;
+      }
+      return step_to(Search::doubling, 2 * limit_);
+    case Search::up:
+      if (throughput >= 1.05 * throughput_) return step_to(Search::up, limit_ * 1.25 + 1);
+      return step_back();
+    case Search::down:
+      if (throughput >= 0.98 * throughput_) {
+        const double best = std::max(throughput, throughput_);  // small losses must not add up
+        step_to(Search::down, limit_ * 0.85);
+        throughput_ = best;
+        return;
+      }
+      return step_back();
+    case Search::steady:
+      if (rest_-- > 0) return;
+      down_next_ = !down_next_;
+      return down_next_ || limit_ >= most_ ? step_to(Search::down, limit_ * 0.85)
+                                           : step_to(Search::up, limit_ * 1.25 + 1);
+  }
+}
+
+// ---------------------------------------------------------------- being told off
+
+// Answers a second, over the last of them; 0 where there are too few to tell.
+double Pace::served_rate() const {
+  if (answers_ < 20) return 0;
+  const std::size_t count = std::min(answers_, kRecent);
+  const double first = recent_[(answers_ - count) % kRecent], last = recent_[(answers_ - 1) % kRecent];
+  return static_cast<double>(count - 1) / std::max(last - first, 1e-3);
+}
+
+void Pace::grow_rate(double now) {
+  if (ceiling_ <= 0) return;
+  const double passed = now - grown_at_;
+  if (passed < 0.1) return;
+  grown_at_ = now;
+  growth_ = std::min(growth_ * std::pow(2.0, passed / 10), 0.05);  // the longer it goes well, the faster
+  ceiling_ *= 1 + growth_ * passed;
+  found_.set(60 * ceiling_);
+}
+
+void Pace::slow_down(double now, const End& end) {
+  // Calls that were on their way when the pace was cut say nothing new.
+  const bool news = end.started >= cut_at_;
+  ++told_off_;
+  const double own = std::min(first_wait_ * std::pow(2.0, std::min(told_off_ - 1, 12)), 60.0);
+  const double wait = std::min(end.wait_seconds >= 0 ? end.wait_seconds : news ? own : 0, kLongestHold);
+  if (now + wait > held_until_) {
+    paused_ += now + wait - std::max(now, held_until_);
+    held_until_ = now + wait;
+  }
+  if (!news) return;
+  cut_at_ = now;
+  // Who is to come back in a moment was hardly too fast; who is to wait for seconds was.
+  const double weight = wait >= 0.1 ? std::min(1.0, wait) : well_ < 20 ? 0.05 : 0;
+  well_ = 0;
+  if (const double rate = served_rate(); rate > 0) {
+    // Again so soon: what was found was far too high.
+    const bool soon = lowered_at_ >= 0 && now - lowered_at_ < 5;
+    ceiling_ = (ceiling_ > 0 ? std::min(ceiling_, 1.05 * rate) : rate) * (1 - (soon ? 0.15 : 0.05) * weight);
+    found_.set(60 * ceiling_);
+    growth_ = 0.001;
+    lowered_at_ = now;
+    grown_at_ = std::max(now, held_until_);
+    answers_ = 0;
+  }
+  if (adapt_) {
+    limit_ = std::max(1.0, (1 - 0.25 * weight) * std::min(limit_, static_cast<double>(in_flight_ + 1)));
+    search_ = Search::steady;
+    rest_ = 2;
+  }
+  served_ = full_ = looked_ = 0;
+  window_from_ = std::max(now, held_until_);
+}
+
+void Pace::read_headers(double now, const HttpAnswer& answer) {
+  if (answer.head.find("ratelimit") == std::string::npos && answer.head.find("RateLimit") == std::string::npos)
+    return;
+  struct Names {
+    const char *limit, *remaining, *reset;
+    Spread* spread;
+  };
+  for (const Names& names :
+       {Names{"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", &requests_},
+        Names{"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", &tokens_},
+        Names{"anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining",
+              "anthropic-ratelimit-requests-reset", &requests_},
+        Names{"anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining",
+              "anthropic-ratelimit-tokens-reset", &tokens_}}) {
+    const double limit = number_of(answer.header(names.limit));
+    if (!(limit > 0)) continue;  // 0 and less: not known
+    if (names.spread->per_second() <= 0 || limit / 60 < names.spread->per_second()) names.spread->set(limit);
+    if (number_of(answer.header(names.remaining)) == 0) {
+      const std::string reset = answer.header(names.reset);
+      double wait = duration_seconds(reset);
+      if (wait < 0 && timestamp_seconds(reset) >= 0) wait = timestamp_seconds(reset) - wall_clock();
+      if (wait > 0) held_until_ = std::max(held_until_, now + std::min(wait, kLongestHold));
+    }
+  }
+}
+
+// ---------------------------------------------------------------- times in headers
+
+double duration_seconds(std::string_view text) {
+  if (text.empty()) return -1;
+  double total = 0;
+  bool unit_seen = false;
+  for (std::size_t at = 0; at < text.size();) {
+    double value = 0;
+    const char* end = text.data() + text.size();
+    const auto read = std::from_chars(text.data() + at, end, value);
+    if (read.ec != std::errc{} || !std::isfinite(value) || value < 0) return -1;
+    at = static_cast<std::size_t>(read.ptr - text.data());
+    std::size_t unit = at;
+    while (unit < text.size() && text[unit] >= 'a' && text[unit] <= 'z') ++unit;
+    const std::string_view name = text.substr(at, unit - at);
+    if (name.empty() && (unit_seen || unit != text.size())) return -1;
+    const double factor = name == "ms" ? 1e-3 : name.empty() || name == "s" ? 1 : name == "m" ? 60
+                          : name == "h" ? 3600 : name == "d" ? 86400 : name == "us" ? 1e-6 : -1;
+    if (factor < 0) return -1;
+    total += value * factor;
+    unit_seen = true;
+    at = unit;
+  }
+  return total;
+}
+
+double timestamp_seconds(std::string_view text) {
+  // 2026-08-01T12:00:30Z, also with a fraction or an offset: curl reads "20260801 12:00:30 +0000".
+  if (text.size() < 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T') return -1;
+  std::string date(text.substr(0, 4));
+  date.append(text.substr(5, 2)).append(text.substr(8, 2)).append(" ").append(text.substr(11, 8));
+  std::size_t zone = 19;
+  if (text[zone] == '.')
+    for (++zone; zone < text.size() && text[zone] >= '0' && text[zone] <= '9';) ++zone;
+  std::string offset(text.substr(zone));
+  std::erase(offset, ':');
+  date += " " + (offset == "Z" || offset == "z" ? std::string("+0000") : offset);
+  return static_cast<double>(curl_getdate(date.c_str(), nullptr));
+}
+
+double told_wait(const HttpAnswer& answer, double now) {
+  if (const double wait = number_of(answer.header("retry-after-ms")); wait >= 0) return wait / 1000;
+  const std::string after = answer.header("retry-after");
+  if (const double wait = number_of(after); !std::isnan(wait)) return std::max(0.0, wait);
+  if (!after.empty())
+    if (const std::time_t date = curl_getdate(after.c_str(), nullptr); date >= 0)
+      return std::max(0.0, static_cast<double>(date) - now);
+  if (answer.status == 200) return -1;
+  // Only the body may say it: "Please try again in 6m0s.", or Google's "retryDelay": "55s".
+  for (const std::string_view words : {"try again in ", "\"retryDelay\": \"", "\"retryDelay\":\""}) {
+    std::size_t at = answer.body.find(words);
+    if (at == std::string::npos) continue;
+    at += words.size();
+    std::size_t end = at;
+    const auto part = [&](std::size_t i) {
+      const char c = answer.body[i];
+      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+             (c == '.' && i + 1 < answer.body.size() && answer.body[i + 1] >= '0' && answer.body[i + 1] <= '9');
+    };
+    while (end < answer.body.size() && end < at + 32 && part(end)) ++end;
+    return duration_seconds(std::string_view(answer.body).substr(at, end - at));
+  }
+  return -1;
+}
+
+}  // namespace dt2it
