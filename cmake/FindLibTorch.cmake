@@ -1,8 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 # LibTorch from LIBTORCH_ROOT (a wheel's torch folder, or an unpacked libtorch), else from
-# CMAKE_PREFIX_PATH. Unlike the config file it carries, this demands no CUDA toolkit and leaves a clean
-# run path. Target: LibTorch::LibTorch. LibTorch_VERSION comes from its version.h.
-find_path(LibTorch_INCLUDE_DIR ATen/ATen.h HINTS ${LIBTORCH_ROOT}/include)
+# CMAKE_PREFIX_PATH (the same, or the folder that torch.utils.cmake_prefix_path names). Unlike the config file
+# it carries, this demands no CUDA toolkit and leaves a clean run path. Target: LibTorch::LibTorch.
+# LibTorch_VERSION comes from its version.h.
+set(_hints)
+if(LIBTORCH_ROOT)
+  set(_hints ${LIBTORCH_ROOT}/include)
+endif()
+string(REPLACE ":" ";" _prefixes "$ENV{CMAKE_PREFIX_PATH}")
+foreach(_prefix ${CMAKE_PREFIX_PATH} ${_prefixes})
+  list(APPEND _hints ${_prefix}/../../include)
+endforeach()
+find_path(LibTorch_INCLUDE_DIR ATen/ATen.h HINTS ${_hints})
+if(LibTorch_INCLUDE_DIR)
+  get_filename_component(LibTorch_INCLUDE_DIR "${LibTorch_INCLUDE_DIR}" REALPATH)
+endif()
 get_filename_component(_root "${LibTorch_INCLUDE_DIR}" DIRECTORY)
 set(_libs)
 foreach(library c10 torch_cpu torch c10_cuda torch_cuda)  # the last two in CUDA builds only

@@ -40,14 +40,14 @@ int check(const Arguments& arguments) {
   std::vector<std::string> paths;
   std::vector<std::string> profiles;
   po::options_description options("options");
-  options.add_options()
-      ("paths", po::value(&paths), "experiment files, or folders of them")
-      ("profile", po::value(&profiles)->composing()->value_name("NAME"),
-       "check under this profile; may be given often (default: every profile there is)")
-      ("set", po::value(&common.settings)->composing()->value_name("A.B=VALUE"), "as for run")
-      ("plugin-path", po::value(&common.plugin_path)->composing()->value_name("DIR"),
-       "look for plugins here first; may be given often");
-  if (!parse(arguments, options, "paths", "usage: dt2it check FILE_OR_FOLDER... [options]")) return 0;
+  options.add_options()("paths", po::value(&paths), "experiment files, or folders of them")(
+      "profile", po::value(&profiles)->composing()->value_name("NAME"),
+      "check under this profile; may be given often (default: every profile there is)")(
+      "set", po::value(&common.settings)->composing()->value_name("A.B=VALUE"), "as for run")(
+      "plugin-path", po::value(&common.plugin_path)->composing()->value_name("DIR"),
+      "look for plugins here first; may be given often");
+  if (!parse(arguments, options, "paths", "usage: dt2it check FILE_OR_FOLDER... [options]"))
+    return 0;
   if (paths.empty()) throw ConfigError("dt2it check: no file or folder given");
 
   const Installation installation(common);
@@ -64,14 +64,15 @@ int check(const Arguments& arguments) {
       if (fs::is_directory(folder))
         for (const auto& entry : fs::directory_iterator(folder))
           if (entry.path().extension() == ".toml") names.push_back(entry.path().stem());
-      if (names.empty()) names.push_back(common.profile);  // as `run` would, which says what is missing
+      if (names.empty())
+        names.push_back(common.profile);  // as `run` would, which says what is missing
       std::sort(names.begin(), names.end());
     }
     for (const std::string& profile : names) {
       seen_profiles.insert(profile);
       const std::size_t before = diagnostics.errors.size();
-      const Experiment experiment =
-          load_experiment(file, {profile, folder, common.settings, cache}, installation.registry, diagnostics);
+      const Experiment experiment = load_experiment(file, {profile, folder, common.settings, cache},
+                                                    installation.registry, diagnostics);
       ++checked;
       if (diagnostics.errors.size() != before) continue;
       try {
@@ -83,19 +84,20 @@ int check(const Arguments& arguments) {
   }
   // Profiles share files, so that the same mistake may show up under each.
   std::set<std::string> printed;
-  for (const auto& [where, message] : diagnostics.errors) {
-    const std::string line = fmt::format("{}:{}:{}: {}", where.file, where.line, where.column, message);
+  for (const Diagnostics::Entry& error : diagnostics.errors) {
+    const std::string line = error.text();
     if (printed.insert(line).second) std::cerr << line << '\n';
   }
   for (const std::string& line : expansion_errors)
     if (printed.insert(line).second) std::cerr << line << '\n';
   if (!printed.empty()) {
-    std::cerr << fmt::format("{} {} in {} files\n", printed.size(),
-                             printed.size() == 1 ? "problem" : "problems", files.size());
+    std::cerr << fmt::format("{} problem{} in {} file{}\n", printed.size(),
+                             printed.size() == 1 ? "" : "s", files.size(),
+                             files.size() == 1 ? "" : "s");
     return 2;
   }
-  std::cout << fmt::format("{} files fine under {} ({} checks)\n", files.size(),
-                           fmt::join(seen_profiles, ", "), checked);
+  std::cout << fmt::format("{} file{} fine under {} ({} checks)\n", files.size(),
+                           files.size() == 1 ? "" : "s", fmt::join(seen_profiles, ", "), checked);
   return 0;
 }
 

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
 #include <iostream>
 
 #include "core/cli/verbs.hpp"
+#include "core/config/component_check.hpp"
 #include "core/stages/stages.hpp"
 #include "dt2it/error.hpp"
 
@@ -9,6 +16,104 @@ namespace dt2it::cli {
 
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
+
+namespace {
+
+std::atomic<bool> stop_requested{false};
+
+void on_signal(int) {
+  if (stop_requested.exchange(true)) _exit(130);
+  constexpr char kText[] =
+      "\nstopping: finishing what is in flight and saving (press Ctrl-C again to stop at once)\n";
+  [[maybe_unused]] const auto written = write(STDERR_FILENO, kText, sizeof kText - 1);
+}
+
+// As a shell reads it back.
+std::string quoted(const std::string& word) {
+  constexpr std::string_view kPlain = "_-./=:,+@%";
+  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [&](unsigned char c) {
+    return std::isalnum(c) != 0 || kPlain.find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (plain) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+}  // namespace
+
+const std::atomic<bool>& catch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  return stop_requested;
+}
+
+std::string command_line(const std::string& verb, const Arguments& arguments) {
+  std::string command = "dt2it " + verb;
+  for (const std::string& argument : arguments) command += ' ' + quoted(argument);
+  return command;
+}
+
+std::string text_setting(const std::string& key, const std::string& text) {
+  std::string value = key + "=\"";
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (text.compare(at, 2, "${") == 0) value += '$';  // no variable
+    value += c == '"' || c == '\\' ? std::string{'\\', c}
+             : static_cast<unsigned char>(c) < 0x20 ? fmt::format("\\u{:04x}", static_cast<int>(c)) : std::string(1, c);
+  }
+  return value + '"';
+}
+
+ComponentConfig component_of(const Catalog& catalog, const std::string& kind, const std::string& name,
+                             const std::string& text, const std::vector<std::string>& settings) {
+  const std::size_t colon = text.find(':');
+  const std::string type = text.substr(0, colon);
+  const ComponentDescription* description = catalog.find(kind, type);
+  if (!description) {
+    std::string names;
+    for (const ComponentDescription* other : catalog.of_kind(kind))
+      names += (names.empty() ? "" : ", ") + other->name;
+    throw ConfigError(fmt::format("no {}/{} (there are: {})", kind, type, names));
+  }
+  Diagnostics diagnostics;
+  TomlEntry table;
+  table.key = name;
+  const auto add = [&](const std::string& key, const std::string& value, const std::string& display, bool literal) {
+    auto source = std::make_shared<TomlSource>();
+    source->display = display;
+    source->folder = fs::current_path();
+    const Place at{source, 0, 0};
+    auto node = literal ? std::nullopt : parse_toml_value(value, at);
+    if (!node) {
+      node.emplace();
+      node->type = TomlNode::Type::string;
+      node->string = value;
+      node->at = at;
+    }
+    std::erase_if(table.value.table, [&](const TomlEntry& entry) { return entry.key == key; });
+    table.value.table.push_back({key, at, std::move(*node)});
+  };
+  add("type", type, text, true);
+  if (colon != std::string::npos) {
+    const auto spec = std::find_if(description->params.begin(), description->params.end(),
+                                   [](const ParamSpec& one) { return one.argument; });
+    if (spec == description->params.end())
+      throw ConfigError(fmt::format("{}/{} takes no argument after ':'", kind, type));
+    add(spec->name, text.substr(colon + 1), text, spec->type == ParamType::string);
+  }
+  for (const std::string& setting : settings) {
+    const std::size_t equals = setting.find('=');
+    if (equals == std::string::npos || equals == 0)
+      throw ConfigError(fmt::format("--set {}: not understood (allowed: KEY=VALUE)", setting));
+    add(setting.substr(0, equals), setting.substr(equals + 1), "--set " + setting.substr(0, equals), false);
+  }
+  CheckedComponent checked = check_component(kind, table, {}, catalog, diagnostics);
+  if (!diagnostics.ok()) throw ConfigError(diagnostics.text());
+  return {kind, name, type, std::move(checked.params), {}, std::move(checked.given)};
+}
 
 void add_common(po::options_description& options, CommonOptions& common) {
   options.add_options()

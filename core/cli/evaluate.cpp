@@ -10,6 +10,7 @@
 #include "core/run/scope.hpp"
 #include "core/stages/evaluation.hpp"
 #include "core/util/json.hpp"
+#include "core/util/progress.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::cli {
@@ -18,28 +19,6 @@ namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
 namespace {
-
-// A component from the command line: TYPE or TYPE:ARG, ARG being the parameter that its plugin marks so.
-ComponentConfig component_of(const Catalog& catalog, const std::string& kind, const std::string& text) {
-  const std::size_t colon = text.find(':');
-  const std::string type = text.substr(0, colon);
-  const ComponentDescription* description = catalog.find(kind, type);
-  if (!description) {
-    std::string names;
-    for (const ComponentDescription* other : catalog.of_kind(kind))
-      names += (names.empty() ? "" : ", ") + other->name;
-    throw ConfigError(fmt::format("no {}/{} (there are: {})", kind, type, names));
-  }
-  ComponentConfig component{kind, "it", type, {}, {}};
-  if (colon == std::string::npos) return component;
-  for (const ParamSpec& spec : description->params)
-    if (spec.argument) {
-      const std::string argument = text.substr(colon + 1);
-      component.params[spec.name] = {spec.path ? fs::absolute(argument).string() : argument};
-      return component;
-    }
-  throw ConfigError(fmt::format("{}/{} takes no argument after ':'", kind, type));
-}
 
 void print_table(const std::string& benchmark, const std::string& model, const Evaluation& evaluation) {
   std::cout << fmt::format("{} with {}\n{}\n", benchmark, model, evaluation.edition);
@@ -82,10 +61,10 @@ int evaluate(const Arguments& arguments) {
 
   Installation installation(common);
   PluginRegistry& registry = installation.registry;
-  ComponentConfig benchmark = component_of(registry, Benchmark::kKind, benchmark_name);
-  benchmark.params["data"] = {fs::absolute(data).string()};
-  if (!media_root.empty()) benchmark.params["media_root"] = {fs::absolute(media_root).string()};
-  const ComponentConfig model = component_of(registry, RewardModel::kKind, model_text);
+  std::vector<std::string> places{text_setting("data", data.string())};
+  if (!media_root.empty()) places.push_back(text_setting("media_root", media_root.string()));
+  const ComponentConfig benchmark = component_of(registry, Benchmark::kKind, "it", benchmark_name, places);
+  const ComponentConfig model = component_of(registry, RewardModel::kKind, "it", model_text, {});
 
   // Media go to a folder of their own that is gone afterwards.
   struct Scratch {
@@ -100,9 +79,15 @@ int evaluate(const Arguments& arguments) {
                    [](LogLevel level, std::string_view message) {
                      if (level >= LogLevel::warning) std::cerr << message << '\n';
                    });
+  const auto suite = scope.context().component<Benchmark>("it");
+  std::vector<PreferencePair> items = read_items(*suite);
+  ProgressBoard board(isatty(STDERR_FILENO) == 0);
+  const auto progress = board.start("evaluate");
+  progress->set_total(items.size());
   const Evaluation evaluation =
-      evaluate_benchmark(*scope.context().component<Benchmark>("it"),
-                         *scope.context().component<RewardModel>("it"), scope.context(), [](std::size_t) {});
+      evaluate_benchmark(*suite, std::move(items), *scope.context().component<RewardModel>("it"), scope.context(),
+                         [&](std::size_t done) { progress->add(done); });
+  board.close();
   if (!as_json) {
     print_table(benchmark_name, model_text, evaluation);
     return 0;

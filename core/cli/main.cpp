@@ -29,8 +29,11 @@ constexpr Verb kVerbs[] = {
     {"plan", "print the stages of experiments and what is done already", cli::plan},
     {"plugins", "list plugins, or explain one: KIND or KIND/NAME", cli::plugins},
     {"evaluate", "score a benchmark with a reward model, without an experiment file", cli::evaluate},
+    {"score", "give the pairs or candidates of a file their rewards", cli::score},
+    {"doctor", "what a checkpoint folder is, and which hidden state its reward head reads", cli::doctor},
     {"report", "print the tables of runs and write report.html", cli::report},
     {"calls", "list, show, export, import or remove stored answers of models", cli::calls},
+    {"convert", "write a checkpoint in another head layout or type, or with its adapter merged", cli::convert},
     {"clean", "remove unfinished work and stages that no run uses", cli::clean},
 };
 

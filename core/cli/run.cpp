@@ -1,12 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <atomic>
-#include <boost/optional.hpp>
-#include <cctype>
 #include <iostream>
 
 #include "core/cli/verbs.hpp"
@@ -15,32 +7,6 @@
 namespace dt2it::cli {
 
 namespace po = boost::program_options;
-
-namespace {
-
-std::atomic<bool> stop_requested{false};
-
-// As a shell reads it back.
-std::string quoted(const std::string& word) {
-  constexpr std::string_view kPlain = "_-./=:,+@%";
-  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [&](unsigned char c) {
-    return std::isalnum(c) != 0 || kPlain.find(static_cast<char>(c)) != std::string_view::npos;
-  });
-  if (plain) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
-// The first Ctrl-C asks the stages to finish what is in flight; the second ends the process.
-void on_signal(int) {
-  if (stop_requested.exchange(true)) _exit(130);
-  constexpr char kText[] =
-      "\nstopping: finishing what is in flight and saving (press Ctrl-C again to stop at once)\n";
-  [[maybe_unused]] const auto written = write(STDERR_FILENO, kText, sizeof kText - 1);
-}
-
-}  // namespace
 
 int run(const Arguments& arguments) {
   CommonOptions common;
@@ -72,8 +38,7 @@ int run(const Arguments& arguments) {
     throw ConfigError("--max-cost and --max-tokens must be positive");
   run_options.runs = common.runs;
 
-  std::string command = "dt2it run";
-  for (const std::string& argument : arguments) command += ' ' + quoted(argument);
+  const std::string command = command_line("run", arguments);
 
   Installation installation(common);
   Runner runner(installation.registry, installation.stages, run_options);
@@ -82,12 +47,8 @@ int run(const Arguments& arguments) {
     folders.push_back(runner.run_folder(experiment));
     runner.add(std::move(experiment));
   }
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
   try {
-    runner.run(stop_requested);
+    runner.run(catch_interrupts());
   } catch (const Interrupted&) {
     std::cerr << "stopped; what is done is saved. Go on with:\n  " << command << '\n';
     throw;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <boost/program_options.hpp>
 #include <filesystem>
 #include <memory>
@@ -23,9 +24,12 @@ int show(const Arguments& arguments);
 int plan(const Arguments& arguments);
 int plugins(const Arguments& arguments);
 int evaluate(const Arguments& arguments);
+int score(const Arguments& arguments);
+int doctor(const Arguments& arguments);
 int report(const Arguments& arguments);
 int clean(const Arguments& arguments);
 int calls(const Arguments& arguments);
+int convert(const Arguments& arguments);
 
 // ---- shared by the verbs
 
@@ -42,6 +46,20 @@ void add_common(boost::program_options::options_description& options, CommonOpti
 // that takes the words without a dash ("" for none).
 bool parse(const Arguments& arguments, boost::program_options::options_description& options,
            const std::string& positional, const std::string& usage);
+
+// Set by the first Ctrl-C (or SIGTERM) from now on, with a line that says so; the second ends the process.
+const std::atomic<bool>& catch_interrupts();
+
+// The command as a shell reads it back.
+std::string command_line(const std::string& verb, const Arguments& arguments);
+
+// A component from the command line: TYPE or TYPE:ARG, ARG being the parameter that its plugin marks so, and settings
+// "key=value" (the value in TOML syntax, else taken as a string). Checked as in a file, defaults filled in. Throws
+// ConfigError with all problems.
+ComponentConfig component_of(const Catalog& catalog, const std::string& kind, const std::string& name,
+                             const std::string& text, const std::vector<std::string>& settings);
+// "key=" and the text as a TOML string.
+std::string text_setting(const std::string& key, const std::string& text);
 
 // The plugins and stage types at hand.
 struct Installation {

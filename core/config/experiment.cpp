@@ -19,13 +19,15 @@ namespace fs = std::filesystem;
 namespace {
 
 // The kinds of the SDK; a plugin may bring others.
-constexpr const char* kKinds[] = {"datasets",      "mllms",     "judges",        "scorers",
-                                  "diversity",     "backbones", "reward_models", "reformulators",
-                                  "curators",      "trainers",  "benchmarks",    "codecs"};
+constexpr const char* kKinds[] = {"datasets",  "mllms",     "judges",        "scorers",
+                                  "diversity", "backbones", "reward_models", "reformulators",
+                                  "curators",  "trainers",  "benchmarks",    "codecs"};
 
 constexpr std::string_view kOwnKeys[] = {"paper", "about", "expect", "rows"};  // not inherited
 
-bool is_own_key(std::string_view key) { return std::ranges::find(kOwnKeys, key) != std::end(kOwnKeys); }
+bool is_own_key(std::string_view key) {
+  return std::ranges::find(kOwnKeys, key) != std::end(kOwnKeys);
+}
 
 bool number_in(std::string_view text) {
   const auto value = parse_toml_value(text, {});
@@ -41,14 +43,16 @@ std::string_view trimmed(std::string_view text) {
 class Loader {
  public:
   Loader(const fs::path& file, const LoadOptions& options, const Catalog& catalog)
-      : file_(file.lexically_normal()), options_(options), catalog_(catalog),
+      : file_(file.lexically_normal()),
+        options_(options),
+        catalog_(catalog),
         cache_(options.cache ? options.cache : std::make_shared<TomlCache>()) {}
 
   Experiment load(Diagnostics& diagnostics) {
     experiment_.file = file_;
     experiment_.profile = options_.profile;
     experiment_.name = name_of_file();
-    if (read_layers() && errors_.ok()) {
+    if (read_layers()) {
       check_top_level();
       read_head();
       check_tables();
@@ -71,7 +75,8 @@ class Loader {
     return name.string();
   }
 
-  // The chain that ends in `file`, the file first. `files_` is the order in which errors are listed.
+  // The chain that ends in `file`, the file first. `files_` is the order in which errors are
+  // listed.
   bool read_chain(const fs::path& file, Location asked_from,
                   std::vector<std::shared_ptr<const TomlNode>>& chain) {
     std::vector<std::string> seen;
@@ -86,23 +91,27 @@ class Loader {
       if (!parent) break;
       asked_from = parent->at.location();
       if (parent->type != TomlNode::Type::string) {
-        errors_.add(asked_from, fmt::format("'extends' is {} (a string is expected: one parent file, "
-                                            "relative to this one)", dt2it::name_of(parent->type)));
+        errors_.add(asked_from,
+                    fmt::format("'extends' is {} (a string is expected: one parent file, "
+                                "relative to this one)",
+                                dt2it::name_of(parent->type)));
         return false;
       }
       const auto text = expand_variables(*parent, errors_);
       if (!text) return false;
       at = (at.parent_path() / *text).lexically_normal();
       if (text->empty() || at.extension() != ".toml") {
-        errors_.add(asked_from, fmt::format("'extends' cannot be '{}' (allowed: the path of a .toml file)",
-                                            *text));
+        errors_.add(
+            asked_from,
+            fmt::format("'extends' cannot be '{}' (allowed: the path of a .toml file)", *text));
         return false;
       }
       const std::string real = fs::weakly_canonical(at, ignored).string();
       if (const auto found = std::ranges::find(seen, real); found != seen.end()) {
         std::string text_of_cycle;
         const auto first = chain.begin() + (found - seen.begin());
-        for (auto one = first; one != chain.end(); ++one) text_of_cycle += (*one)->at.source->display + " -> ";
+        for (auto one = first; one != chain.end(); ++one)
+          text_of_cycle += (*one)->at.source->display + " -> ";
         errors_.add(asked_from, fmt::format("'extends' forms a cycle: {}{}", text_of_cycle,
                                             (*first)->at.source->display));
         return false;
@@ -115,30 +124,34 @@ class Loader {
     std::vector<std::shared_ptr<const TomlNode>> files, profiles;
     bool good = read_chain(file_, {file_.string(), 0, 0}, files);
     if (!options_.profile.empty()) {
-      const bool is_path = options_.profile.ends_with(".toml") ||
-                           options_.profile.find('/') != std::string::npos;
-      const fs::path profile = is_path ? fs::path(options_.profile).lexically_normal()
-                                       : (options_.profiles_folder / (options_.profile + ".toml")).lexically_normal();
+      const bool is_path =
+          options_.profile.ends_with(".toml") || options_.profile.find('/') != std::string::npos;
+      const fs::path profile =
+          is_path ? fs::path(options_.profile).lexically_normal()
+                  : (options_.profiles_folder / (options_.profile + ".toml")).lexically_normal();
       std::error_code ignored;
       if (!is_path && !fs::is_regular_file(profile, ignored)) {
         std::vector<std::string> known;
-        for (fs::directory_iterator it(options_.profiles_folder, ignored), end; it != end; it.increment(ignored))
+        for (fs::directory_iterator it(options_.profiles_folder, ignored), end; it != end;
+             it.increment(ignored))
           if (it->path().extension() == ".toml") known.push_back(it->path().stem().string());
         std::ranges::sort(known);
-        errors_.add({"--profile " + options_.profile, 0, 0},
-                    fmt::format("there is no profile '{}' in {}{}", options_.profile,
-                                options_.profiles_folder.string(), allowed_text(options_.profile, known)));
+        errors_.add(
+            {"--profile " + options_.profile, 0, 0},
+            fmt::format("there is no profile '{}' in {}{}", options_.profile,
+                        options_.profiles_folder.string(), allowed_text(options_.profile, known)));
         good = false;
       } else {
         good = read_chain(profile, {"--profile " + options_.profile, 0, 0}, profiles) && good;
       }
     }
-    TomlNode settings;
-    const bool set = read_settings(settings);
-    if (!good || !set) return false;
+    const TomlNode settings = read_settings();
+    if (!good) return false;
 
-    for (auto layer = profiles.rbegin(); layer != profiles.rend(); ++layer) add_layer(**layer, false);
-    for (auto layer = files.rbegin(); layer != files.rend(); ++layer) add_layer(**layer, *layer == files.front());
+    for (auto layer = profiles.rbegin(); layer != profiles.rend(); ++layer)
+      add_layer(**layer, false);
+    for (auto layer = files.rbegin(); layer != files.rend(); ++layer)
+      add_layer(**layer, *layer == files.front());
     add_layer(settings, true);
     return true;
   }
@@ -151,8 +164,8 @@ class Loader {
     merge_toml(merged_, copy);
   }
 
-  bool read_settings(TomlNode& settings) {
-    bool good = true;
+  TomlNode read_settings() {
+    TomlNode settings;
     for (const std::string& setting : options_.settings) {
       const std::size_t equals = setting.find('=');
       const std::string key(trimmed(setting.substr(0, equals)));
@@ -162,10 +175,10 @@ class Loader {
       const Place at{source, 0, 0};
       files_.push_back(source->display);
       // The key in TOML's own syntax, so that quoted parts may hold dots.
-      const auto path = equals == std::string::npos ? std::nullopt : parse_toml_value("{" + key + " = 0}", at);
+      const auto path =
+          equals == std::string::npos ? std::nullopt : parse_toml_value("{" + key + " = 0}", at);
       if (!path || key.empty() || key.find_first_of("\n{}=,") != std::string::npos) {
         errors_.add({"--set " + setting, 0, 0}, "not understood (allowed: a.b.c=VALUE)");
-        good = false;
         continue;
       }
       const std::string text(trimmed(std::string_view(setting).substr(equals + 1)));
@@ -182,12 +195,11 @@ class Loader {
       *leaf = std::move(*value);
       if (layer.table.front().key == "extends") {
         errors_.add(at.location(), "'extends' can only be written in a file");
-        good = false;
         continue;
       }
       merge_toml(settings, layer);
     }
-    return good;
+    return settings;
   }
 
   std::vector<std::string> kinds() const {
@@ -202,14 +214,15 @@ class Loader {
     for (std::string& kind : kinds()) allowed.push_back(std::move(kind));
     std::erase_if(merged_.table, [&](const TomlEntry& entry) {
       if (std::ranges::find(allowed, entry.key) == allowed.end()) {
-        errors_.add(entry.at.location(), fmt::format("unknown {} '{}'{}",
-                                                     entry.value.is_table() ? "table" : "key", entry.key,
-                                                     allowed_text(entry.key, allowed)));
+        errors_.add(entry.at.location(),
+                    fmt::format("unknown {} '{}'{}", entry.value.is_table() ? "table" : "key",
+                                entry.key, allowed_text(entry.key, allowed)));
         return true;
       }
       if (!entry.value.is_table()) {
-        errors_.add(entry.value.at.location(), fmt::format("'{}' is {} (a table is expected)", entry.key,
-                                                           dt2it::name_of(entry.value.type)));
+        errors_.add(entry.value.at.location(),
+                    fmt::format("'{}' is {} (a table is expected)", entry.key,
+                                dt2it::name_of(entry.value.type)));
         return true;
       }
       return false;
@@ -236,8 +249,9 @@ class Loader {
         if (value.type != TomlNode::Type::integer)
           wrong(entry, "an integer");
         else if (value.integer < 0)
-          errors_.add(value.at.location(), fmt::format("'seed' is {}, out of range (allowed: at least 0)",
-                                                       value.integer));
+          errors_.add(
+              value.at.location(),
+              fmt::format("'seed' is {}, out of range (allowed: at least 0)", value.integer));
         else
           experiment_.seed = static_cast<std::uint64_t>(value.integer);
       } else if (entry.key == "expect") {
@@ -253,9 +267,10 @@ class Loader {
         }
         for (const TomlNode& row : value.list) read_row(row);
       } else {
-        errors_.add(entry.at.location(),
-                    fmt::format("unknown key '{}' in [experiment]{}", entry.key,
-                                allowed_text(entry.key, {"paper", "about", "seed", "expect", "rows"})));
+        errors_.add(
+            entry.at.location(),
+            fmt::format("unknown key '{}' in [experiment]{}", entry.key,
+                        allowed_text(entry.key, {"paper", "about", "seed", "expect", "rows"})));
       }
     }
   }
@@ -263,12 +278,14 @@ class Loader {
   void read_promise(const TomlEntry& promise) {
     const TomlNode& value = promise.value;
     const auto refuse = [&](const std::string& why) {
-      errors_.add(value.at.location(),
-                  fmt::format("expect of '{}': {} (allowed: \"OP TARGET\", OP one of >= <= > < ==, TARGET "
-                              "a number, or a row beside this file with an optional + or - NUMBER)",
-                              promise.key, why));
+      errors_.add(
+          value.at.location(),
+          fmt::format("expect of '{}': {} (allowed: \"OP TARGET\", OP one of >= <= > < ==, TARGET "
+                      "a number, or a row beside this file with an optional + or - NUMBER)",
+                      promise.key, why));
     };
-    if (value.type != TomlNode::Type::string) return refuse(fmt::format("it is {}", dt2it::name_of(value.type)));
+    if (value.type != TomlNode::Type::string)
+      return refuse(fmt::format("it is {}", dt2it::name_of(value.type)));
     const auto text = expand_variables(value, errors_);
     if (!text) return;
     std::string_view rest = trimmed(*text);
@@ -281,20 +298,24 @@ class Loader {
     if (!number_in(rest)) {
       std::string_view row = rest.substr(0, rest.find_first_of(" \t"));
       const std::string_view offset = trimmed(rest.substr(row.size()));
-      if (!offset.empty() && ((offset[0] != '+' && offset[0] != '-') || !number_in(trimmed(offset.substr(1)))))
+      if (!offset.empty() &&
+          ((offset[0] != '+' && offset[0] != '-') || !number_in(trimmed(offset.substr(1)))))
         return refuse(fmt::format("'{}' is neither a number nor a row with an offset", rest));
       std::error_code ignored;
       const fs::path file = value.at.source->folder / (std::string(row) + ".toml");
       if (!fs::is_regular_file(file, ignored))
-        return refuse(fmt::format("there is no row '{}': no file {}.toml beside this one", row, row));
+        return refuse(
+            fmt::format("there is no row '{}': no file {}.toml beside this one", row, row));
     }
     experiment_.expect[promise.key] = std::string(trimmed(*text));
   }
 
   void read_row(const TomlNode& row) {
     if (row.type != TomlNode::Type::string) {
-      errors_.add(row.at.location(), fmt::format("a row is {} (a string is expected: the path of a .toml "
-                                                 "file)", dt2it::name_of(row.type)));
+      errors_.add(row.at.location(),
+                  fmt::format("a row is {} (a string is expected: the path of a .toml "
+                              "file)",
+                              dt2it::name_of(row.type)));
       return;
     }
     const auto text = expand_variables(row, errors_);
@@ -302,7 +323,8 @@ class Loader {
     const fs::path file = (row.at.source->folder / *text).lexically_normal();
     std::error_code ignored;
     if (text->empty() || !fs::is_regular_file(file, ignored))
-      errors_.add(row.at.location(), fmt::format("there is no row '{}' (relative to this file)", *text));
+      errors_.add(row.at.location(),
+                  fmt::format("there is no row '{}' (relative to this file)", *text));
     else
       experiment_.rows.push_back(file);
   }
@@ -347,8 +369,9 @@ class Loader {
     const std::vector<std::string> known = kinds();
     for (const TomlEntry& kind : with->value.table) {
       if (std::ranges::find(known, kind.key) == known.end()) {
-        errors_.add(kind.at.location(), fmt::format("unknown kind '{}' in [stages.{}.with]{}", kind.key,
-                                                    stage.key, allowed_text(kind.key, known)));
+        errors_.add(kind.at.location(),
+                    fmt::format("unknown kind '{}' in [stages.{}.with]{}", kind.key, stage.key,
+                                allowed_text(kind.key, known)));
         continue;
       }
       if (!kind.value.is_table()) {
@@ -379,8 +402,8 @@ class Loader {
     }
   }
 
-  // In file order: the file itself, its parents, the profile, --set; the same complaint only once (a
-  // component changed by `with` is checked twice).
+  // In file order: the file itself, its parents, the profile, --set; the same complaint only once
+  // (a component changed by `with` is checked twice).
   void sort_errors() {
     const auto rank = [this](const Diagnostics::Entry& entry) {
       return std::ranges::find(files_, entry.where.file) - files_.begin();
@@ -412,15 +435,14 @@ class Loader {
 
 }  // namespace
 
+std::string Diagnostics::Entry::text() const {
+  if (where.line == 0) return fmt::format("{}: {}", where.file, message);
+  return fmt::format("{}:{}:{}: {}", where.file, where.line, where.column, message);
+}
+
 std::string Diagnostics::text() const {
   std::string result;
-  for (const Entry& entry : errors) {
-    if (entry.where.line > 0)
-      result += fmt::format("{}:{}:{}: {}\n", entry.where.file, entry.where.line, entry.where.column,
-                            entry.message);
-    else
-      result += fmt::format("{}: {}\n", entry.where.file, entry.message);
-  }
+  for (const Entry& entry : errors) result += entry.text() + "\n";
   return result;
 }
 

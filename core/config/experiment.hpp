@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// An experiment file, resolved: profile, parents, the file itself and --set merged (in that order; tables
-// merge, arrays and scalars replace), ${NAME} expanded from the environment, every table checked against
-// the Catalog, defaults filled in, paths made absolute. The only place that knows TOML.
+// An experiment file, resolved: profile, parents, the file itself and --set merged (in that order;
+// tables merge, arrays and scalars replace), ${NAME} expanded from the environment, every table
+// checked against the Catalog, defaults filled in, paths made absolute. The only place that knows
+// TOML.
 //
 //   extends = "listwise.toml"            # one parent, relative to this file
 //   [experiment]  paper, about, seed, expect, rows
 //   [KIND.NAME]   type = "..."  + parameters of that component type
 //   [stages.NAME] type = "..."  (default: NAME) + parameters of that stage type
-//   [stages.NAME.with.KIND.NAME] parameters that replace those of [KIND.NAME] within this stage only
+//   [stages.NAME.with.KIND.NAME] parameters that replace those of [KIND.NAME] within this stage
+//   only
 //
-// A table that states another `type` than the layer below it starts afresh. [experiment] paper, about,
-// expect and rows speak of one file and are not inherited; seed is. In strings ${NAME} is the environment
-// variable (unset: an error), ${NAME:-text} has a default, $${ is a plain ${. `expect` maps a metric to
-// "OP TARGET": OP one of >= <= > < ==, TARGET a number, or another row (a file beside this one, without
-// .toml) with an optional "+ NUMBER" or "- NUMBER".
+// A table that states another `type` than the layer below it starts afresh. [experiment] paper,
+// about, expect and rows speak of one file and are not inherited; seed is. In strings ${NAME} is
+// the environment variable (unset: an error), ${NAME:-text} has a default, $${ is a plain ${.
+// `expect` maps a metric to "OP TARGET": OP one of >= <= > < ==, TARGET a number, or another row (a
+// file beside this one, without .toml) with an optional "+ NUMBER" or "- NUMBER".
 
 #include <cstdint>
 #include <filesystem>
@@ -40,13 +42,15 @@ struct Diagnostics {
   struct Entry {
     Location where;
     std::string message;
+    std::string text()
+        const;  // "file:line:col: message"; without line and column where there are none
   };
   std::vector<Entry> errors;
   void add(Location where, std::string message) {
     errors.push_back({std::move(where), std::move(message)});
   }
   bool ok() const { return errors.empty(); }
-  std::string text() const;  // one line each: "file:line:col: message"
+  std::string text() const;  // one line each
 };
 
 struct ComponentConfig {
@@ -67,10 +71,12 @@ struct StageConfig {
   std::map<std::string, Location> given;
 };
 
-// What an experiment promises on the mini profile: "vl_rewardbench.overall_accuracy" = ">= listwise".
+// What an experiment promises on the mini profile: "vl_rewardbench.overall_accuracy" = ">=
+// listwise".
 struct Experiment {
   std::filesystem::path file;
-  std::string name;     // path below the experiments folder without .toml, e.g. "table7/method1_listwise"
+  std::string
+      name;  // path below the experiments folder without .toml, e.g. "table7/method1_listwise"
   std::string profile;  // "mini"
   std::string paper;    // "Table 7, Method 1, row 3"
   std::string about;
@@ -89,10 +95,10 @@ class TomlCache;
 std::shared_ptr<TomlCache> make_toml_cache();
 
 struct LoadOptions {
-  std::string profile = "mini";             // configs/profiles/NAME.toml, or a path; empty: none
-  std::filesystem::path profiles_folder;    // where named profiles are
-  std::vector<std::string> settings;        // --set a.b=c, c in TOML syntax, else taken as a string
-  std::shared_ptr<TomlCache> cache;         // when loading many: files already parsed are not read again
+  std::string profile = "mini";           // configs/profiles/NAME.toml, or a path; empty: none
+  std::filesystem::path profiles_folder;  // where named profiles are
+  std::vector<std::string> settings;      // --set a.b=c, c in TOML syntax, else taken as a string
+  std::shared_ptr<TomlCache> cache;  // when loading many: files already parsed are not read again
 };
 
 // Adds every problem to `diagnostics`; the result is usable only when there are none.

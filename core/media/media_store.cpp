@@ -145,6 +145,42 @@ DecodedImage FileMediaStore::decode(const Media& media) {
   return result;
 }
 
+DecodedVideo FileMediaStore::decode_video(const Media& media, const VideoReading& reading) {
+  DecodedVideo result;
+  if (!media.id.empty()) {
+    const fs::path file = path_of(media.id);
+    std::error_code absent;
+    if (!fs::is_regular_file(file, absent)) {
+      result.detail = fmt::format("media {} is not in the store {}", media.id, root_.string());
+      return result;
+    }
+    return codec().decode_video(file, reading);
+  }
+  if (media.frames.empty()) {
+    result.detail = fmt::format("'{}' is absent", media.source);
+    return result;
+  }
+  VideoInfo info;
+  info.frames = static_cast<std::int64_t>(media.frames.size());
+  info.width = media.width;
+  info.height = media.height;
+  try {
+    for (const std::int64_t number : result.chosen = reading.choose(info)) {
+      Media frame;
+      frame.id = media.frames.at(static_cast<std::size_t>(number));
+      DecodedImage decoded = decode(frame);
+      if (decoded.status != Status::ok) throw DataError(fmt::format("frame {}: {}", number, decoded.detail));
+      reading.take(std::move(decoded.image));
+    }
+  } catch (const DataError& error) {
+    result.detail = error.what();
+    return result;
+  }
+  result.info = info;
+  result.status = Status::ok;
+  return result;
+}
+
 Media FileMediaStore::put_image(const Image& image, std::string_view source) {
   const Bytes bytes = codec().encode_png(image);
   return put(bytes, source);

@@ -22,7 +22,8 @@ namespace dt2it {
 class FileMediaStore final : public MediaStore {
  public:
   struct Limits {
-    std::uint64_t max_pixels = 200'000'000;           // of one image, by its header; larger: not decoded
+    // Of one image, by its header; larger: not decoded. Admits what 48-megapixel cameras make.
+    std::uint64_t max_pixels = 49'000'000;
     std::size_t cache_bytes = std::size_t{64} << 20;  // of decoded pixels
   };
 
@@ -36,6 +37,7 @@ class FileMediaStore final : public MediaStore {
   Bytes bytes(const Media& media) override;
   // A video given as frames: its first one.
   DecodedImage decode(const Media& media) override;
+  DecodedVideo decode_video(const Media& media, const VideoReading& reading) override;
   Media put_image(const Image& image, std::string_view source) override;
 
   // Where the bytes of an id lie, whether they are there or not. Throws DataError when it is no id.

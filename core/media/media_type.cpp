@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/media/media_type.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -31,9 +32,11 @@ MediaType sized(std::string_view mime, std::uint64_t width, std::uint64_t height
   return {mime, static_cast<int>(width), static_cast<int>(height)};
 }
 
-// Walks the segments to the first start of frame.
+// Walks the segments to the first start of scan. Of several frame headers the largest counts: which one a decoder takes is
+// its own business.
 MediaType jpeg(View bytes) {
   std::size_t at = 2;
+  MediaType found{"image/jpeg", 0, 0};
   while (at + 4 <= bytes.size()) {
     if (bytes[at] != 0xFF) break;
     const std::uint8_t marker = bytes[at + 1];
@@ -47,12 +50,14 @@ MediaType jpeg(View bytes) {
     }
     const std::size_t length = big(bytes, at + 2, 2);
     const bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
-    if (frame && at + 9 <= bytes.size())
-      return sized("image/jpeg", big(bytes, at + 7, 2), big(bytes, at + 5, 2));
+    if (frame && at + 9 <= bytes.size()) {
+      const MediaType one = sized("image/jpeg", big(bytes, at + 7, 2), big(bytes, at + 5, 2));
+      if (std::int64_t{one.width} * one.height > std::int64_t{found.width} * found.height) found = one;
+    }
     if (length < 2 || marker == 0xDA || marker == 0xD9) break;
     at += 2 + length;
   }
-  return {"image/jpeg", 0, 0};
+  return found;
 }
 
 MediaType webp(View bytes) {
@@ -91,8 +96,8 @@ MediaType tiff(View bytes, bool big_endian) {
     if (entry + 12 > bytes.size()) return type;
     const std::uint32_t tag = number(entry, 2);
     const std::uint32_t value = number(entry + 2, 2) == 3 ? number(entry + 8, 2) : number(entry + 8, 4);
-    if (tag == 256) width = value;
-    if (tag == 257) height = value;
+    if (tag == 256) width = std::max<std::uint64_t>(width, value);  // of several the largest, as above
+    if (tag == 257) height = std::max<std::uint64_t>(height, value);
   }
   return sized("image/tiff", width, height);
 }

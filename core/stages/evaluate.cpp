@@ -28,10 +28,18 @@ void run(const EvaluateParams& params, StageRun& stage) {
   LineWriter out(stage.output / "outcomes.jsonl");
   JsonWriter metrics;
   metrics.begin_object();
+  std::vector<std::vector<PreferencePair>> items;  // of all benchmarks: the whole is known before the work begins
+  std::size_t total = 0;
   for (const std::string& name : params.benchmarks) {
+    stage.check_stop();
+    total += items.emplace_back(read_items(*stage.context().component<Benchmark>(name))).size();
+  }
+  stage.progress->set_total(total);
+  for (std::size_t i = 0; i < params.benchmarks.size(); ++i) {
+    const std::string& name = params.benchmarks[i];
     const auto benchmark = stage.context().component<Benchmark>(name);
     const Evaluation evaluation =
-        evaluate_benchmark(*benchmark, *model, stage.context(), [&](std::size_t done) {
+        evaluate_benchmark(*benchmark, std::move(items[i]), *model, stage.context(), [&](std::size_t done) {
           stage.check_stop();
           stage.progress->add(done);
         });

@@ -46,10 +46,17 @@ Shown show(PreferencePair pair, std::size_t row, Context& context) {
 
 }  // namespace
 
-Evaluation evaluate_benchmark(Benchmark& benchmark, RewardModel& model, Context& context,
-                              const std::function<void(std::size_t)>& on_progress) {
+std::vector<PreferencePair> read_items(Benchmark& benchmark) {
+  std::vector<PreferencePair> items;
+  const auto stream = benchmark.items();
+  for (PreferencePair pair; stream->next(pair);) items.push_back(std::move(pair));
+  if (items.empty()) throw DataError("the benchmark has no items");
+  return items;
+}
+
+Evaluation evaluate_benchmark(Benchmark& benchmark, std::vector<PreferencePair> items, RewardModel& model,
+                              Context& context, const std::function<void(std::size_t)>& on_progress) {
   Evaluation result;
-  const auto items = benchmark.items();
   const std::size_t batch_size = std::max<std::size_t>(1, model.batch_size());
   std::vector<Shown> batch;
   std::size_t row = 0;
@@ -85,7 +92,7 @@ Evaluation evaluate_benchmark(Benchmark& benchmark, RewardModel& model, Context&
     batch.clear();
   };
 
-  for (PreferencePair pair; items->next(pair);) {
+  for (PreferencePair& pair : items) {
     result.absent_media += has_absent_media(pair.prompt);
     batch.push_back(show(std::move(pair), row, context));
     ++row;
@@ -93,7 +100,6 @@ Evaluation evaluate_benchmark(Benchmark& benchmark, RewardModel& model, Context&
   }
   if (!batch.empty()) flush();
   model.finish(row);
-  if (result.outcomes.empty()) throw DataError("the benchmark has no items");
   result.metrics = benchmark.summarise(result.outcomes);
   result.edition = benchmark.edition(result.outcomes);
   return result;

@@ -2,6 +2,7 @@
 // Steps 3 and 5 of the distillation (paper section 3.1): a scorer gives every candidate a score.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "core/data/records.hpp"
@@ -31,8 +32,8 @@ void score(CandidateSet& set, std::size_t row, const std::string& name, StageRun
   for (std::size_t k = 0; k < set.candidates.size(); ++k)
     if (set.candidates[k].status == Status::ok) order.push_back(k);
   // Candidates of one model come in random order by themselves. Added ones always come last, which a
-  // judge with a position bias would hold against them: then the list is shuffled.
-  if (set.scores.contains(name))
+  // judge with a position bias would hold against them: then the list is shuffled, for every scorer alike.
+  if (std::ranges::any_of(set.candidates, [](const Response& one) { return one.origin != "sampled"; }))
     stage.context().rng(fmt::format("order/{}/{}", row, set.prompt.id)).shuffle(order);
 
   std::vector<Response> shown;
@@ -90,8 +91,8 @@ StageType score_stage() {
   return make_stage<ScoreParams>(
       "score",
       "Scores candidates (paper section 3.1, steps 3 and 5). Sets that this scorer has scored whole are "
-      "left as they are; a set to which candidates were added is scored again, in random order.",
-      "1", run);
+      "left as they are; a set to which candidates were added is scored again. Such a set is shown in random order.",
+      "2", run);
 }
 
 }  // namespace dt2it

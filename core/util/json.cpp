@@ -127,6 +127,7 @@ JsonWriter& JsonWriter::value(std::string_view text) {
 JsonWriter& JsonWriter::value(bool flag) { return raw(flag ? "true" : "false"); }
 
 JsonWriter& JsonWriter::value(double number) {
+  if (number == 0 && std::signbit(number)) return raw("-0.0");  // "-0" would be read as an integer, which has no such zero
   return std::isfinite(number) ? raw(fmt::format("{}", number)) : null();
 }
 

@@ -27,7 +27,7 @@ std::size_t terminal_width() {
 }  // namespace
 
 StageProgress::StageProgress(ProgressBoard& board, std::string name)
-    : board_(board), name_(std::move(name)), start_(std::chrono::steady_clock::now()) {}
+    : board_(board), name_(std::move(name)), start_(std::chrono::steady_clock::now()), work_start_(start_) {}
 
 StageProgress::~StageProgress() { board_.remove(this); }
 
@@ -39,13 +39,14 @@ void StageProgress::set_done(std::size_t done) {
 void StageProgress::finish() { finished_ = true; }
 
 std::string StageProgress::line() const {
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  const auto now = std::chrono::steady_clock::now();
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const double at_work = std::chrono::duration<double>(now - work_start_.load()).count();
   const std::size_t done = done_, total = total_, at_start = std::min<std::size_t>(at_start_, done);
-  const double rate = seconds > 0 ? static_cast<double>(done - at_start) / seconds : 0;
+  const double rate = at_work > 0 ? static_cast<double>(done - at_start) / at_work : 0;
   std::string text = name_;
   if (finished_) {
-    text += fmt::format(": done, {}", done);
+    text += done > 0 ? fmt::format(": done, {}", done) : ": done";
   } else if (total > 0) {
     text += fmt::format(": {}/{} ({} %)", done, total, 100 * done / total);
   } else {
@@ -63,7 +64,8 @@ std::string StageProgress::line() const {
 ProgressBoard::ProgressBoard(bool quiet) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0) {
   if (quiet_) return;
   drawer_ = std::jthread([this](std::stop_token stop) {
-    const auto pause = terminal_ ? std::chrono::milliseconds(250) : std::chrono::milliseconds(10000);
+    const auto pause =
+        terminal_ ? std::chrono::milliseconds(250) : std::chrono::milliseconds(10000);
     std::mutex mutex;
     std::condition_variable_any wake;
     std::unique_lock lock(mutex);

@@ -17,7 +17,11 @@ class ProgressBoard;
 class StageProgress {
  public:
   ~StageProgress();
-  void set_total(std::size_t total) { total_ = total; }
+  // Says how much there is to do. The rate counts from here: reading before the work is no work.
+  void set_total(std::size_t total) {
+    total_ = total;
+    if (done_ == 0) work_start_ = std::chrono::steady_clock::now();
+  }
   void set_done(std::size_t done);  // what was there at the start does not count for the rate
   void add(std::size_t done) { done_ += done; }
   void count_call(bool failed) {
@@ -34,6 +38,7 @@ class StageProgress {
   ProgressBoard& board_;
   const std::string name_;
   const std::chrono::steady_clock::time_point start_;
+  std::atomic<std::chrono::steady_clock::time_point> work_start_;
   std::atomic<std::size_t> total_{0}, done_{0}, at_start_{0}, calls_{0}, failures_{0};
   bool finished_ = false;
 };

@@ -100,7 +100,7 @@ TEST_CASE("Every experiment there is checks under every profile, in two seconds"
 }
 
 TEST_CASE("Every verb explains itself, also where options are required") {
-  for (const char* verb : {"run", "check", "show", "plan", "plugins", "evaluate", "report", "clean"}) {
+  for (const char* verb : {"run", "check", "show", "plan", "plugins", "evaluate", "report", "convert", "clean"}) {
     INFO(verb);
     const Finished run = dt2it({verb, "--help"});
     CHECK(run.code == 0);

@@ -103,6 +103,11 @@
     return options;
   }
 
+  function without_legend(options) {  // for a single set, which the title names
+    options.plugins.legend.display = false;
+    return options;
+  }
+
   function lines(labels, sets) {
     return {
       labels,
@@ -126,8 +131,8 @@
       add(node, "h3", "", data.seeds.title);
       figures(node, data.seeds, (heading) => /Bench|Acc/.test(heading));
     }
-    const columns = data.overview.header.map((heading, c) => ({ heading, c }))
-      .filter(({ heading }) => /Bench|Acc/.test(heading));
+    const columns = data.overview.header.map((heading, c) => ({ heading, c })).filter(({ heading, c }) =>
+      /Bench|Acc/.test(heading) && data.overview.values.some((line) => line[c] !== null));
     const rows = data.overview.rows.map((row, r) => ({
       label: row[0], values: columns.map(({ c }) => data.overview.values[r][c]),
     })).filter((row) => row.values.some((value) => value !== null));
@@ -196,7 +201,7 @@
           data: data.noise.values.map((row) => (row[1] === null ? null : 100 * row[1])),
         }],
       },
-      options: axes("", "per cent", { min: 0 }),
+      options: without_legend(axes("", "per cent", { min: 0 })),
     });
   }
 
@@ -223,11 +228,11 @@
 
   function judge(parent, run) {
     if (!run.judge) return;
-    const node = section(parent, "The judge",
-      `${whole(run.judge.prompts)} prompts. Pointwise scores see one response at a time, so they cannot depend on ` +
-      "its place; a slope of the listwise line is position bias.");
-    const grid = add(node, "div", "grid");
     const scorers = run.judge.scorers;
+    const node = section(parent, "The judge",
+      `${whole(run.judge.prompts)} prompts. Responses stand in random order, so a slope over the places is position ` +
+      "bias. Pointwise scores see one response at a time and cannot have it.");
+    const grid = add(node, "div", "grid");
     chart(grid, "Distribution of scores", "share of the scored candidates, bins of half a point", {
       type: "bar",
       data: {
@@ -254,7 +259,7 @@
     table(node, ["Scorer", "Scored", "Mean", "Failed", "Mean by place (1, 2, …)"], scorers.map((one) => [
       one.name, whole(one.scored), fixed2(one.mean),
       Object.entries(one.failed).map(([status, count]) => `${status} ${whole(count)}`).join(", ") || "0",
-      one.places.map((place) => fixed2(place.score)).join("  ") || "–",
+      one.places.map((place) => fixed2(place.score)).join(" · ") || "–",
     ]));
     if (!run.judge.agreements.length) return;
     add(node, "h3", "", "Agreement of the scorers on couples of candidates");
@@ -270,21 +275,37 @@
   function training(parent, run) {
     if (!run.training.length) return;
     const node = section(parent, "Training");
-    const last = (curve, key) => curve[key][curve[key].length - 1];
-    table(node, ["Stage", "Steps", "Loss at the end", "Accuracy at the end", "Margin at the end"],
-      run.training.map((curve) => [curve.stage, whole(last(curve, "step")), fixed2(last(curve, "loss")),
+    // Single batches jump about: means over a tenth of the steps tell more.
+    const window = (curve) => Math.max(1, Math.round(curve.step.length / 10));
+    const mean_before = (curve, key, end) => {
+      const values = curve[key].slice(Math.max(0, end - window(curve)), end).filter((value) => value !== null);
+      return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
+    };
+    const last = (curve, key) => mean_before(curve, key, curve.step.length);
+    table(node, ["Stage", "Steps", "Loss", "Accuracy", "Margin"],
+      run.training.map((curve) => [curve.stage, whole(curve.step[curve.step.length - 1]), fixed2(last(curve, "loss")),
         per_cent(last(curve, "accuracy")), fixed2(last(curve, "margin"))]));
+    add(node, "p", "note", "Loss, accuracy and margin are means over the last tenth of the steps, on the batches trained on.");
     const grid = add(node, "div", "grid");
     // Trainings may differ in length: each is drawn over its own steps.
-    const points = (curve, key, factor) =>
-      curve.step.map((step, i) => ({ x: step, y: curve[key][i] === null ? null : factor * curve[key][i] }));
+    const points = (curve, factor, value) =>
+      curve.step.map((step, i) => ({ x: step, y: value(i) === null ? null : factor * value(i) }));
     for (const [key, title, unit, factor] of [["loss", "Loss", "", 1],
       ["accuracy", "Accuracy on the batches trained on", "per cent", 100]]) {
       const options = axes("step", unit);
       options.scales.x.type = "linear";
-      chart(grid, title, "", {
+      options.plugins.legend.labels.filter = (item) => item.text !== "";
+      options.plugins.tooltip = { filter: (item) => item.dataset.label !== "" };
+      const set = (curve, i, label, width, tint, value) => ({
+        label, data: points(curve, factor, value), borderColor: color(i) + tint, backgroundColor: color(i),
+        borderWidth: width, pointRadius: 0, spanGaps: true,
+      });
+      chart(grid, title, "thin: single batches; thick: mean over a tenth of the steps", {
         type: "line",
-        data: lines(undefined, run.training.map((curve) => ({ label: curve.stage, data: points(curve, key, factor) }))),
+        data: { datasets: run.training.flatMap((curve, i) => [
+          set(curve, i, curve.stage, 2, "", (at) => mean_before(curve, key, at + 1)),
+          set(curve, i, "", 1, "50", (at) => curve[key][at]),
+        ]) },
         options,
       });
     }
@@ -407,8 +428,8 @@
 
   function runs() {
     if (!data.runs.length) return;
-    const head = section(main, "One run in detail");
-    const picker = add(head, "div", "picker");
+    const picker = make("div", "picker");
+    if (data.runs.length > 1) section(main, "One run in detail").append(picker);
     const place = add(main, "div");
     fixed = charts.length;
     // Opens with the run that has most to show.

@@ -57,6 +57,23 @@ Media from_path(std::string_view path, const std::filesystem::path& root, MediaS
   return store.put_file(root / std::filesystem::path(std::string(path)), path);
 }
 
+// This software's own form, as its files hold it.
+Media own_media(const simdjson::dom::object& object, const std::string& where) {
+  Media media;
+  if (optional_text(object, "kind", where) == "video") media.kind = Media::Kind::video;
+  media.id = optional_text(object, "id", where);
+  media.mime = optional_text(object, "mime", where);
+  media.source = optional_text(object, "source", where);
+  std::int64_t pixels = 0;
+  if (!object["width"].get(pixels)) media.width = static_cast<int>(pixels);
+  if (!object["height"].get(pixels)) media.height = static_cast<int>(pixels);
+  simdjson::dom::array frames;
+  if (!object["frames"].get(frames))
+    for (const auto& frame : frames)
+      if (std::string_view id; !frame.get(id)) media.frames.emplace_back(id);
+  return media;
+}
+
 void collect_media(const simdjson::dom::element& value, const std::filesystem::path& root,
                    MediaStore& store, const std::string& where, std::string_view name,
                    std::vector<Media>& result) {
@@ -69,6 +86,7 @@ void collect_media(const simdjson::dom::element& value, const std::filesystem::p
   } else if (!value.get(list)) {
     for (const auto& item : list) collect_media(item, root, store, where, name, result);
   } else if (!value.get(object)) {
+    if (find(object, "id") || find(object, "frames")) return result.push_back(own_media(object, where));
     const std::string path = optional_text(object, "path", where);
     const std::string bytes = optional_text(object, "bytes", where);
     if (!bytes.empty()) {
@@ -151,6 +169,14 @@ std::vector<Media> media_field(const simdjson::dom::object& record, std::string_
   std::vector<Media> result;
   if (const auto value = find(record, name))
     collect_media(*value, root, store, where, name, result);
+  return result;
+}
+
+std::vector<Media> media_values(const simdjson::dom::element& value, std::string_view name,
+                                const std::filesystem::path& root, MediaStore& store,
+                                const std::string& where) {
+  std::vector<Media> result;
+  collect_media(value, root, store, where, name, result);
   return result;
 }
 

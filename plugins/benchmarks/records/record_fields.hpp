@@ -43,6 +43,12 @@ std::vector<Media> media_field(const simdjson::dom::object& record, std::string_
                                const std::filesystem::path& root, MediaStore& store,
                                const std::string& where);
 
+// The same of a value by itself, `name` being what messages call it. Media in this software's own form ({"id": ...}) are
+// taken as they are.
+std::vector<Media> media_values(const simdjson::dom::element& value, std::string_view name,
+                                const std::filesystem::path& root, MediaStore& store,
+                                const std::string& where);
+
 // A one-turn prompt: the media first, then the text.
 Prompt make_prompt(std::string id, std::vector<Media> media, std::string text, std::string source);
 

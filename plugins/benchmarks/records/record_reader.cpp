@@ -135,6 +135,11 @@ RecordReader::RecordReader(std::filesystem::path file, bool python_numbers)
 
 void RecordReader::fail(const std::string& what) const { throw DataError(where() + ": " + what); }
 
+void RecordReader::end(const std::string& what) {
+  closed_ = true;
+  fail(what);
+}
+
 char RecordReader::peek() {
   while (position_ < text_.size() && is_space(text_[position_]))
     if (text_[position_++] == '\n') ++reading_line_;
@@ -158,12 +163,12 @@ bool RecordReader::next_element(std::string_view& text) {
     ++position_;
     if (peek() != '\0') {
       line_ = reading_line_;
-      fail("text after the end of the JSON array");
+      end("text after the end of the JSON array");
     }
     return false;
   }
   if (!first_) {
-    if (c != ',') fail("',' or ']' expected in the JSON array");
+    if (c != ',') end("',' or ']' expected in the JSON array");
     ++position_;
     peek();
     line_ = reading_line_;
@@ -192,7 +197,7 @@ bool RecordReader::next_element(std::string_view& text) {
     }
   }
   position_ = std::min(position_, text_.size());
-  if (in_string || depth != 0) fail("the file ends within this record");
+  if (in_string || depth != 0) end("the file ends within this record");
   text = std::string_view(text_).substr(start, position_ - start);
   return true;
 }
@@ -203,7 +208,7 @@ bool RecordReader::next(simdjson::dom::object& record) {
     if (!next_element(element)) return false;
   } else {
     if (!next_line(text_)) {
-      if (lines_.bad()) fail("reading failed");
+      if (lines_.bad() && !closed_) end("reading failed");
       return false;
     }
     element = text_;

@@ -28,7 +28,8 @@ class RecordReader {
   // null.
   explicit RecordReader(std::filesystem::path file, bool python_numbers = false);
 
-  // False at the end. `record` is valid until the next call. Throws DataError naming file and line.
+  // False at the end. `record` is valid until the next call. Throws DataError naming file and line; the records
+  // behind one that is no JSON can still be read.
   bool next(simdjson::dom::object& record);
 
   // "file:line" where the current record starts.
@@ -39,6 +40,7 @@ class RecordReader {
   bool next_line(std::string& text);
   bool next_element(std::string_view& text);
   [[noreturn]] void fail(const std::string& what) const;
+  [[noreturn]] void end(const std::string& what);  // nothing can be read any more
   char peek();  // skips white space; '\0' at the end of the array's text
 
   std::filesystem::path file_;

@@ -7,7 +7,7 @@
 #include <cctype>
 #include <set>
 
-#include "core/nn/qwen3_vl.hpp"
+#include "core/nn/mrope.hpp"
 #include "dt2it/error.hpp"
 #include "plugins/mini_world/drawing.hpp"
 #include "plugins/mini_world/writer.hpp"
@@ -67,7 +67,10 @@ std::int64_t Teacher::id(std::string_view word) const {
 
 void Teacher::append(Lesson& lesson, const std::vector<std::int64_t>& ids, std::int64_t& next) const {
   lesson.tree.tokens.insert(lesson.tree.tokens.end(), ids.begin(), ids.end());
-  nn::append_text_positions(lesson.tree.positions, ids.size(), next);
+  nn::MropePositions positions(lesson.tree.positions);
+  positions.go_on_at(next);
+  positions.text(ids.size());
+  next = positions.next();
 }
 
 // The prompt as far as the last picture.
@@ -79,15 +82,18 @@ Lesson Teacher::opened(const std::vector<Scene>& scenes, const std::vector<doubl
     if (scenes.size() > 1) before += fmt::format("Image {}:", i + 1);
     append(lesson, tokenizer_.encode(before + "<|vision_start|>"), next);
     Image image = draw(scenes[i], rng, {.quality = qualities[i]});
-    auto prepared = std::make_shared<PreparedImage>();
+    auto prepared = std::make_shared<PreparedVisual>();
     prepared->width = image.width;
     prepared->height = image.height;
     prepared->tokens = kCells;
     prepared->rgb = std::move(image.rgb);
-    lesson.tree.image_begins.push_back(lesson.tree.tokens.size());
-    lesson.tree.images.push_back(std::move(prepared));
+    lesson.tree.visual_runs.push_back({lesson.tree.tokens.size(), lesson.tree.visuals.size(), 0, kCells});
+    lesson.tree.visuals.push_back(std::move(prepared));
     lesson.tree.tokens.insert(lesson.tree.tokens.end(), kCells, image_token_);
-    nn::append_image_positions(lesson.tree.positions, kGrid, kGrid, next);
+    nn::MropePositions positions(lesson.tree.positions);
+    positions.go_on_at(next);
+    positions.visual(kGrid, kGrid);
+    next = positions.next();
   }
   append(lesson, tokenizer_.encode("<|vision_end|>"), next);
   lesson.tree.prefix = lesson.tree.tokens.size();
@@ -114,9 +120,9 @@ bool Teacher::add_branch(Lesson& lesson, std::int64_t after_prompt, const std::s
 // Some visual tokens of each picture learn which picture they belong to: the words before the pictures are the only
 // sign of it, and nothing about two pictures can be answered before it is read.
 void Teacher::teach_places(Lesson& lesson, Rng& rng) const {
-  for (std::size_t k = 0; k < lesson.tree.image_begins.size(); ++k)
+  for (std::size_t k = 0; k < lesson.tree.visual_runs.size(); ++k)
     for (int i = 0; i < kPlacesTaught; ++i)
-      lesson.targets.push_back({lesson.tree.image_begins[k] + rng.below(kCells), id(fmt::format("image{}", k + 1)), Skill::place});
+      lesson.targets.push_back({lesson.tree.visual_runs[k].begin + rng.below(kCells), id(fmt::format("image{}", k + 1)), Skill::place});
 }
 
 void Teacher::caption_items(Lesson& lesson, std::vector<std::pair<std::string, std::string>> items, std::size_t room,

@@ -169,7 +169,7 @@ void write_mini_description(const std::filesystem::path& folder) {
 )", kPatch));
 }
 
-void initialise_mini(nn::Qwen3VlModel& model, Rng& rng) {
+void initialise_mini(nn::VlModel& model, Rng& rng) {
   const at::NoGradGuard no_grad;
   for (const auto& [name, tensor] : model.parameters()) {
     if (tensor.dim() == 1) {

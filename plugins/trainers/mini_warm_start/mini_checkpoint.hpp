@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "core/nn/qwen3_vl.hpp"
+#include "core/nn/packed_batch.hpp"
 #include "dt2it/rng.hpp"
 
 namespace dt2it::warm_start {
@@ -17,6 +17,6 @@ inline constexpr int kLayers = 3;  // of the decoder: with two, nothing about tw
 void write_mini_description(const std::filesystem::path& folder);
 
 // Fresh weights in the scale that a model this narrow needs (config.json's initializer_range is for wide ones).
-void initialise_mini(nn::Qwen3VlModel& model, Rng& rng);
+void initialise_mini(nn::VlModel& model, Rng& rng);
 
 }  // namespace dt2it::warm_start

@@ -13,7 +13,7 @@
 #include <optional>
 
 #include "core/nn/optimizer.hpp"
-#include "core/nn/qwen3_vl.hpp"
+#include "core/nn/packed_batch.hpp"
 #include "core/nn/safetensors.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/plugin.hpp"
@@ -126,7 +126,7 @@ class MiniWarmStart final : public Trainer {
   Context& context_;
   std::optional<nn::Tokenizer> tokenizer_;
   std::optional<Teacher> teacher_;
-  std::unique_ptr<nn::Qwen3VlModel> model_;
+  std::unique_ptr<nn::VlModel> model_;
   nn::ImageProcessorConfig images_;
   // Added to the visual tokens of the first and second of two pictures, and faded out while questions are learnt. Telling
   // the pictures apart by the words before them is a skill that two layers hardly find while all else is new; with the
@@ -136,13 +136,13 @@ class MiniWarmStart final : public Trainer {
 
 void MiniWarmStart::open_model(const fs::path& folder) {
   write_mini_description(folder);
-  const nn::Qwen3VlConfig config = nn::Qwen3VlConfig::read(folder / "config.json");
+  const nn::ModelConfig config = nn::ModelConfig::read(folder / "config.json");
   images_ = nn::ImageProcessorConfig::read(folder / "preprocessor_config.json");
   if (!tokenizer_) {
     tokenizer_.emplace(folder / "tokenizer.json");
     teacher_.emplace(*tokenizer_, config.image_token);
   }
-  model_ = std::make_unique<nn::Qwen3VlModel>(config);
+  model_ = std::make_unique<nn::VlModel>(config);
 }
 
 std::vector<NamedParameter> MiniWarmStart::trainable(Work work) const {
@@ -196,7 +196,7 @@ at::Tensor MiniWarmStart::align_loss(Rng& rng, Tally& tally) const {
   for (int b = 0; b < kBatch; ++b) {
     const Scene scene = random_scene(rng, 4, 10);
     Image image = draw(scene, rng);
-    const PreparedImage prepared{image.width, image.height, kCells, std::move(image.rgb)};
+    const PreparedVisual prepared{image.width, image.height, 1, kCells, std::move(image.rgb)};
     nn::write_patches(prepared, images_, pixels.data_ptr<float>() + b * kSide * kSide * images_.patch_length());
     grids.push_back({1, kSide, kSide});
     for (int cell = 0; cell < kCells; ++cell) {
@@ -227,17 +227,16 @@ at::Tensor MiniWarmStart::align_loss(Rng& rng, Tally& tally) const {
 at::Tensor MiniWarmStart::hidden_states(std::span<const TokenTree* const> trees, double marks) const {
   if (marks <= 0) return nn::forward_trees(*model_, trees, images_, HiddenState::normed);
   // No image is shared between lessons, so features are in the order of the placeholders.
-  const nn::TreeBatch batch = nn::pack_trees(trees, images_);
+  const nn::PackedBatch batch = nn::pack_trees(trees, images_);
   nn::VisionFeatures features = model_->vision(batch.pixels, batch.grids);
   std::vector<std::int64_t> which;
   for (const TokenTree* tree : trees)
-    for (std::size_t k = 0; k < tree->images.size(); ++k)
-      which.insert(which.end(), static_cast<std::size_t>(tree->images[k]->tokens),
-                   tree->images.size() > 1 ? static_cast<std::int64_t>(k) : 2);
+    for (std::size_t k = 0; k < tree->visuals.size(); ++k)
+      which.insert(which.end(), static_cast<std::size_t>(tree->visuals[k]->tokens),
+                   tree->visuals.size() > 1 ? static_cast<std::int64_t>(k) : 2);
   // The third row stays zero: pictures that stand alone are not marked.
   features.output = features.output + at::constant_pad_nd(marks_, {0, 0, 0, 1}).index_select(0, index_tensor(which)) * marks;
-  const at::Tensor hidden = model_->decode(batch.input, &features, HiddenState::normed).flatten(0, 1);
-  return batch.token_rows.defined() ? hidden.index_select(0, batch.token_rows) : hidden;
+  return model_->decode(batch.input, &features, HiddenState::normed);
 }
 
 at::Tensor MiniWarmStart::lessons_loss(const std::vector<Lesson>& lessons, double marks, Tally& tally,
@@ -420,7 +419,7 @@ bool MiniWarmStart::train(const TrainRequest& request) {
   }
 
   save(request.output);
-  model_->load(nn::CheckpointWeights(request.output));  // the probes see what was stored
+  model_->load(nn::Checkpoint(request.output));  // the probes see what was stored
   const std::string result = probes(seed);
   context_.log(LogLevel::info, "probes " + result);
   nn::write_text_file(request.output / "training.json",

@@ -19,7 +19,7 @@ at::Tensor index_tensor(const std::vector<std::int64_t>& values) {
 
 }  // namespace
 
-BatchLoss bradley_terry(Backbone& backbone, const nn::ValueHead& head, HiddenState state,
+BatchLoss bradley_terry(Backbone& backbone, const nn::RewardHead& head, HiddenState state,
                         std::span<const EncodedPair* const> pairs, const at::Tensor& drop) {
   std::vector<const TokenTree*> trees;
   std::vector<std::int64_t> ends;  // chosen, rejected, chosen, ...

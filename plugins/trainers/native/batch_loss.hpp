@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "core/nn/value_head.hpp"
+#include "core/nn/reward_head.hpp"
 #include "dt2it/backbone.hpp"
 
 namespace dt2it {
@@ -30,7 +30,7 @@ struct BatchLoss {
 
 // Bradley-Terry (paper section 3.1; Ouyang et al. 2022): -log sigmoid(chosen - rejected), summed over pairs. `drop` is
 // a mask that the hidden states are multiplied with, [2 * pairs, hidden]; undefined: none.
-BatchLoss bradley_terry(Backbone& backbone, const nn::ValueHead& head, HiddenState state,
+BatchLoss bradley_terry(Backbone& backbone, const nn::RewardHead& head, HiddenState state,
                         std::span<const EncodedPair* const> pairs, const at::Tensor& drop);
 
 // Cross entropy of the first tree's first branch given the prompt, summed over tokens.

@@ -90,7 +90,7 @@ class NativeTrainer final : public Trainer {
  private:
   bool ranks() const { return params_.loss == "bradley_terry"; }
   std::optional<EncodedPair> encode(Backbone& backbone, const PreferencePair& pair);
-  nn::ValueHead initial_head(Backbone& backbone, std::uint64_t seed) const;
+  nn::RewardHead initial_head(Backbone& backbone, std::uint64_t seed) const;
   at::Tensor dropout_mask(std::int64_t rows, std::int64_t width, Rng& rng) const;
   std::string summary(std::size_t pairs, std::size_t skipped, const TrainStep& last, std::uint64_t seed) const;
 
@@ -122,11 +122,11 @@ std::optional<EncodedPair> NativeTrainer::encode(Backbone& backbone, const Prefe
   return encoded;
 }
 
-nn::ValueHead NativeTrainer::initial_head(Backbone& backbone, std::uint64_t seed) const {
+nn::RewardHead NativeTrainer::initial_head(Backbone& backbone, std::uint64_t seed) const {
   const at::NoGradGuard no_grad;
   const std::int64_t width = backbone.hidden_size();
-  if (params_.head_init == "checkpoint") return nn::ValueHead::load(backbone.checkpoint(), width);
-  nn::ValueHead head{at::zeros({1, width}, at::kFloat), at::zeros({1}, at::kFloat)};
+  if (params_.head_init == "checkpoint") return nn::RewardHead::load(backbone.checkpoint(), width);
+  nn::RewardHead head{at::zeros({1, width}, at::kFloat), at::zeros({1}, at::kFloat)};
   if (params_.head_init == "normal") {
     Rng rng(stable_hash("head", seed));
     auto* weight = head.weight.data_ptr<float>();
@@ -178,7 +178,7 @@ bool NativeTrainer::train(const TrainRequest& request) {
   }
   if (records.empty()) throw DataError("trainers/native: there are no pairs to train on");
 
-  nn::ValueHead head = initial_head(*backbone, request.seed);
+  nn::RewardHead head = initial_head(*backbone, request.seed);
   std::vector<NamedParameter> parameters = backbone->parameters();
   if (ranks()) {
     // The bias cancels in every margin: its gradient is rounding noise, which Adam would blow up.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,30 @@ struct DecodedImage {
   std::string detail;  // why not ok; when ok: what was done (alpha dropped, 16 bit clipped ...)
 };
 
+// What is known of a video before its frames are read. Frames are numbered from 0 as they are shown.
+struct VideoInfo {
+  std::int64_t frames = 0;
+  double fps = 0;      // mean rate; 0: unknown, a video given as chosen frames
+  double seconds = 0;  // frames / fps
+  int width = 0;
+  int height = 0;
+};
+
+// How a caller says which frames it wants and takes them one by one, so that a long film never lies in memory. Where a
+// container names more frames than it holds, `choose` is called again with the true number, and `take` starts over.
+struct VideoReading {
+  // Numbers below video.frames, never decreasing. Both may throw DataError: the video cannot be used.
+  std::function<std::vector<std::int64_t>(const VideoInfo& video)> choose;
+  std::function<void(Image frame)> take;  // once for each number
+};
+
+struct DecodedVideo {
+  Status status = Status::missing_media;
+  VideoInfo info;                    // only when status is ok, as `chosen`
+  std::vector<std::int64_t> chosen;  // the numbers of the frames taken
+  std::string detail;                // why not ok
+};
+
 // Content-addressed images and videos. Thread-safe. Bytes are kept as they came; an id is given once
 // for the same bytes, whatever their name.
 class DT2IT_API MediaStore {
@@ -49,6 +74,10 @@ class DT2IT_API MediaStore {
   // transparency dropped, 16-bit grey clipped. Never throws for bad pixels: see status.
   virtual DecodedImage decode(const Media& media) = 0;
 
+  // Frames of a video file, or of a video given as frames (info.fps is 0 there). Never throws for a bad video; what
+  // `choose` and `take` throw, other than DataError, comes through.
+  virtual DecodedVideo decode_video(const Media& media, const VideoReading& reading) = 0;
+
   // Encodes as PNG and stores.
   virtual Media put_image(const Image& image, std::string_view source) = 0;
 };
@@ -60,6 +89,7 @@ class DT2IT_API Codec {
   static constexpr const char* kKind = "codecs";
   virtual ~Codec() = default;
   virtual DecodedImage decode(std::span<const std::uint8_t> bytes) = 0;
+  virtual DecodedVideo decode_video(const std::filesystem::path& file, const VideoReading& reading) = 0;
   virtual Bytes encode_png(const Image& image) = 0;
 };
 

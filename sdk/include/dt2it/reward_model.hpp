@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -21,6 +22,12 @@ struct RewardRequest {
   std::span<const std::size_t> original_index;
 };
 
+// What a model has done so far; zero where it does not count.
+struct RewardWork {
+  std::uint64_t tokens = 0;  // computed; what several responses share counts once
+  std::uint64_t cut = 0;     // prompts or responses that a length limit shortened
+};
+
 // Gives each response a scalar. Torch-free interface. Called from one thread at a time.
 class DT2IT_API RewardModel {
  public:
@@ -30,6 +37,13 @@ class DT2IT_API RewardModel {
   // One vector per request, one Reward per response, same order. A request may be batched with others,
   // but its rewards do not depend on them beyond float noise.
   virtual std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) = 0;
+
+  // Announces what the next call of rewards() will be asked, the very same requests (they stay where they are until
+  // then): a model may begin with what needs no computation of its own, such as reading images. Without requests it
+  // takes back what was announced; does not throw then.
+  virtual void prepare(std::span<const RewardRequest> requests) { static_cast<void>(requests); }
+
+  virtual RewardWork work() const { return {}; }
 
   // Told once after the last request how many records there were: a model that looks rewards up throws
   // DataError when it has another number of them.

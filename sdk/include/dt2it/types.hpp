@@ -7,6 +7,7 @@
 // for byte so that foreign data survives a round trip; empty when there are none. Known truth of drawn
 // data travels there under the key "truth"; the host strips `extra` before a prompt reaches a model.
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -121,6 +122,7 @@ struct Verdict {
 struct Reward {
   Status status = Status::invalid;
   double value = std::numeric_limits<double>::quiet_NaN();
+  std::string detail;  // why the status is not ok
   bool ok() const { return status == Status::ok; }
 };
 
@@ -139,6 +141,18 @@ struct PreferencePair {
   std::vector<double> strengths;    // margin of each voting model, in their configured order
   std::string extra;
   bool operator==(const PreferencePair&) const = default;
+};
+
+// Answers to one prompt as a file holds them, to be given rewards.
+struct AnswerRecord {
+  std::size_t row = 0;  // position in the data set, from 0
+  std::string id;       // as the record has it; may be empty or repeat
+  Prompt prompt;
+  std::optional<Prompt> rejected_prompt;  // as in PreferencePair
+  std::vector<Response> responses;
+  bool pair = false;           // two responses: chosen, rejected
+  Status status = Status::ok;  // not ok: the record cannot be used, and all but row is unspecified
+  std::string detail;          // why not, with file and line
 };
 
 // A text-to-image preference: for `text`, image `better` was preferred over `worse`.

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <functional>
+#include <tuple>
 
 #include "core/util/files.hpp"
 #include "dt2it/error.hpp"
@@ -251,21 +252,27 @@ std::string mutate(std::string text, Rng& rng) {
 
 TEST_CASE("300 damaged files: read, or refused with file and line") {
   const TemporaryFolder folder;
-  const std::string sources[] = {read_file(kFixtures / "prompts.jsonl") + read_file(kFixtures / "odd_prompts.jsonl"),
-                                 read_file(kFixtures / "pairs.jsonl")};
+  using Lines = std::string (*)(const fs::path&);  // what a file of that kind holds, written again
+  const std::tuple<std::string, Lines> kinds[] = {
+      {read_file(kFixtures / "prompts.jsonl") + read_file(kFixtures / "odd_prompts.jsonl"),
+       [](const fs::path& file) { return lines(prompts_in(file)); }},
+      {read_file(kFixtures / "pairs.jsonl"), [](const fs::path& file) { return lines(pairs_in(file)); }},
+      {read_file(kFixtures / "image_preferences.jsonl"), [](const fs::path& file) {
+         return lines(read_all<ImagePreferenceReader, ImagePreference>(file));
+       }}};
   int read = 0, refused = 0;
   for (int i = 0; i < 300; ++i) {
     CAPTURE(i);
     Rng rng(static_cast<std::uint64_t>(i));
-    const bool pairs = i % 2 == 1;
-    const fs::path file = folder.write("m.jsonl", mutate(sources[pairs ? 1 : 0], rng));
+    const auto& [source, rewrite] = kinds[i % 3];
+    const fs::path file = folder.write("m.jsonl", mutate(source, rng));
     std::string written;
-    const std::string message = message_of([&] { written = pairs ? lines(pairs_in(file)) : lines(prompts_in(file)); });
+    const std::string message = message_of([&, rewrite = rewrite] { written = rewrite(file); });
     if (message.empty()) {
       ++read;
       // What was read can be written and read again to the same text.
       const fs::path again = folder.write("again.jsonl", written);
-      CHECK((pairs ? lines(pairs_in(again)) : lines(prompts_in(again))) == written);
+      CHECK(rewrite(again) == written);
     } else {
       ++refused;
       REQUIRE_THAT(message, Catch::StartsWith(file.string() + ":"));

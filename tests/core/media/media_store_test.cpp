@@ -37,6 +37,9 @@ class CountingCodec final : public Codec {
     decoded.image.rgb.assign(std::size_t(type.width) * type.height * 3, static_cast<std::uint8_t>(++calls));
     return decoded;
   }
+  DecodedVideo decode_video(const fs::path& file, const VideoReading&) override {
+    return {fs::exists(file) ? Status::ok : Status::invalid, {}, {}, ""};
+  }
   Bytes encode_png(const Image&) override { return bytes_of(read_file(kImages / "rgb.png")); }
   std::atomic<int> calls{0};
 };
@@ -179,6 +182,43 @@ TEST_CASE("Decoding: once while it fits the cache, never above the limit, codec 
   }
   CHECK(codec->calls == 4);
   CHECK(store.put_image({11, 7, Bytes(231)}, "drawn").id == a.id);
+}
+
+TEST_CASE("Videos: files go to the codec, folders of frames are read frame by frame") {
+  const TemporaryFolder folder;
+  FileMediaStore store(folder.path(), [] { return std::make_shared<CountingCodec>(); });
+  Media video;
+  video.kind = Media::Kind::video;
+  for (const char* name : {"rgb.png", "grey.png", "palette.png"})
+    video.frames.push_back(store.put_file(kImages / name, name).id);
+  VideoInfo seen;
+  std::vector<int> taken;
+  std::vector<std::int64_t> wanted = {0, 2, 2};
+  VideoReading reading;
+  reading.choose = [&](const VideoInfo& info) {
+    seen = info;
+    return wanted;
+  };
+  reading.take = [&](Image frame) { taken.push_back(frame.rgb.at(0)); };
+  const DecodedVideo read = store.decode_video(video, reading);
+  CHECK(read.status == Status::ok);
+  CHECK(read.chosen == wanted);
+  CHECK(seen.frames == 3);
+  CHECK(seen.fps == 0);
+  CHECK(taken == std::vector<int>{1, 2, 2});
+
+  video.frames[2] = std::string(64, 'a');
+  const DecodedVideo broken = store.decode_video(video, reading);
+  CHECK(broken.status == Status::missing_media);
+  CHECK_THAT(broken.detail, Catch::Contains("frame 2"));
+  reading.choose = [](const VideoInfo&) -> std::vector<std::int64_t> { throw DataError("too short"); };
+  CHECK(store.decode_video(video, reading).detail == "too short");
+  video.frames.clear();
+  video.source = "clip";
+  CHECK(store.decode_video(video, reading).detail == "'clip' is absent");
+  CHECK(store.decode_video(store.put_file(kImages / "film.mp4", "film"), reading).status == Status::ok);
+  video.id = std::string(64, 'b');
+  CHECK(store.decode_video(video, reading).status == Status::missing_media);
 }
 
 TEST_CASE("Sizes of JPEG and WebP come from the right place of the header") {

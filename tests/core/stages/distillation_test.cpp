@@ -154,6 +154,8 @@ reply = "7"
 fail_every = 3
 [scorers.s]
 type = "fixture"
+[scorers.late]
+type = "fixture"
 [diversity.more]
 type = "fixture"
 add = 2
@@ -161,7 +163,7 @@ add = 2
 dataset = "d"
 pool = ["m"]
 candidates = 3
-scorers = ["s"]
+scorers = ["s", "late"]
 diversity = "more"
 )");
   const auto drawn = read_candidate_sets(folders.at("distil.candidates") / "candidates.jsonl");
@@ -178,8 +180,8 @@ diversity = "more"
     CHECK(scores[2].status == Status::refused);  // not shown to the scorer, its own status kept
     CHECK(set.shown.at("s") == std::vector<std::size_t>{0, 1});
   }
-  std::set<std::vector<std::size_t>> orders;
-  for (const CandidateSet& set : read_candidate_sets(folders.at("distil.rescore") / "candidates.jsonl")) {
+  std::set<std::vector<std::size_t>> orders, late;
+  for (const CandidateSet& set : read_candidate_sets(folders.at("distil.late") / "candidates.jsonl")) {
     REQUIRE(set.candidates.size() == 5);
     CHECK(set.candidates[4].id == "4");
     CHECK(set.candidates[4].origin == "better");
@@ -187,8 +189,10 @@ diversity = "more"
     CHECK(set.scores.at("s")[2].status == Status::refused);
     CHECK(set.shown.at("s").size() == 4);
     orders.insert(set.shown.at("s"));
+    late.insert(set.shown.at("late"));
   }
   CHECK(orders.size() > 1);  // added candidates would else always come last
+  CHECK(late.size() > 1);    // also for who scores them for the first time
   CHECK(read_pairs(folders.at("distil") / "pairs.jsonl").size() == 4 * 4);  // 9 over 7, twice two; equal ones none
 }
 

@@ -76,7 +76,11 @@ std::vector<PreferencePair> hundred() {
 Evaluation evaluate(RewardModel& model, std::uint64_t seed = 0, std::vector<PreferencePair> pairs = hundred()) {
   ListBenchmark benchmark(std::move(pairs));
   testing::FakeContext context(seed);
-  return evaluate_benchmark(benchmark, model, context, [](std::size_t) {});
+  std::size_t done = 0;
+  Evaluation result =
+      evaluate_benchmark(benchmark, read_items(benchmark), model, context, [&](std::size_t more) { done += more; });
+  CHECK(done == result.outcomes.size());
+  return result;
 }
 
 }  // namespace

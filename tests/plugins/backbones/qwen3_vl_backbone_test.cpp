@@ -35,10 +35,10 @@ TEST_CASE("A prompt becomes one tree: template, images in their places, position
   REQUIRE(encoded.status == Status::ok);
   const TokenTree& tree = encoded.tree;
   std::vector<std::int64_t> expected = model->tokenize("<|im_start|>user\nImage 1:<|vision_start|>");
-  REQUIRE(tree.image_begins.size() == 2);
-  CHECK(tree.image_begins[0] == expected.size());
-  CHECK(tree.images[0]->tokens == 16);
-  CHECK(tree.images[1]->tokens == 24);
+  REQUIRE(tree.visual_runs.size() == 2);
+  CHECK(tree.visual_runs[0].begin == expected.size());
+  CHECK(tree.visuals[0]->tokens == 16);
+  CHECK(tree.visuals[1]->tokens == 24);
   const auto image = model->tokenize("<|image_pad|>")[0];
   expected.insert(expected.end(), 16, image);
   for (const auto id : model->tokenize("<|vision_end|>Image 2:<|vision_start|>")) expected.push_back(id);
@@ -51,10 +51,10 @@ TEST_CASE("A prompt becomes one tree: template, images in their places, position
   REQUIRE(tree.branch_ends.size() == 2);
   CHECK(tree.branch_ends[1] == expected.size());
 
-  const auto begin = tree.image_begins[0];
+  const auto begin = tree.visual_runs[0].begin;
   CHECK((tree.positions[begin + 5] == std::array<std::int64_t, 3>{5, 6, 6}));  // second row, second column
   CHECK(tree.positions[begin + 16][0] == 9);                                   // 5 + max(4, 4)
-  CHECK(tree.positions[tree.image_begins[1] + 24][0] == tree.positions[tree.image_begins[1]][0] + 6);
+  CHECK(tree.positions[tree.visual_runs[1].begin + 24][0] == tree.positions[tree.visual_runs[1].begin][0] + 6);
   CHECK(tree.positions[tree.prefix] == tree.positions[tree.branch_ends[0]]);
   CHECK(tree.positions[tree.prefix][0] == tree.positions[tree.prefix - 1][0] + 1);
 }
@@ -68,7 +68,7 @@ TEST_CASE("A record that cannot be encoded says why") {
   video.kind = Part::Kind::video;
   video.media.kind = Media::Kind::video;
   prompt.messages[0].content.push_back(video);
-  CHECK(model->encode(prompt, kTwo).status == Status::invalid);
+  CHECK(model->encode(prompt, kTwo).status == Status::missing_media);
   prompt = sample_prompt("p", "Which?", {context.media().put_image(sample_image(64, 64), "drawn")});
   const EncodedTree cut = model->encode(prompt, kTwo);
   CHECK(cut.status == Status::truncated);

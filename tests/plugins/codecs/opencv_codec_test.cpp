@@ -59,7 +59,6 @@ TEST_CASE("Each odd picture gives its pixels or a status with a reason") {
     CHECK(type.mime == std::string_view(want["mime"]));
     CHECK(type.width == std::int64_t(want["width"]));
     CHECK(type.height == std::int64_t(want["height"]));
-    if (file == "huge.png") continue;  // the media store refuses it by its header
     const DecodedImage decoded = codec().decode(bytes);
     std::string_view hash;
     if (want["rgb_sha256"].get(hash) == simdjson::SUCCESS) {
@@ -171,8 +170,6 @@ TEST_CASE("Damaged pictures never throw") {
       if (rng.chance(0.3)) damaged.resize(rng.below(damaged.size()));
       for (int k = rng.integer(1, 4); k > 0 && !damaged.empty(); --k)
         damaged[rng.below(damaged.size())] = static_cast<std::uint8_t>(rng.below(256));
-      const MediaType type = sniff_media(damaged);
-      if (std::int64_t{type.width} * type.height > 1'000'000) continue;  // the media store's part
       DecodedImage decoded;
       REQUIRE_NOTHROW(decoded = codec().decode(damaged));
       if (decoded.status != Status::ok) CHECK_FALSE(decoded.detail.empty());

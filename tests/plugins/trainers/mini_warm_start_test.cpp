@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <catch2/catch.hpp>
 
-#include "core/nn/qwen3_vl.hpp"
+#include "core/nn/packed_batch.hpp"
 #include "core/nn/tokenizer.hpp"
 #include "dt2it/testing/model_contracts.hpp"
 #include "plugins/mini_world/language.hpp"
@@ -37,11 +37,11 @@ TEST_CASE("The mini tokenizer knows every word of the mini world, however it is 
 }
 
 TEST_CASE("The mini backbone is a small plain Qwen3-VL") {
-  const auto config = nn::Qwen3VlConfig::read(tiny_checkpoint() / "config.json");
+  const auto config = nn::ModelConfig::read(tiny_checkpoint() / "config.json");
   CHECK(config.text.layers == 3);
   CHECK(config.text.tied);
-  nn::Qwen3VlModel model(config);
-  model.load(nn::CheckpointWeights(tiny_checkpoint()));
+  nn::VlModel model(config);
+  model.load(nn::Checkpoint(tiny_checkpoint()));
   std::int64_t weights = 0;
   for (const auto& [name, tensor] : model.parameters()) weights += tensor.numel();
   CHECK(weights > 200000);

@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "core/nn/safetensors.hpp"
-#include "core/nn/value_head.hpp"
+#include "core/nn/reward_head.hpp"
 #include "dt2it/testing/fakes.hpp"
 #include "dt2it/testing/model_contracts.hpp"
 #include "tests/plugins/trainers/tiny_models.hpp"

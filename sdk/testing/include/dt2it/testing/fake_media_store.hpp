@@ -158,6 +158,28 @@ class FakeMediaStore final : public MediaStore {
     return codec->decode(copy);
   }
 
+  // Only videos given as frames.
+  DecodedVideo decode_video(const Media& media, const VideoReading& reading) override {
+    if (media.frames.empty()) return {Status::missing_media, {}, {}, "this FakeMediaStore reads no video files"};
+    VideoInfo info;
+    info.frames = static_cast<std::int64_t>(media.frames.size());
+    info.width = media.width;
+    info.height = media.height;
+    DecodedVideo result{Status::ok, info, {}, ""};
+    try {
+      for (const std::int64_t number : result.chosen = reading.choose(info)) {
+        Media frame;
+        frame.id = media.frames.at(static_cast<std::size_t>(number));
+        DecodedImage decoded = decode(frame);
+        if (decoded.status != Status::ok) throw DataError(decoded.detail);
+        reading.take(std::move(decoded.image));
+      }
+    } catch (const DataError& error) {
+      return {Status::missing_media, {}, {}, error.what()};
+    }
+    return result;
+  }
+
   Media put_image(const Image& image, std::string_view source) override {
     const Media media = put(detail::plain_png(image), source);
     std::lock_guard lock(mutex_);

@@ -182,6 +182,11 @@ inline void check_codec_contract(Codec& codec) {
     CHECK(broken.status != Status::ok);
     CHECK_FALSE(broken.detail.empty());
   }
+  const VideoReading nothing{[](const VideoInfo&) { return std::vector<std::int64_t>{}; }, [](Image) {}};
+  DecodedVideo absent;
+  REQUIRE_NOTHROW(absent = codec.decode_video("no/such/file", nothing));
+  CHECK(absent.status != Status::ok);
+  CHECK_FALSE(absent.detail.empty());
   for (const Bytes& bytes : {Bytes{}, Bytes{'n', 'o', ' ', 'i', 'm', 'a', 'g', 'e'}}) {
     DecodedImage broken;
     REQUIRE_NOTHROW(broken = codec.decode(bytes));

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <iostream>
+#include <thread>
+
+#include "core/cli/verbs.hpp"
+#include "core/media/passing_media_store.hpp"
+#include "core/run/runner.hpp"
+#include "core/run/scope.hpp"
+#include "core/score/checkpoint_facts.hpp"
+#include "core/score/head_probe.hpp"
+#include "core/score/scoring.hpp"
+#include "core/util/json.hpp"
+#include "dt2it/error.hpp"
+
+namespace dt2it::cli {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Options {
+  std::vector<std::string> plugin_path, settings;
+  std::string model, pairs;
+  fs::path image_root;
+  std::string dtype, device;
+  int threads = 0;
+  std::size_t limit = 200;
+  bool as_json = false, no_probe = false;
+};
+
+// The pairs of a file that have not failed, at most `limit`; they hold their media until the end.
+class FirstPairs final : public Stream<AnswerRecord> {
+ public:
+  FirstPairs(std::unique_ptr<Stream<AnswerRecord>> records, std::size_t limit)
+      : records_(std::move(records)), left_(limit) {}
+  bool next(AnswerRecord& record) override {
+    while (left_ > 0 && records_->next(record))
+      if (record.status == Status::ok && record.pair) return --left_, true;
+    return false;
+  }
+
+ private:
+  std::unique_ptr<Stream<AnswerRecord>> records_;
+  std::size_t left_;
+};
+
+class GivenRecords final : public Stream<AnswerRecord> {
+ public:
+  explicit GivenRecords(std::vector<AnswerRecord> records) : records_(std::move(records)) {}
+  bool next(AnswerRecord& record) override {
+    if (at_ == records_.size()) return false;
+    record = records_[at_++];
+    return true;
+  }
+
+ private:
+  const std::vector<AnswerRecord> records_;
+  std::size_t at_ = 0;
+};
+
+struct Probe {
+  HeadReading final_norm, before_norm;
+  HeadVerdict verdict;
+  std::size_t failed = 0;  // pairs without rewards
+};
+
+// One model in memory, read both ways.
+Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFacts& facts) {
+  std::vector<std::string> settings{text_setting("checkpoint", options.model)};
+  if (!options.dtype.empty()) settings.push_back(text_setting("dtype", options.dtype));
+  if (!options.device.empty()) settings.push_back(text_setting("device", options.device));
+  settings.insert(settings.end(), options.settings.begin(), options.settings.end());
+  std::vector<ComponentConfig> components{component_of(registry, "backbones", "model", facts.model_type, settings)};
+  for (const char* input : {"final_norm", "before_norm"})
+    components.push_back(component_of(
+        registry, RewardModel::kKind, input, "mrm",
+        {text_setting("checkpoint", options.model), text_setting("backbone", "model"), text_setting("head_input", input),
+         fmt::format("threads={}", options.threads ? static_cast<unsigned>(options.threads)
+                                                   : std::max(1u, std::thread::hardware_concurrency()))}));
+  if (!options.pairs.empty()) {
+    const bool parquet = fs::path(options.pairs).extension() == ".parquet";
+    std::vector<std::string> place{text_setting("file", options.pairs)};
+    if (!options.image_root.empty()) place.push_back(text_setting("media_root", options.image_root.string()));
+    components.push_back(component_of(registry, Dataset::kKind, "pairs", parquet ? "parquet" : "preferences", place));
+  }
+
+  struct Scratch {
+    fs::path path = fs::temp_directory_path() / fmt::format("dt2it-doctor-{}", getpid());
+    ~Scratch() {
+      std::error_code ignored;
+      fs::remove_all(path, ignored);
+    }
+  } scratch;
+  HostMedia media(registry, scratch.path / "media");
+  StageScope scope(registry, components, media.store(), 0, scratch.path, [](LogLevel level, std::string_view message) {
+    if (level >= LogLevel::warning) std::cerr << message << '\n';
+  });
+  Probe result;
+  std::vector<std::vector<ScoreLine>> lines(2);
+  for (const std::size_t reading : {0, 1}) {
+    std::unique_ptr<Stream<AnswerRecord>> records;
+    if (options.pairs.empty())
+      records = std::make_unique<GivenRecords>(probe_pairs());
+    else
+      records = std::make_unique<FirstPairs>(scope.context().component<Dataset>("pairs")->answers({}), options.limit);
+    Scoring scoring;
+    scoring.write = [&](std::span<const ScoreLine> some) { lines[reading].insert(lines[reading].end(), some.begin(), some.end()); };
+    score_answers(*records, *scope.context().component<RewardModel>(reading == 0 ? "final_norm" : "before_norm"), scoring);
+  }
+  if (lines[0].empty()) throw DataError(options.pairs + ": has no preference pairs");
+  std::vector<PairRewards> final_norm, before_norm;
+  for (std::size_t i = 0; i < lines[0].size(); ++i) {
+    if (lines[0][i].status != Status::ok || lines[1][i].status != Status::ok) {
+      ++result.failed;
+      continue;
+    }
+    final_norm.push_back({lines[0][i].rewards[0].value, lines[0][i].rewards[1].value});
+    before_norm.push_back({lines[1][i].rewards[0].value, lines[1][i].rewards[1].value});
+  }
+  result.final_norm = read_rewards(final_norm);
+  result.before_norm = read_rewards(before_norm);
+  result.verdict = judge_readings(final_norm, before_norm, facts.head_input_odds());
+  return result;
+}
+
+std::string reading_text(const char* name, const HeadReading& reading) {
+  return fmt::format("  {:<12} {:>5.1f} % right  margins {:<10.4g} rewards {:.4g} +- {:.4g}{}\n", name,
+                     100.0 * static_cast<double>(reading.correct) / static_cast<double>(std::max<std::size_t>(1, reading.pairs)),
+                     reading.spread, reading.mean, reading.deviation,
+                     reading.saturated > 0 ? fmt::format("  {:.0f} % saturated", 100 * reading.saturated) : "");
+}
+
+std::string probe_text(const Options& options, const Probe& probe) {
+  const HeadVerdict& verdict = probe.verdict;
+  std::string text = fmt::format("\nThe head on {} pairs ({})\n", verdict.pairs,
+                                 options.pairs.empty() ? "built in, without pictures" : options.pairs);
+  if (probe.failed) text += fmt::format("  {} more have no rewards\n", probe.failed);
+  text += reading_text("final_norm", probe.final_norm) + reading_text("before_norm", probe.before_norm);
+  text += fmt::format("  both order {} of {} alike; log-odds for final_norm {:+.1f} (order {:+.1f}, spread {:+.1f}, "
+                      "offset {:+.1f}, made with {:+.1f})\n",
+                      verdict.same_order, verdict.pairs, verdict.log_odds, verdict.order, verdict.spread, verdict.offset,
+                      verdict.maker);
+  return text + "head_input: " + verdict_text(verdict) + '\n';
+}
+
+void write_reading(JsonWriter& json, const HeadReading& reading) {
+  json.begin_object();
+  json.key("pairs").value(reading.pairs).key("correct").value(reading.correct).key("ties").value(reading.ties);
+  json.key("mean").value(reading.mean).key("deviation").value(reading.deviation);
+  json.key("spread").value(reading.spread).key("saturated").value(reading.saturated);
+  json.end_object();
+}
+
+void write_probe(JsonWriter& json, const Probe& probe) {
+  const HeadVerdict& verdict = probe.verdict;
+  constexpr std::array kInputs{"unknown", "final_norm", "before_norm"};
+  json.begin_object();
+  json.key("head_input").value(kInputs[static_cast<std::size_t>(verdict.input)]).key("sure").value(verdict.sure);
+  json.key("log_odds").value(verdict.log_odds).key("order").value(verdict.order).key("spread").value(verdict.spread);
+  json.key("offset").value(verdict.offset).key("maker").value(verdict.maker);
+  json.key("same_order").value(verdict.same_order).key("failed").value(probe.failed);
+  write_reading(json.key("final_norm"), probe.final_norm);
+  write_reading(json.key("before_norm"), probe.before_norm);
+  json.end_object();
+}
+
+}  // namespace
+
+int doctor(const Arguments& arguments) {
+  Options options;
+  po::options_description words("options");
+  words.add_options()
+      ("model", po::value(&options.model), "the checkpoint's folder")
+      ("pairs", po::value(&options.pairs)->value_name("FILE"),
+       "pairs whose better answer is known, in any form that dt2it score reads (default: a few built-in ones)")
+      ("image-root", po::value(&options.image_root)->value_name("DIR"), "folder that paths of images start from")
+      ("limit", po::value(&options.limit)->value_name("N"), "read at most N pairs (default: 200)")
+      ("dtype", po::value(&options.dtype)->value_name("TYPE"), "float32, bfloat16, checkpoint")
+      ("device", po::value(&options.device)->value_name("DEVICE"), "cpu, cuda, cuda:N, auto")
+      ("threads", po::value(&options.threads)->value_name("N"), "threads for the computation (default: the cores)")
+      ("set", po::value(&options.settings)->composing()->value_name("KEY=VALUE"), "a parameter of the backbone")
+      ("no-probe", po::bool_switch(&options.no_probe), "look at the files only, do not load the model")
+      ("json", po::bool_switch(&options.as_json), "print JSON")
+      ("plugin-path", po::value(&options.plugin_path)->composing()->value_name("DIR"),
+       "look for plugins here first; may be given often");
+  if (!parse(arguments, words, "model",
+             "usage: dt2it doctor MODEL [--pairs FILE] [options]\n\nSays what a checkpoint folder is, and, by the rewards of a "
+             "few pairs, whether its head reads the hidden state before or after the final norm.")) return 0;
+  if (options.model.empty()) throw ConfigError("dt2it doctor: no checkpoint folder given");
+  CommonOptions common;
+  common.plugin_path = options.plugin_path;
+  const CheckpointFacts facts(options.model);
+  if (!options.as_json) std::cout << facts.text() << std::flush;
+  JsonWriter json;
+  json.begin_object();
+  json.key("checkpoint").raw(facts.json());
+  if (!options.no_probe && facts.has_head()) {
+    Installation installation(common);
+    const Probe result = probe(options, installation.registry, facts);
+    if (!options.as_json) std::cout << probe_text(options, result);
+    write_probe(json.key("probe"), result);
+  }
+  json.end_object();
+  if (options.as_json) std::cout << json.text() << '\n';
+  return 0;
+}
+
+}  // namespace dt2it::cli

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/nn/vl_backbone.hpp"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include <array>
+
+#include "core/nn/decoding.hpp"
+#include "core/nn/safetensors.hpp"
+#include "dt2it/error.hpp"
+
+namespace dt2it::nn {
+namespace {
+
+namespace fs = std::filesystem;
+
+const char* name_of(Family family) { return family == Family::qwen3_vl ? "qwen3_vl" : "qwen2_5_vl"; }
+
+ModelConfig read_config(Family family, const fs::path& folder) {
+  ModelConfig config = ModelConfig::read(folder / "config.json");
+  if (config.family != family)
+    throw ModelError(fmt::format("{}: is a {}, not a {}: name that backbone instead", folder.string(), name_of(config.family),
+                                 name_of(family)));
+  return config;
+}
+
+at::TensorOptions options_of(const VlBackboneParams& params, const ModelConfig& config) {
+  at::ScalarType type = at::kFloat;
+  if (params.dtype == "bfloat16") type = at::kBFloat16;
+  if (params.dtype == "checkpoint") type = config.type;
+  std::string device = params.device;
+  if (device == "auto") device = at::hasCUDA() ? "cuda" : "cpu";
+  if (device.starts_with("cuda") && !at::hasCUDA())
+    throw ConfigError("device = \"" + params.device + "\": this LibTorch has no CUDA device (allowed here: cpu, auto)");
+  return at::TensorOptions().dtype(type).device(at::Device(device));
+}
+
+}  // namespace
+
+void VlBackboneParams::describe(Schema<VlBackboneParams>& schema) {
+  using P = VlBackboneParams;
+  schema.field("checkpoint", &P::checkpoint, "Folder in Hugging Face layout (config.json, weights, tokenizer.json).")
+      .required()
+      .argument();
+  schema.field("dtype", &P::dtype, "Type of weights and arithmetic; checkpoint: as config.json says.")
+      .choices({"float32", "bfloat16", "checkpoint"});
+  schema.field("device", &P::device, "cpu, cuda, cuda:N, or auto: cuda where there is one.");
+  schema.field("image_max_pixels", &P::image_max_pixels,
+               "Larger images are scaled down to this many pixels before the model's own resizing (paper: 268324 in "
+               "training, 1310720 in evaluation); 0: no bound.")
+      .min(0);
+  schema.field("image_min_pixels", &P::image_min_pixels, "Smaller images are scaled up; 0: no bound.").min(0);
+  schema.field("cutoff_len", &P::cutoff_len,
+               "Longest prompt and response together, in tokens; what is longer loses its end; 0: no bound.")
+      .min(0);
+  schema.field("template", &P::chat_template, "Chat template; auto: qwen3_vl_nothink for Qwen3-VL, qwen2_vl for Qwen2.5-VL.")
+      .choices({"auto", "qwen3_vl_nothink", "qwen3_vl", "qwen2_vl"});
+  schema.field("template_form", &P::template_form,
+               "llamafactory: prompt and response are tokenised apart; huggingface: the conversation as one text.")
+      .choices({"llamafactory", "huggingface"});
+  schema.field("video_rule", &P::video_rule,
+               "Which frames of a video are seen: LLaMA-Factory's rule, or the family's own processor's.")
+      .choices({"llamafactory", "processor"});
+  schema.field("video_fps", &P::video_fps, "Frames wanted of each second of a video.").min(0.01);
+  schema.field("video_max_frames", &P::video_max_frames, "Most frames of a video (LLaMA-Factory: video_maxlen).").min(1).max(100000);
+  schema.field("video_max_pixels", &P::video_max_pixels,
+               "Larger frames are scaled down to this many pixels before the model's own resizing; 0: no bound.")
+      .min(0);
+  schema.field("video_min_pixels", &P::video_min_pixels, "Smaller frames are scaled up; 0: no bound.").min(0);
+  schema.field("freeze_vision_tower", &P::freeze_vision_tower, "Keep the vision tower's weights.");
+  schema.field("freeze_projector", &P::freeze_projector, "Keep the weights of the mergers behind the tower.");
+  schema.field("freeze_language_model", &P::freeze_language_model, "Keep the weights of embeddings, decoder and output layer.");
+  schema.field("image_cache_mb", &P::image_cache_mb, "Memory for prepared images, in MiB.").min(1);
+}
+
+VlBackbone::VlBackbone(Family family, const VlBackboneParams& params, Context& context)
+    : params_(params),
+      config_(read_config(family, params.checkpoint)),
+      images_(ImageProcessorConfig::read(params.checkpoint / "preprocessor_config.json")),
+      tokenizer_(params.checkpoint / "tokenizer.json"),
+      encoder_(tokenizer_, context.media(), encoder_options()),
+      model_(config_, options_of(params, config_)) {
+  if (images_.patch != config_.vision.patch || images_.merge != config_.vision.merge ||
+      images_.temporal != config_.vision.temporal)
+    throw ModelError(fmt::format("{}: config.json and preprocessor_config.json differ in patch, merge or temporal size",
+                                 params.checkpoint.string()));
+  if (tokenizer_.size() > config_.text.vocabulary)
+    throw ModelError(fmt::format("{}: tokenizer.json has {} tokens, config.json room for {}", params.checkpoint.string(),
+                                 tokenizer_.size(), config_.text.vocabulary));
+  reload();
+  for (const auto& [name, tensor] : model_.parameters()) tensor.requires_grad_(trainable(name));
+}
+
+EncodedTree VlBackbone::encode(const Prompt& prompt, std::span<const std::string_view> responses) {
+  return encoder_.encode(prompt, responses);
+}
+
+at::Tensor VlBackbone::forward(std::span<const TokenTree* const> trees, HiddenState state, std::span<const std::int64_t> rows) {
+  return forward_trees(model_, trees, images_, state, rows);
+}
+
+at::Tensor VlBackbone::logits(const at::Tensor& hidden) { return model_.logits(hidden); }
+
+std::unique_ptr<Decoding> VlBackbone::decode(std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) {
+  return std::make_unique<PackedDecoding>(model_, images_, prompts, samples);
+}
+
+std::vector<NamedParameter> VlBackbone::parameters() {
+  std::vector<NamedParameter> all;
+  for (const auto& [name, tensor] : model_.parameters()) all.push_back({name, tensor, trainable(name)});
+  return all;
+}
+
+std::vector<std::int64_t> VlBackbone::end_tokens() const {
+  const fs::path file = params_.checkpoint / "generation_config.json";
+  std::vector<std::int64_t> ids;
+  if (fs::exists(file)) {
+    simdjson::dom::parser parser;
+    simdjson::dom::element root, end;
+    const std::string text = read_text_file(file);
+    if (parser.parse(text).get(root)) throw ModelError(fmt::format("{}: is not JSON", file.string()));
+    std::int64_t id = 0;
+    simdjson::dom::array list;
+    if (!root["eos_token_id"].get(end)) {
+      if (!end.get(id)) ids.push_back(id);
+      if (!end.get(list))
+        for (const auto item : list)
+          if (!item.get(id)) ids.push_back(id);
+    }
+  }
+  if (ids.empty())
+    if (const auto id = tokenizer_.id("<|im_end|>")) ids.push_back(*id);
+  return ids;
+}
+
+void VlBackbone::reload() { model_.load(Checkpoint(params_.checkpoint), at::get_num_threads()); }
+
+void VlBackbone::save(const fs::path& folder) {
+  fs::create_directories(folder);
+  NamedTensors tensors;
+  for (const auto& [name, tensor] : model_.parameters()) tensors.emplace_back(name, tensor.detach());
+  save_weights(folder, tensors, {.type = config_.type});
+  // What describes the model is the same before and after training.
+  constexpr std::array kBeside{"config.json",           "generation_config.json", "tokenizer.json",
+                               "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                               "vocab.json",            "merges.txt",             "chat_template.json",
+                               "chat_template.jinja",   "preprocessor_config.json", "video_preprocessor_config.json"};
+  for (const char* name : kBeside)
+    if (fs::exists(params_.checkpoint / name)) write_text_file(folder / name, read_text_file(params_.checkpoint / name));
+}
+
+bool VlBackbone::trainable(const std::string& name) const {
+  if (!name.starts_with("model.visual.") && !name.starts_with("visual.")) return !params_.freeze_language_model;
+  const bool projector = name.find("merger") != std::string::npos;
+  return projector ? !params_.freeze_projector : !params_.freeze_vision_tower;
+}
+
+TreeEncoder::Options VlBackbone::encoder_options() const {
+  TreeEncoder::Options options;
+  const std::string automatic = config_.family == Family::qwen3_vl ? "qwen3_vl_nothink" : "qwen2_vl";
+  options.form = chat_template_named(params_.chat_template == "auto" ? automatic : params_.chat_template, params_.template_form);
+  options.family = config_.family;
+  options.videos = video_options();
+  options.image_token = config_.image_token;
+  options.images = images_;
+  options.image_min_pixels = params_.image_min_pixels;
+  options.image_max_pixels = params_.image_max_pixels;
+  options.cutoff = static_cast<std::size_t>(params_.cutoff_len);
+  options.cache_bytes = static_cast<std::size_t>(params_.image_cache_mb) << 20;
+  return options;
+}
+
+VideoOptions VlBackbone::video_options() const {
+  VideoOptions options;
+  options.token = config_.video_token;
+  options.sampling.rule =
+      params_.video_rule == "processor" ? VideoSampling::Rule::processor : VideoSampling::Rule::llamafactory;
+  options.sampling.fps = params_.video_fps;
+  options.sampling.max_frames = static_cast<int>(params_.video_max_frames);
+  options.limits = VideoLimits::read(params_.checkpoint, images_);
+  options.min_pixels = params_.video_min_pixels;
+  options.max_pixels = params_.video_max_pixels;
+  options.tokens_per_second = static_cast<std::int64_t>(config_.vision.tokens_per_second);
+  return options;
+}
+
+}  // namespace dt2it::nn

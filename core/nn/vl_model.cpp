@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/nn/vl_model.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/pow.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/nn/vision_common.hpp"
+#include "dt2it/error.hpp"
+
+namespace dt2it::nn {
+
+VlModel::VlModel(const ModelConfig& config, at::TensorOptions options) : config_(config), table_(options) {
+  const TextConfig& t = config.text;
+  const bool qwen3 = config.family == Family::qwen3_vl;
+  tower_ = qwen3 ? make_qwen3_vision(config.vision, table_) : make_qwen2_5_vision(config.vision, table_);
+  const std::string language = qwen3 ? "model.language_model." : "model.";
+  embeddings_ = table_.add(language + "embed_tokens.weight", {t.vocabulary, t.hidden});
+  for (std::int64_t i = 0; i < t.layers; ++i) {
+    const std::string layer = fmt::format("{}layers.{}.", language, i);
+    Layer made;
+    made.input_norm = table_.add(layer + "input_layernorm.weight", {t.hidden});
+    made.post_norm = table_.add(layer + "post_attention_layernorm.weight", {t.hidden});
+    made.q = table_.linear(layer + "self_attn.q_proj", t.heads * t.head_dim, t.hidden, !qwen3);
+    made.k = table_.linear(layer + "self_attn.k_proj", t.kv_heads * t.head_dim, t.hidden, !qwen3);
+    made.v = table_.linear(layer + "self_attn.v_proj", t.kv_heads * t.head_dim, t.hidden, !qwen3);
+    made.o = table_.linear(layer + "self_attn.o_proj", t.hidden, t.heads * t.head_dim, false);
+    if (qwen3) {
+      made.q_norm = table_.add(layer + "self_attn.q_norm.weight", {t.head_dim});
+      made.k_norm = table_.add(layer + "self_attn.k_norm.weight", {t.head_dim});
+    }
+    made.gate = table_.linear(layer + "mlp.gate_proj", t.intermediate, t.hidden, false);
+    made.up = table_.linear(layer + "mlp.up_proj", t.intermediate, t.hidden, false);
+    made.down = table_.linear(layer + "mlp.down_proj", t.hidden, t.intermediate, false);
+    layers_.push_back(std::move(made));
+  }
+  final_norm_ = table_.add(language + "norm.weight", {t.hidden});
+  lm_head_ = t.tied ? embeddings_ : table_.add("lm_head.weight", {t.vocabulary, t.hidden});
+
+  const std::int64_t frequencies = t.head_dim / 2;
+  inverse_frequencies_ =
+      at::pow(t.rope_theta, at::arange(frequencies, at::kFloat) * (-1.0 / static_cast<double>(frequencies))).to(device());
+  const std::vector<std::int64_t> axes = t.frequency_axes(config.family);
+  frequency_axes_ = at::empty({frequencies}, at::kLong);
+  std::copy(axes.begin(), axes.end(), frequency_axes_.data_ptr<std::int64_t>());
+  frequency_axes_ = frequency_axes_.to(device());
+}
+
+void VlModel::load(const Checkpoint& weights, int threads) {
+  const at::NoGradGuard no_grad;
+  weights.copy_into(parameters(), threads);
+}
+
+void VlModel::initialise(Rng& rng) {
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : parameters()) {
+    if (tensor.dim() == 1) {
+      tensor.fill_(name.ends_with(".bias") ? 0 : 1);
+      continue;
+    }
+    at::Tensor values = at::empty(tensor.sizes(), at::kFloat);
+    auto* data = values.data_ptr<float>();
+    for (std::int64_t i = 0; i < values.numel(); ++i)
+      data[i] = static_cast<float>(rng.normal(0, config_.text.initial_deviation));
+    tensor.copy_(values);
+  }
+}
+
+at::Tensor VlModel::parameter(const std::string& name) const {
+  for (const auto& [own, tensor] : parameters())
+    if (own == name) return tensor;
+  throw ModelError(fmt::format("this model has no parameter '{}'", name));
+}
+
+VisionFeatures VlModel::vision(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer) {
+  return tower_->forward(pixels.to(device(), type()), grids, observer);
+}
+
+// cos and sin [T, head_dim / 2] for positions [3, T].
+std::pair<at::Tensor, at::Tensor> VlModel::rotary(const at::Tensor& positions) const {
+  const at::Tensor angles = positions.index_select(0, frequency_axes_).t().contiguous().to(at::kFloat) * inverse_frequencies_;
+  return {angles.cos(), angles.sin()};
+}
+
+// A projection cut into heads, each normed where the family does that. [T, count, head_dim]
+at::Tensor VlModel::heads(const Linear& layer, const at::Tensor& x, std::int64_t count, const at::Tensor& norm) const {
+  const at::Tensor all = apply(layer, x).view({x.size(0), count, config_.text.head_dim});
+  return norm.defined() ? rms_norm(all, norm, config_.text.norm_epsilon) : all;
+}
+
+at::Tensor VlModel::decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state, const Observer& observer) {
+  const TextConfig& t = config_.text;
+  const bool training = at::GradMode::is_enabled();
+  const auto observe = [&](const std::string& name, const at::Tensor& value) {
+    if (observer) observer(name, value);
+  };
+  at::Tensor x = at::embedding(embeddings_, input.tokens);
+  if (features) x = x.index_copy(0, input.visual_rows, features->output);
+  observe("lm.inputs_embeds", x);
+  auto [cos, sin] = rotary(input.positions);
+  observe("lm.rotary_cos", cos);
+  observe("lm.rotary_sin", sin);
+  const std::size_t deep = features ? features->deepstack.size() : 0;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    const bool last = i + 1 == layers_.size();
+    const bool pruned = last && input.rows.defined() && i >= deep && !observer;
+    const at::Tensor normed = rms_norm(x, layer.input_norm, t.norm_epsilon);
+    at::Tensor k = rotate(heads(layer.k, normed, t.kv_heads, layer.k_norm), cos, sin);
+    at::Tensor v = heads(layer.v, normed, t.kv_heads, {});
+    at::Tensor asking = normed, own_cos = cos, own_sin = sin;
+    if (pruned) {
+      const auto select = [&](const at::Tensor& from) { return from.index_select(0, input.rows); };
+      asking = select(normed);
+      own_cos = select(cos);
+      own_sin = select(sin);
+      x = select(x);
+    }
+    const at::Tensor q = rotate(heads(layer.q, asking, t.heads, layer.q_norm), own_cos, own_sin);
+    if (input.cache) {
+      k = input.cache->keys[i].index_copy_(0, input.cache_rows, k);
+      v = input.cache->values[i].index_copy_(0, input.cache_rows, v);
+    }
+    const at::Tensor attended = (pruned ? *input.last_attention : *input.attention)(q, k, v);
+    if (observer) {
+      const at::Tensor change = apply(layer.o, attended);
+      observe(fmt::format("lm.layer{}.attn", i), change);
+      x = x + change;
+    } else {
+      x = add_linear(x, layer.o, attended);
+    }
+    const at::Tensor g = rms_norm(x, layer.post_norm, t.norm_epsilon);
+    const at::Tensor inner = silu_mul(apply(layer.gate, g), apply(layer.up, g));
+    if (observer) {
+      const at::Tensor change = apply(layer.down, inner);
+      observe(fmt::format("lm.layer{}.mlp", i), change);
+      x = x + change;
+    } else {
+      x = add_linear(x, layer.down, inner);
+    }
+    observe(fmt::format("lm.layer{}", i), x);
+    if (i < deep) {
+      x = training ? x.index_add(0, input.visual_rows, features->deepstack[i])
+                   : x.index_add_(0, input.visual_rows, features->deepstack[i]);
+      observe(fmt::format("lm.layer{}_deepstack", i), x);
+    }
+    if (last && input.rows.defined() && !pruned) x = x.index_select(0, input.rows);
+  }
+  if (state == HiddenState::unnormed) return x;
+  x = normed(x);
+  observe("lm.final_norm", x);
+  return x;
+}
+
+at::Tensor VlModel::normed(const at::Tensor& hidden) const {
+  return rms_norm(hidden, final_norm_, config_.text.norm_epsilon);
+}
+
+at::Tensor VlModel::logits(const at::Tensor& hidden) const { return at::linear(hidden, lm_head_); }
+
+KeyValueCache VlModel::make_cache(std::int64_t capacity) const {
+  KeyValueCache cache;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    cache.keys.push_back(at::empty({capacity, config_.text.kv_heads, config_.text.head_dim}, table_.options()));
+    cache.values.push_back(at::empty({capacity, config_.text.kv_heads, config_.text.head_dim}, table_.options()));
+  }
+  return cache;
+}
+
+}  // namespace dt2it::nn

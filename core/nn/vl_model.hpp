@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Qwen2.5-VL and Qwen3-VL on ATen operators: vision tower, then a decoder over packed sequences. Reference: transformers
+// 4.57 (modeling_qwen2_5_vl, modeling_qwen3_vl). Weights are plain tensors under the names of the checkpoint; autograd works
+// on them. Not thread-safe.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/nn/model_config.hpp"
+#include "core/nn/ops.hpp"
+#include "core/nn/parameter_table.hpp"
+#include "core/nn/checkpoint.hpp"
+#include "core/nn/vision_tower.hpp"
+#include "dt2it/backbone.hpp"
+#include "dt2it/rng.hpp"
+
+namespace dt2it::nn {
+
+// Keys and values of all layers, [capacity, kv_heads, head_dim] each.
+struct KeyValueCache {
+  std::vector<at::Tensor> keys, values;
+};
+
+// Sequences one after another, without padding.
+struct DecoderInput {
+  at::Tensor tokens;       // [T] int64
+  at::Tensor positions;    // [3, T] int64
+  at::Tensor visual_rows;  // rows of placeholders, int64; undefined: no images
+  std::shared_ptr<const Attention> attention;
+  // The rows whose hidden states are wanted, int64, and how they attend; undefined: all. The last layer computes no others.
+  at::Tensor rows;
+  std::shared_ptr<const Attention> last_attention;
+  // With a cache: its rows for these tokens' keys and values; `attention` then counts keys in rows of the cache.
+  KeyValueCache* cache = nullptr;
+  at::Tensor cache_rows;  // [T] int64
+};
+
+class VlModel {
+ public:
+  // Weights in `options`' type and device, not initialised. On the CPU float32 is the fast type.
+  explicit VlModel(const ModelConfig& config, at::TensorOptions options = at::kFloat);
+
+  // Throws ModelError for a missing tensor or a wrong shape, naming it.
+  void load(const Checkpoint& weights, int threads = 1);
+  // Random weights: normal matrices with `initial_deviation`, norms one, biases zero.
+  void initialise(Rng& rng);
+
+  const ModelConfig& config() const { return config_; }
+  at::Device device() const { return table_.options().device(); }
+  at::ScalarType type() const { return embeddings_.scalar_type(); }
+  // In a fixed order.
+  const std::vector<std::pair<std::string, at::Tensor>>& parameters() const { return table_.all(); }
+  at::Tensor parameter(const std::string& name) const;
+
+  // pixels: [patches, 3 * temporal * patch^2], on any device and in any type.
+  VisionFeatures vision(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer = {});
+  // Hidden states [T or rows, hidden], normed or not. `features` are those of the placeholders, in order.
+  at::Tensor decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state, const Observer& observer = {});
+  // The final norm, of any hidden states.
+  at::Tensor normed(const at::Tensor& hidden) const;
+  // Next-token logits of normed hidden states.
+  at::Tensor logits(const at::Tensor& hidden) const;
+  KeyValueCache make_cache(std::int64_t capacity) const;
+
+ private:
+  struct Layer {
+    at::Tensor input_norm, post_norm, q_norm, k_norm;  // the last two: Qwen3 only
+    Linear q, k, v, o, gate, up, down;
+  };
+  std::pair<at::Tensor, at::Tensor> rotary(const at::Tensor& positions) const;
+  at::Tensor heads(const Linear& layer, const at::Tensor& x, std::int64_t count, const at::Tensor& norm) const;
+
+  const ModelConfig config_;
+  ParameterTable table_;
+  std::unique_ptr<VisionTower> tower_;
+  at::Tensor embeddings_, final_norm_, lm_head_;
+  std::vector<Layer> layers_;
+  at::Tensor inverse_frequencies_, frequency_axes_;
+};
+
+}  // namespace dt2it::nn

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <fstream>
+#include <vector>
+
+#include "dt2it/dataset.hpp"
+#include "dt2it/plugin.hpp"
+#include "plugins/benchmarks/records/record_reader.hpp"
+#include "plugins/datasets/records/answer_parser.hpp"
+#include "plugins/datasets/records/pair_stream.hpp"
+
+namespace dt2it {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Preference pairs, candidates and single answers as other programs keep them, in JSON or JSONL.
+class PreferencesDataset final : public Dataset {
+ public:
+  struct Params {
+    fs::path file;
+    std::string format = "auto";
+    fs::path media_root;
+    fs::path dataset_info;
+    static void describe(Schema<Params>& schema) {
+      schema.field("file", &Params::file, "A .jsonl file, or a .json file with an array; or a folder with one of these.")
+          .required()
+          .argument();
+      schema.field("format", &Params::format,
+                   "auto: seen from each record; dt2it; sharegpt (LLaMA-Factory ranking, ms-swift); trl; llava.")
+          .choices({"auto", "dt2it", "sharegpt", "trl", "llava"});
+      schema.field("media_root", &Params::media_root,
+                   "Folder that paths of images start from; empty: the folder of the file.");
+      schema.field("dataset_info", &Params::dataset_info,
+                   "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one beside the file.");
+    }
+  };
+
+  PreferencesDataset(const Params& params, Context& context)
+      : form_(records::answer_form_named(params.format)),
+        file_(records::find_data_file(params.file, {"pairs.jsonl"})),
+        source_{params.media_root.empty() ? file_.parent_path() : params.media_root, context.media()},
+        columns_(records::columns_of(file_, params.dataset_info)) {}
+
+  std::unique_ptr<Stream<AnswerRecord>> answers(std::function<bool(std::size_t)> wanted) override {
+    return std::make_unique<FileStream>(*this, std::move(wanted));
+  }
+  std::unique_ptr<Stream<PreferencePair>> pairs() override {
+    return std::make_unique<records::PairStream>(answers({}), file_.stem().string());
+  }
+
+  // Lines, or objects of the outer array: fast, and wrong by what is not a record.
+  std::size_t count_answers() override {
+    std::ifstream stream(file_, std::ios::binary);
+    std::vector<char> buffer(1 << 20);
+    std::size_t lines = 0, objects = 0;
+    int depth = 0;
+    bool in_string = false, escaped = false, array = false, started = false;
+    while (stream.read(buffer.data(), static_cast<std::streamsize>(buffer.size())), stream.gcount() > 0) {
+      const char* const end = buffer.data() + stream.gcount();
+      if (!started) {
+        const char* first = std::find_if(buffer.data(), const_cast<char*>(end), [](char c) { return c == '[' || c == '{'; });
+        array = first != end && *first == '[';
+        started = true;
+      }
+      if (!array) {
+        lines += static_cast<std::size_t>(std::count(buffer.data(), const_cast<char*>(end), '\n'));
+        continue;
+      }
+      for (const char* c = buffer.data(); c != end; ++c) {
+        if (in_string) {
+          if (escaped) escaped = false;
+          else if (*c == '\\') escaped = true;
+          else if (*c == '"') in_string = false;
+        } else if (*c == '"') {
+          in_string = true;
+        } else if (*c == '{' || *c == '[') {
+          objects += *c == '{' && depth == 1;
+          ++depth;
+        } else if (*c == '}' || *c == ']') {
+          --depth;
+        }
+      }
+    }
+    return array ? objects : lines;
+  }
+
+ private:
+  class FileStream final : public Stream<AnswerRecord> {
+   public:
+    FileStream(PreferencesDataset& owner, std::function<bool(std::size_t)> wanted)
+        : owner_(owner), wanted_(std::move(wanted)), reader_(owner.file_) {}
+
+    bool next(AnswerRecord& record) override {
+      for (;;) {
+        simdjson::dom::object object;
+        std::string problem;
+        try {
+          if (!reader_.next(object)) return false;
+        } catch (const DataError& error) {
+          problem = error.what();
+        }
+        const std::size_t row = row_++;
+        if (wanted_ && !wanted_(row)) continue;
+        record = {};
+        if (problem.empty()) try {
+            record = records::parse_answers(object, owner_.form_, owner_.columns_, owner_.source_, reader_.where());
+          } catch (const DataError& error) {
+            problem = error.what();
+            record = {};
+            for (const std::string& name : owner_.columns_.id)
+              if (std::string_view id; !object[name].get(id)) {
+                record.id = id;
+                break;
+              }
+          }
+        record.row = row;
+        if (!problem.empty()) {
+          record.status = Status::invalid;
+          record.detail = std::move(problem);
+        }
+        return true;
+      }
+    }
+
+   private:
+    PreferencesDataset& owner_;
+    const std::function<bool(std::size_t)> wanted_;
+    records::RecordReader reader_;
+    std::size_t row_ = 0;
+  };
+
+  const records::AnswerForm form_;
+  const fs::path file_;
+  const records::MediaSource source_;
+  const records::Columns columns_;
+};
+
+}  // namespace
+}  // namespace dt2it
+
+DT2IT_PLUGIN("datasets/preferences", "1.0.0", registrar) {
+  registrar.add<dt2it::Dataset, dt2it::PreferencesDataset>(
+      "preferences", "Pairs, candidates and answers as LLaMA-Factory, TRL, LLaVA and others keep them, in JSON or JSONL.");
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/datasets/records/answer_parser.hpp"
+
+#include <optional>
+#include <utility>
+
+#include "dt2it/error.hpp"
+#include "plugins/benchmarks/records/record_fields.hpp"
+#include "plugins/datasets/jsonl/record_parser.hpp"
+
+namespace dt2it::records {
+namespace {
+
+using simdjson::dom::array;
+using simdjson::dom::element;
+using simdjson::dom::object;
+
+class Parser {
+ public:
+  Parser(const object& record, AnswerForm form, const Columns& columns, const MediaSource& source, const std::string& where)
+      : record_(record), form_(form), columns_(columns), source_(source), where_(where) {}
+
+  AnswerRecord parse() {
+    if (const auto id = get(columns_.id)) result_.id = text_of_id(*id);
+    object prompt;
+    const auto own = find(record_, "prompt");
+    if (own && !own->get(prompt) && find(prompt, "messages")) {
+      if (form_ != AnswerForm::automatic && form_ != AnswerForm::dt2it) fail("is a record of this software's own form");
+      parse_own(prompt);
+    } else {
+      if (form_ == AnswerForm::dt2it) fail("'prompt' must be an object with 'messages'");
+      parse_foreign();
+    }
+    result_.prompt.id = result_.id;
+    if (result_.rejected_prompt) result_.rejected_prompt->id = result_.id;
+    for (std::size_t i = 0; i < result_.responses.size(); ++i)
+      if (result_.responses[i].id.empty()) result_.responses[i].id = std::to_string(i);
+    return std::move(result_);
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const { throw DataError(where_ + ": " + what); }
+
+  std::optional<element> get(const std::vector<std::string>& names) const {
+    for (const std::string& name : names)
+      if (const auto value = find(record_, name)) return value;
+    return std::nullopt;
+  }
+
+  static std::string text_of_id(const element& value) {
+    std::string_view text;
+    if (!value.get(text)) return std::string(text);
+    return value.is_int64() || value.is_uint64() ? simdjson::minify(value) : "";
+  }
+
+  Response response_of(const element& value, const char* name) const {
+    Response response;
+    response.text = answer_text(value, columns_, name, where_);
+    if (object given; !value.get(given)) response.id = optional_text(given, "id", where_);
+    return response;
+  }
+
+  void add_answers(const element& value) {
+    array list;
+    if (value.get(list)) {
+      result_.responses.push_back(response_of(value, "response"));
+      return;
+    }
+    for (const element& item : list) result_.responses.push_back(response_of(item, "responses"));
+    if (result_.responses.empty()) fail("there are no responses");
+  }
+
+  void parse_own(const object& prompt) {
+    const jsonl::Source source{source_.root, source_.store};
+    const std::string id = result_.id;
+    result_.prompt = parse_own_prompt(prompt, source);
+    if (id.empty()) result_.id = result_.prompt.id;
+    const auto chosen = find(record_, "chosen"), rejected = find(record_, "rejected");
+    if (chosen && rejected) {
+      result_.pair = true;
+      result_.responses = {response_of(*chosen, "chosen"), response_of(*rejected, "rejected")};
+      if (const auto other = find(record_, "rejected_prompt")) {
+        object messages;
+        if (other->get(messages)) fail("'rejected_prompt' must be an object");
+        result_.rejected_prompt = parse_own_prompt(messages, source);
+      }
+    } else if (const auto answers = get({"responses", "candidates", "response"})) {
+      add_answers(*answers);
+    } else {
+      fail("has neither 'chosen' and 'rejected' nor 'responses' nor 'response'");
+    }
+  }
+
+  // Ids may be missing in what people write by hand.
+  Prompt parse_own_prompt(const object& prompt, const jsonl::Source& source) const {
+    if (find(prompt, "id")) return jsonl::parse_prompt(prompt, source, where_);
+    simdjson::dom::parser parser;
+    object with_id;
+    if (parser.parse(R"({"id":"",)" + std::string(simdjson::minify(prompt)).substr(1)).get(with_id))
+      fail("'prompt' cannot be read");
+    return jsonl::parse_prompt(with_id, source, where_);
+  }
+
+  void parse_foreign() {
+    Conversation prompt(columns_, source_, where_);
+    const auto messages = get(columns_.messages);
+    const auto question = get(columns_.question);
+    auto chosen = get(columns_.chosen);
+    const auto rejected = get(columns_.rejected);
+    array list;
+    std::string_view text;
+    if (messages && !messages->get(list)) {
+      if (form_ == AnswerForm::trl && !chosen) fail("has no 'chosen'");
+      prompt.add_messages(list);
+    } else if (form_ == AnswerForm::sharegpt || form_ == AnswerForm::llava) {
+      fail("has no list of messages");
+    } else if (question && !question->get(list)) {
+      prompt.add_messages(list);
+    } else if (question && !question->get(text)) {
+      std::string whole(text);
+      if (const auto more = get(columns_.more_question); more && !more->get(text) && !text.empty())
+        whole += "\n" + std::string(text);
+      prompt.add_text(Message::Role::user, whole);
+    } else if (chosen && rejected && !chosen->get(list)) {
+      return parse_two_conversations(list, *rejected);
+    } else {
+      fail("has no prompt (allowed: a list of messages, or a text 'prompt' or 'question')");
+    }
+    if (const auto system = get(columns_.system); system && !system->get(text) && !text.empty()) prompt.set_system(text);
+
+    if (rejected) {
+      // Without 'chosen' the conversation itself ends with the better answer.
+      std::string better = chosen ? answer_text(*chosen, columns_, "chosen", where_) : prompt.take_answer();
+      add_pair(std::move(better), rejected_text(*rejected));
+    } else if (chosen) {
+      fail("has 'chosen' without 'rejected'");
+    } else if (prompt.ends_with_answer()) {
+      add(prompt.take_answer());
+    } else if (const auto answers = get(columns_.answers)) {
+      add_answers(*answers);
+    } else {
+      fail("has no answer (allowed: 'chosen' and 'rejected', 'responses', 'response', or a last message of the assistant)");
+    }
+    if (const auto images = get(columns_.rejected_images)) {
+      Conversation other = prompt;
+      result_.rejected_prompt.emplace();
+      result_.rejected_prompt->messages = std::move(other).finish(media(columns_.rejected_images), media(columns_.videos));
+    }
+    result_.prompt.messages = std::move(prompt).finish(media(columns_.images), media(columns_.videos));
+  }
+
+  // TRL's implicit prompt: what two conversations have in common but for their last answers.
+  void parse_two_conversations(const array& better, const element& rejected) {
+    array worse;
+    if (rejected.get(worse) || worse.size() != better.size() || better.size() < 2)
+      fail("'chosen' and 'rejected' must be conversations of the same length that differ in the last message");
+    for (std::size_t i = 0; i + 1 < better.size(); ++i)
+      if (simdjson::minify(better.at(i)) != simdjson::minify(worse.at(i)))
+        fail("'chosen' and 'rejected' are conversations that differ before the last message");
+    Conversation prompt(columns_, source_, where_), other(columns_, source_, where_);
+    prompt.add_messages(better);
+    other.add_messages(worse);
+    std::string text = prompt.take_answer();
+    add_pair(std::move(text), other.take_answer());
+    result_.prompt.messages = std::move(prompt).finish(media(columns_.images), media(columns_.videos));
+  }
+
+  std::string rejected_text(const element& rejected) const {
+    array list;
+    if (rejected.get(list) || list.size() < 2) return answer_text(rejected, columns_, "rejected", where_);
+    Conversation conversation(columns_, source_, where_);  // POVID, ms-swift: a whole one
+    conversation.add_messages(list);
+    return conversation.take_answer();
+  }
+
+  std::vector<Media> media(const std::vector<std::string>& names) const {
+    for (const std::string& name : names)
+      if (const auto value = find(record_, name)) return media_values(*value, name, source_.root, source_.store, where_);
+    return {};
+  }
+
+  void add(std::string text) {
+    Response response;
+    response.text = std::move(text);
+    result_.responses.push_back(std::move(response));
+  }
+
+  void add_pair(std::string better, std::string worse) {
+    result_.pair = true;
+    add(std::move(better));
+    add(std::move(worse));
+  }
+
+  const object& record_;
+  const AnswerForm form_;
+  const Columns& columns_;
+  const MediaSource& source_;
+  const std::string& where_;
+  AnswerRecord result_;
+};
+
+}  // namespace
+
+AnswerForm answer_form_named(const std::string& name) {
+  constexpr std::pair<const char*, AnswerForm> kForms[] = {{"auto", AnswerForm::automatic}, {"dt2it", AnswerForm::dt2it},
+                                                           {"sharegpt", AnswerForm::sharegpt}, {"trl", AnswerForm::trl},
+                                                           {"llava", AnswerForm::llava}};
+  std::string allowed;
+  for (const auto& [known, form] : kForms) {
+    if (name == known) return form;
+    allowed += (allowed.empty() ? "" : ", ") + std::string(known);
+  }
+  throw ConfigError("there is no form '" + name + "' of records (allowed: " + allowed + ")");
+}
+
+AnswerRecord parse_answers(const object& record, AnswerForm form, const Columns& columns, const MediaSource& source,
+                           const std::string& where) {
+  return Parser(record, form, columns, source, where).parse();
+}
+
+PreferencePair pair_of(AnswerRecord record, const std::string& source) {
+  if (record.status != Status::ok) throw DataError(record.detail);
+  if (!record.pair) throw DataError("record '" + record.id + "' is no preference pair");
+  PreferencePair pair;
+  pair.id = record.id.empty() ? std::to_string(record.row) : std::move(record.id);
+  pair.source = source;
+  pair.prompt = std::move(record.prompt);
+  pair.rejected_prompt = std::move(record.rejected_prompt);
+  if (pair.prompt.id.empty()) pair.prompt.id = pair.id;
+  if (pair.rejected_prompt && pair.rejected_prompt->id.empty()) pair.rejected_prompt->id = pair.id;
+  for (Response* response : {&record.responses[0], &record.responses[1]}) response->origin = "dataset";
+  pair.chosen = std::move(record.responses[0]);
+  pair.rejected = std::move(record.responses[1]);
+  return pair;
+}
+
+}  // namespace dt2it::records

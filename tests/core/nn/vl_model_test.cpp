@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/nn/packed_batch.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+
+#include <catch2/catch.hpp>
+
+#include "core/nn/mrope.hpp"
+
+using namespace dt2it;
+using namespace dt2it::nn;
+namespace {
+
+ModelConfig tiny_config() {
+  ModelConfig config;
+  config.vision = {.depth = 2, .hidden = 16, .heads = 2, .intermediate = 24, .out_hidden = 24, .patch = 4, .merge = 2,
+                   .temporal = 2, .channels = 3, .position_side = 5, .deepstack = {0}};
+  config.text = {.layers = 2, .hidden = 24, .heads = 4, .kv_heads = 2, .head_dim = 12, .intermediate = 40,
+                 .vocabulary = 50, .rope_theta = 1e4, .norm_epsilon = 1e-6, .initial_deviation = 0.3,
+                 .mrope_section = {2, 2, 2}, .tied = true};
+  config.image_token = 7;
+  return config;
+}
+
+ImageProcessorConfig tiny_images() {
+  ImageProcessorConfig config;
+  config.patch = 4;
+  config.min_pixels = 64;
+  return config;
+}
+
+std::shared_ptr<const PreparedVisual> drawn(int width, int height, std::uint64_t seed) {
+  auto image = std::make_shared<PreparedVisual>();
+  image->width = width;
+  image->height = height;
+  image->tokens = width * height / 64;
+  Rng rng(seed);
+  image->rgb.resize(static_cast<std::size_t>(width * height * 3));
+  for (auto& value : image->rgb) value = static_cast<std::uint8_t>(rng.below(256));
+  return image;
+}
+
+// A prompt with `images` pictures and the given branches.
+TokenTree made_tree(Rng& rng, int images, const std::vector<std::size_t>& lengths) {
+  TokenTree tree;
+  MropePositions positions(tree.positions);
+  const auto text = [&](std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) tree.tokens.push_back(10 + static_cast<std::int64_t>(rng.below(40)));
+    positions.text(count);
+  };
+  text(2);
+  for (int k = 0; k < images; ++k) {
+    const int columns = rng.integer(1, 3);
+    tree.visual_runs.push_back({tree.tokens.size(), tree.visuals.size(), 0, static_cast<std::size_t>(2 * columns)});
+    tree.visuals.push_back(drawn(8 * columns, 16, rng.next()));
+    tree.tokens.insert(tree.tokens.end(), static_cast<std::size_t>(2 * columns), 7);
+    positions.visual(2, columns);
+    text(1);
+  }
+  text(3);
+  tree.prefix = tree.tokens.size();
+  const std::int64_t after = positions.next();
+  for (const std::size_t length : lengths) {
+    positions.go_on_at(after);
+    text(length);
+    tree.branch_ends.push_back(tree.tokens.size());
+  }
+  return tree;
+}
+
+// Branch `k` alone, as a plain sequence.
+TokenTree separate(const TokenTree& tree, std::size_t k) {
+  TokenTree alone = tree;
+  const auto keep = [&](auto& list) {
+    list.erase(list.begin() + static_cast<std::ptrdiff_t>(tree.branch_ends[k]), list.end());
+    list.erase(list.begin() + static_cast<std::ptrdiff_t>(tree.prefix),
+               list.begin() + static_cast<std::ptrdiff_t>(tree.branch_begin(k)));
+  };
+  keep(alone.tokens);
+  keep(alone.positions);
+  alone.branch_ends = {alone.tokens.size()};
+  return alone;
+}
+
+double difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+}  // namespace
+
+TEST_CASE("A tree gives the hidden states and gradients of its branches as separate sequences") {
+  VlModel model(tiny_config());
+  Rng rng(5);
+  model.initialise(rng);
+  for (const auto& [name, tensor] : model.parameters()) tensor.requires_grad_(true);
+  const ImageProcessorConfig images = tiny_images();
+  const std::vector<TokenTree> trees = {made_tree(rng, 1, {4, 7, 1}), made_tree(rng, 2, {3}), made_tree(rng, 0, {2, 5})};
+  std::vector<const TokenTree*> together;
+  std::vector<TokenTree> alone;
+  for (const TokenTree& tree : trees) {
+    together.push_back(&tree);
+    for (std::size_t k = 0; k < tree.branch_ends.size(); ++k) alone.push_back(separate(tree, k));
+  }
+  const auto gradients = [&] {
+    std::vector<at::Tensor> all;
+    for (const auto& [name, tensor] : model.parameters()) {
+      all.push_back(tensor.grad().defined() ? tensor.grad().clone() : tensor.detach() * 0);
+      tensor.mutable_grad().reset();
+    }
+    return all;
+  };
+
+  for (const HiddenState state : {HiddenState::normed, HiddenState::unnormed}) {
+    std::vector<at::Tensor> ends, branches;
+    const at::Tensor hidden = forward_trees(model, together, images, state);
+    std::int64_t base = 0;
+    for (const TokenTree& tree : trees) {
+      for (std::size_t k = 0; k < tree.branch_ends.size(); ++k) {
+        const auto begin = static_cast<std::int64_t>(tree.branch_begin(k)), end = static_cast<std::int64_t>(tree.branch_ends[k]);
+        branches.push_back(hidden.narrow(0, base + begin, end - begin));
+        ends.push_back(hidden[base + end - 1]);
+      }
+      base += static_cast<std::int64_t>(tree.tokens.size());
+    }
+    CHECK(hidden.size(0) == base);
+    at::Tensor loss = at::cat(ends).pow(2).sum();
+    loss.backward();
+    const auto tree_gradients = gradients();
+
+    std::vector<at::Tensor> separate_ends;
+    for (std::size_t i = 0; i < alone.size(); ++i) {
+      const TokenTree* one = &alone[i];
+      const at::Tensor states = forward_trees(model, {&one, 1}, images, state);
+      const auto prefix = static_cast<std::int64_t>(one->prefix);
+      CHECK(difference(states.narrow(0, prefix, states.size(0) - prefix), branches[i]) < 1e-5);
+      separate_ends.push_back(states[states.size(0) - 1]);
+    }
+    at::cat(separate_ends).pow(2).sum().backward();
+    const auto separate_gradients = gradients();
+    for (std::size_t i = 0; i < tree_gradients.size(); ++i) {
+      CAPTURE(model.parameters()[i].first);
+      const double size = std::max(1.0, separate_gradients[i].abs().max().item<double>());
+      CHECK(difference(tree_gradients[i], separate_gradients[i]) / size < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("An image used by two trees is encoded once and gives the same states") {
+  VlModel model(tiny_config());
+  Rng rng(6);
+  model.initialise(rng);
+  at::NoGradGuard no_grad;
+  TokenTree first = made_tree(rng, 1, {3}), second = made_tree(rng, 1, {2});
+  second.visuals = {drawn(first.visuals[0]->width, 16, 1)};
+  TokenTree shared = first;
+  const ImageProcessorConfig images = tiny_images();
+  const std::vector<const TokenTree*> both{&first, &shared};
+  CHECK(pack_trees(both, images).grids.size() == 1);
+  const at::Tensor hidden = forward_trees(model, both, images, HiddenState::normed);
+  CHECK(difference(hidden.narrow(0, 0, hidden.size(0) / 2), hidden.narrow(0, hidden.size(0) / 2, hidden.size(0) / 2)) < 1e-6);
+}
+
+TEST_CASE("Chosen rows get the hidden states that they get among all rows") {
+  VlModel model(tiny_config());
+  Rng rng(7);
+  model.initialise(rng);
+  at::NoGradGuard no_grad;
+  const ImageProcessorConfig images = tiny_images();
+  const std::vector<TokenTree> trees = {made_tree(rng, 1, {4, 7, 1}), made_tree(rng, 0, {}), made_tree(rng, 2, {3, 3})};
+  std::vector<const TokenTree*> together;
+  std::vector<std::int64_t> ends;
+  std::int64_t base = 0;
+  for (const TokenTree& tree : trees) {
+    together.push_back(&tree);
+    for (const std::size_t end : tree.branch_ends) ends.push_back(base + static_cast<std::int64_t>(end) - 1);
+    base += static_cast<std::int64_t>(tree.tokens.size());
+  }
+  const at::Tensor all = forward_trees(model, together, images, HiddenState::unnormed);
+  std::vector<std::vector<std::int64_t>> choices{ends, {0}, {base - 1}};
+  for (int draw = 0; draw < 20; ++draw) {
+    std::vector<std::int64_t> rows;
+    for (std::int64_t i = 0; i < base; ++i)
+      if (rng.chance(0.4)) rows.push_back(i);
+    if (!rows.empty()) choices.push_back(rows);
+  }
+  for (const auto& rows : choices) {
+    const at::Tensor chosen = forward_trees(model, together, images, HiddenState::unnormed, rows);
+    REQUIRE(chosen.size(0) == static_cast<std::int64_t>(rows.size()));
+    for (std::size_t i = 0; i < rows.size(); ++i) CHECK(difference(chosen[static_cast<std::int64_t>(i)], all[rows[i]]) < 1e-5);
+  }
+}
