@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <iostream>
 
 #include "core/cli/verbs.hpp"
@@ -121,6 +122,7 @@ void add_common(po::options_description& options, CommonOptions& common) {
        "profile under which the experiments are read: mini (default), paper, or a .toml file")
       ("set", po::value(&common.settings)->composing()->value_name("A.B=VALUE"),
        "replace a value of the experiments; may be given often")
+      ("seeds", po::value(&common.seeds)->value_name("N,N,..."), "run each experiment with each of these seeds")
       ("runs", po::value(&common.runs)->value_name("DIR"), "where results are kept (default: runs)")
       ("plugin-path", po::value(&common.plugin_path)->composing()->value_name("DIR"),
        "look for plugins here first; may be given often");
@@ -156,12 +158,31 @@ fs::path find_profiles(const fs::path& experiment) {
   return fs::is_directory(installed) ? installed : fs::path("configs/profiles");
 }
 
+namespace {
+
+std::vector<std::uint64_t> seeds_of(const std::string& text) {
+  std::vector<std::uint64_t> seeds;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    std::uint64_t seed = 0;
+    const auto [rest, error] = std::from_chars(text.data() + at, text.data() + end, seed);
+    if (error != std::errc() || rest != text.data() + end)
+      throw ConfigError(fmt::format("--seeds is '{}' (numbers with commas between them are expected: 0,1,2)", text));
+    seeds.push_back(seed);
+    at = end + 1;
+  }
+  return seeds;
+}
+
+}  // namespace
+
 std::vector<Experiment> load_all(const std::vector<std::string>& files, const CommonOptions& common,
                                  const Catalog& catalog) {
   if (files.empty()) throw ConfigError("no experiment file given");
   Diagnostics diagnostics;
   const auto cache = make_toml_cache();
   std::vector<Experiment> experiments;
+  const std::vector<std::uint64_t> wanted = seeds_of(common.seeds);
   std::vector<fs::path> todo(files.begin(), files.end());
   for (std::size_t i = 0; i < todo.size(); ++i) {
     const fs::path file = todo[i];
@@ -170,8 +191,20 @@ std::vector<Experiment> load_all(const std::vector<std::string>& files, const Co
     if (!experiment.rows.empty())  // in the place of the file that lists them
       todo.insert(todo.begin() + static_cast<std::ptrdiff_t>(i) + 1, experiment.rows.begin(),
                   experiment.rows.end());
-    if (!experiment.stages.empty()) experiments.push_back(std::move(experiment));
     if (todo.size() > 10000) throw ConfigError(file.string() + ": rows list each other without end");
+    if (experiment.stages.empty()) continue;
+    const std::vector<std::uint64_t>& seeds = wanted.empty() ? experiment.seeds : wanted;
+    const bool stated = std::any_of(common.settings.begin(), common.settings.end(),
+                                    [](const std::string& setting) { return setting.starts_with("experiment.seed="); });
+    if (seeds.empty() || stated) {
+      experiments.push_back(std::move(experiment));
+      continue;
+    }
+    for (const std::uint64_t seed : seeds) {
+      LoadOptions own = options;
+      own.settings.push_back("experiment.seed=" + std::to_string(seed));
+      experiments.push_back(load_experiment(file, own, catalog, diagnostics));
+    }
   }
   if (!diagnostics.ok()) throw ConfigError(diagnostics.text());
   if (experiments.empty()) throw ConfigError("the given files define no stages");

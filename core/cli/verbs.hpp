@@ -39,6 +39,7 @@ struct CommonOptions {
   std::vector<std::string> plugin_path;
   std::string profile = "mini";
   std::vector<std::string> settings;
+  std::string seeds;  // "0,1,2": instead of what the experiments say; empty: as they say
   std::filesystem::path runs = "runs";
 };
 void add_common(boost::program_options::options_description& options, CommonOptions& common);
@@ -73,7 +74,7 @@ struct Installation {
 // working folder, else the installed ones.
 std::filesystem::path find_profiles(const std::filesystem::path& experiment);
 
-// Loads and checks; a file that only lists rows gives those. Throws ConfigError with all problems.
+// Loads and checks; a file that only lists rows gives those, one with several seeds as many experiments. Throws ConfigError with all problems.
 std::vector<Experiment> load_all(const std::vector<std::string>& files, const CommonOptions& common,
                                  const Catalog& catalog);
 

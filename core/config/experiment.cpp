@@ -254,6 +254,13 @@ class Loader {
               fmt::format("'seed' is {}, out of range (allowed: at least 0)", value.integer));
         else
           experiment_.seed = static_cast<std::uint64_t>(value.integer);
+      } else if (entry.key == "seeds") {
+        const auto good = [](const TomlNode& seed) { return seed.type == TomlNode::Type::integer && seed.integer >= 0; };
+        if (value.type != TomlNode::Type::list || value.list.empty() || !std::all_of(value.list.begin(), value.list.end(), good)) {
+          wrong(entry, "a list of integers, at least 0");
+          continue;
+        }
+        for (const TomlNode& seed : value.list) experiment_.seeds.push_back(static_cast<std::uint64_t>(seed.integer));
       } else if (entry.key == "expect") {
         if (!value.is_table()) {
           wrong(entry, "a table of \"metric\" = \"OP TARGET\"");
@@ -270,7 +277,7 @@ class Loader {
         errors_.add(
             entry.at.location(),
             fmt::format("unknown key '{}' in [experiment]{}", entry.key,
-                        allowed_text(entry.key, {"paper", "about", "seed", "expect", "rows"})));
+                        allowed_text(entry.key, {"paper", "about", "seed", "seeds", "expect", "rows"})));
       }
     }
   }

@@ -7,14 +7,14 @@
 // TOML.
 //
 //   extends = "listwise.toml"            # one parent, relative to this file
-//   [experiment]  paper, about, seed, expect, rows
+//   [experiment]  paper, about, seed, seeds, expect, rows
 //   [KIND.NAME]   type = "..."  + parameters of that component type
 //   [stages.NAME] type = "..."  (default: NAME) + parameters of that stage type
 //   [stages.NAME.with.KIND.NAME] parameters that replace those of [KIND.NAME] within this stage
 //   only
 //
 // A table that states another `type` than the layer below it starts afresh. [experiment] paper,
-// about, expect and rows speak of one file and are not inherited; seed is. In strings ${NAME} is
+// about, expect and rows speak of one file and are not inherited; seed and seeds are. In strings ${NAME} is
 // the environment variable (unset: an error), ${NAME:-text} has a default, $${ is a plain ${.
 // `expect` maps a metric to "OP TARGET": OP one of >= <= > < ==, TARGET a number, or another row (a
 // file beside this one, without .toml) with an optional "+ NUMBER" or "- NUMBER".
@@ -81,6 +81,7 @@ struct Experiment {
   std::string paper;    // "Table 7, Method 1, row 3"
   std::string about;
   std::uint64_t seed = 0;
+  std::vector<std::uint64_t> seeds;  // to be run with each of these in turn
   std::map<std::string, std::string> expect;
   std::vector<std::filesystem::path> rows;  // a file that only lists others
   std::vector<ComponentConfig> components;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/report/comparisons.hpp"
 #include "core/report/gallery.hpp"
 #include "core/report/html.hpp"
 #include "core/report/judge_statistics.hpp"
@@ -316,6 +317,8 @@ std::string page_data(std::span<const RunSummary> runs, const PageOptions& optio
   write_table(json, overview_table(runs));
   json.key("seeds");
   write_table(json, seeds_table(runs));
+  json.key("comparisons");
+  write_table(json, comparisons_table(runs));
   json.key("benchmarks").begin_array();
   for (const TextTable& table : benchmark_tables(runs)) write_table(json, table);
   json.end_array();

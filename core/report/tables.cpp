@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/report/tables.hpp"
 
+#include "core/report/comparisons.hpp"
 #include "core/report/judge_statistics.hpp"
 
 #include <fmt/format.h>
@@ -435,6 +436,7 @@ TextTable judges_table(std::span<const RunSummary> runs) {
 std::string print_tables(std::span<const RunSummary> runs) {
   std::string out = print(overview_table(runs));
   if (const TextTable seeds = seeds_table(runs); !seeds.rows.empty()) out += "\n" + print(seeds);
+  if (const TextTable table = comparisons_table(runs); !table.rows.empty()) out += "\n" + print(table);
   for (const TextTable& table : benchmark_tables(runs)) out += "\n" + print(table);
   if (const TextTable noise = noise_table(runs); !noise.rows.empty()) out += "\n" + print(noise);
   if (const TextTable calls = calls_table(runs); !calls.rows.empty()) out += "\n" + print(calls);

@@ -127,6 +127,10 @@
       "Mean Acc is the mean of the three suites; Overall Acc is all correct pairs of all rows, from counts. " +
       "A pair counts as correct only when the chosen response has the strictly higher reward; ties and failures " +
       "are wrong. Label noise: wrong labels among the training pairs whose truth is known.");
+    if (data.comparisons && data.comparisons.rows.length) {
+      add(node, "h3", "", data.comparisons.title);
+      figures(node, data.comparisons, () => false);
+    }
     if (data.seeds.rows.length) {
       add(node, "h3", "", data.seeds.title);
       figures(node, data.seeds, (heading) => /Bench|Acc/.test(heading));

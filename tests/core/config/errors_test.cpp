@@ -38,7 +38,7 @@ TEST_CASE("Unknown tables, kinds and keys") {
         "allowed: type, delay)\n");
   CHECK(errors_of("[experiment]\nsede=1\n") ==
         "main.toml:2:1: unknown key 'sede' in [experiment] (did you mean 'seed'? allowed: paper, "
-        "about, seed, expect, "
+        "about, seed, seeds, expect, "
         "rows)\n");
   CHECK(errors_of("[mllms.\"a b\"]\ntype='echo'\n") ==
         "main.toml:1:8: 'a b' is no name for a component (allowed: letters, digits, _ and -)\n");
@@ -93,6 +93,8 @@ TEST_CASE("Wrong types, ranges, choices, missing parameters") {
       "pointwise)\n");
   CHECK(errors_of("[experiment]\nseed=-1\n") ==
         "main.toml:2:6: 'seed' is -1, out of range (allowed: at least 0)\n");
+  CHECK(errors_of("[experiment]\nseeds=[1,-2]\n") ==
+        "main.toml:2:7: 'seeds' is a list (a list of integers, at least 0 is expected)\n");
   CHECK(errors_of("[experiment]\nseed='x'\npaper=2\n") ==
         "main.toml:2:6: 'seed' is a string (an integer is expected)\n"
         "main.toml:3:7: 'paper' is an integer (a string is expected)\n");
