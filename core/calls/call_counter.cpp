@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/calls/call_counter.hpp"
 
+#include "core/calls/batches.hpp"
+
 namespace dt2it {
 
 void CallCounter::count(const ChatReply& reply) {
@@ -23,7 +25,7 @@ class CountedMllm final : public Mllm {
       : mllm_(std::move(mllm)), counter_(std::move(counter)) {}
   ChatReply chat(const ChatRequest& request) override {
     ChatReply reply = mllm_->chat(request);
-    counter_->count(reply);
+    if (reply.detail != kWaitsForBatch) counter_->count(reply);
     return reply;
   }
 

@@ -7,10 +7,50 @@
 #include "core/cli/verbs.hpp"
 #include "core/run/graph.hpp"
 #include "core/run/store.hpp"
+#include "core/stages/call_estimate.hpp"
 
 namespace dt2it::cli {
 
 namespace po = boost::program_options;
+
+namespace {
+
+std::string thousands(std::int64_t number) {
+  if (number >= 10'000'000) return fmt::format("{:.1f}M", static_cast<double>(number) / 1e6);
+  if (number >= 10'000) return fmt::format("{:.0f}K", static_cast<double>(number) / 1e3);
+  return std::to_string(number);
+}
+
+void print_calls(const CallEstimates& estimates) {
+  if (estimates.lines.empty() && estimates.unknown.empty()) return;
+  std::cout << fmt::format("  calls of remote models, estimated from a sample of prompts:\n  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}\n",
+                           "stage", "model", "purpose", "calls", "sent", "cached", "answered", "cost");
+  CallEstimate sum;
+  bool priced = true;
+  for (const CallEstimate& line : estimates.lines) {
+    std::string notes;
+    if (line.at_most) notes += "  at most";
+    if (line.batch) notes += "  in batches";
+    if (!line.from_answers) notes += "  answers' length assumed";
+    if (!line.price_date.empty()) notes += "  prices of " + line.price_date;
+    priced = priced && !line.price_date.empty();
+    std::cout << fmt::format("  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}{}\n", line.stage, line.model,
+                             line.purpose, thousands(line.calls), thousands(line.prompt_tokens),
+                             thousands(line.cached_tokens), thousands(line.completion_tokens),
+                             line.price_date.empty() ? "no prices" : fmt::format("{:.2f}", line.cost), notes);
+    sum.calls += line.calls;
+    sum.prompt_tokens += line.prompt_tokens;
+    sum.cached_tokens += line.cached_tokens;
+    sum.completion_tokens += line.completion_tokens;
+    sum.cost += line.cost;
+  }
+  std::cout << fmt::format("  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}\n", "all", "", "", thousands(sum.calls),
+                           thousands(sum.prompt_tokens), thousands(sum.cached_tokens), thousands(sum.completion_tokens),
+                           fmt::format("{}{:.2f}", priced ? "" : "> ", sum.cost));
+  for (const std::string& stage : estimates.unknown) std::cout << "  cannot be told beforehand: " << stage << '\n';
+}
+
+}  // namespace
 
 int plan(const Arguments& arguments) {
   CommonOptions common;
@@ -20,7 +60,7 @@ int plan(const Arguments& arguments) {
   add_common(options, common);
   if (!parse(arguments, options, "files", "usage: dt2it plan FILE... [options]")) return 0;
 
-  const Installation installation(common);
+  Installation installation(common);
   const StageStore store(common.runs);
   std::map<std::string, std::string> first_user;  // key -> experiment
   Fingerprints fingerprints;
@@ -44,6 +84,8 @@ int plan(const Arguments& arguments) {
                                    ? ""
                                    : fmt::format("  <- {}", fmt::join(stage.inputs, ", ")));
     }
+    print_calls(estimate_calls(experiment, graph, installation.registry, store,
+                               common.runs / ".calls" / "calls.sqlite"));
   }
   std::cout << fmt::format("{} stages, {} done, {} to do\n", stages, done, stages - done);
   return 0;

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <optional>
 
 #include "core/cli/inputs.hpp"
 #include "core/cli/verbs.hpp"
@@ -13,6 +14,7 @@
 #include "core/media/passing_media_store.hpp"
 #include "core/run/runner.hpp"
 #include "core/run/scope.hpp"
+#include "core/stages/training_log.hpp"
 #include "core/util/file_lock.hpp"
 #include "core/util/json.hpp"
 #include "dt2it/dataset.hpp"
@@ -31,7 +33,7 @@ struct Options {
   InputOptions input;
   std::vector<std::string> held_out, trainer_settings, backbone_settings;
   std::string trainer = "native", backbone;
-  fs::path experiment, out, state, log;
+  fs::path experiment, out, state, log, tensorboard;
   std::uint64_t seed = 0;
   bool quiet = false;
 };
@@ -163,7 +165,10 @@ int train_model(Options& options, const std::string& command) {
     log.open(options.log, std::ios::app);
     if (!log) throw Error(options.log.string() + ": cannot be written");
   }
+  std::optional<TrainingLog> curves;
+  if (!options.tensorboard.empty() && leads()) curves.emplace(options.tensorboard);
   request.on_step = [&](const TrainStep& step) {
+    if (curves) curves->write(step);
     if (log.is_open()) log << log_line(step) << std::flush;
     if (!options.quiet) show(step);
   };
@@ -202,6 +207,7 @@ int train(const Arguments& arguments) {
       ("profile", po::value(&options.common.profile)->value_name("NAME"), "with --experiment: its profile (default: mini)")
       ("state", po::value(&options.state)->value_name("DIR"), "what a stopped training goes on from (default: DIR.state beside the checkpoint)")
       ("log", po::value(&options.log)->value_name("FILE"), "a line of JSON for each step")
+      ("tensorboard", po::value(&options.tensorboard)->value_name("DIR"), "the same as event files of TensorBoard")
       ("seed", po::value(&options.seed)->value_name("N"), "(default: 0)")
       ("quiet,q", po::bool_switch(&options.quiet), "no progress")
       ("plugin-path", po::value(&options.common.plugin_path)->composing()->value_name("DIR"),

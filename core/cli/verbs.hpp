@@ -29,6 +29,7 @@ int train(const Arguments& arguments);
 int doctor(const Arguments& arguments);
 int report(const Arguments& arguments);
 int clean(const Arguments& arguments);
+int calls(const Arguments& arguments);
 int convert(const Arguments& arguments);
 
 // ---- shared by the verbs

@@ -4,15 +4,15 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/nn/linear.hpp"
+
 namespace dt2it::nn {
 
-struct Linear {
-  at::Tensor weight, bias;  // bias may be undefined
-};
 struct Norm {
   at::Tensor weight, bias;  // bias is undefined for RMS norms
 };
@@ -27,8 +27,9 @@ class ParameterTable {
     return all_.back().second;
   }
   Linear linear(const std::string& name, std::int64_t out, std::int64_t in, bool bias) {
-    Linear made{add(name + ".weight", {out, in}), {}};
+    Linear made{add(name + ".weight", {out, in}), {}, std::make_shared<LoraPair>()};
     if (bias) made.bias = add(name + ".bias", {out});
+    linears_.emplace_back(name, made);
     return made;
   }
   Norm norm(const std::string& name, std::int64_t width, bool bias) {
@@ -37,11 +38,14 @@ class ParameterTable {
     return made;
   }
   const std::vector<std::pair<std::string, at::Tensor>>& all() const { return all_; }
+  // Layers that can be adapted.
+  const std::vector<std::pair<std::string, Linear>>& linears() const { return linears_; }
   const at::TensorOptions& options() const { return options_; }
 
  private:
   at::TensorOptions options_;
   std::vector<std::pair<std::string, at::Tensor>> all_;
+  std::vector<std::pair<std::string, Linear>> linears_;
 };
 
 }  // namespace dt2it::nn

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/gelu.h>
+#include <ATen/ops/linear.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,19 +20,31 @@ constexpr std::size_t kKeptGrids = 256;
 class Qwen25Vision final : public VisionTower {
  public:
   Qwen25Vision(const VisionConfig& config, ParameterTable& parameters);
-  VisionFeatures forward(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer) override;
+  VisionFeatures forward(const at::Tensor& pixels, std::span<const Grid> grids, const VisionPass& pass) override;
 
  private:
   struct Block {
     Norm norm1, norm2;
     Linear qkv, proj, gate, up, down;
   };
+  static std::vector<at::Tensor> weights_of(const Block& block) {
+    return weights_in({&block.norm1, &block.norm2}, {&block.qkv, &block.proj, &block.gate, &block.up, &block.down});
+  }
   struct GridTables {
     std::vector<std::int64_t> order;    // which merged token of the frame stands at each place
     std::vector<std::int64_t> windows;  // merged tokens of each window
     at::Tensor cos, sin;                // [P, head_dim / 2], in window order
   };
   const GridTables& tables(const Grid& grid);
+  // What is the same for all blocks of a pass.
+  struct Frames {
+    at::Tensor cos, sin;
+    Attention whole, windows;
+    AdapterPass adapters;
+    Frames(at::Tensor c, at::Tensor s, AttentionPlan all, AttentionPlan parts, const AdapterPass& a)
+        : cos(std::move(c)), sin(std::move(s)), whole(std::move(all)), windows(std::move(parts)), adapters(a) {}
+  };
+  static at::Tensor run(const Block& block, std::int64_t heads, const at::Tensor& x, const Frames& frames, bool whole, bool keep);
 
   const VisionConfig config_;
   const at::TensorOptions options_;
@@ -91,11 +105,21 @@ const Qwen25Vision::GridTables& Qwen25Vision::tables(const Grid& grid) {
   return tables_.emplace(key, std::move(table)).first->second;
 }
 
-VisionFeatures Qwen25Vision::forward(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer) {
+at::Tensor Qwen25Vision::run(const Block& block, std::int64_t heads, const at::Tensor& x, const Frames& frames, bool whole,
+                             bool keep) {
+  const AdapterPass& adapters = frames.adapters;
+  const at::Tensor attended = vision_attention(rms_norm(x, block.norm1.weight, kVisionNormEpsilon), block.qkv, heads, frames.cos,
+                                               frames.sin, whole ? frames.whole : frames.windows, adapters);
+  const at::Tensor y = add_linear(x, block.proj, attended, keep, adapters);
+  const at::Tensor normed = rms_norm(y, block.norm2.weight, kVisionNormEpsilon);
+  return add_linear(y, block.down, silu_mul(apply(block.gate, normed, adapters), apply(block.up, normed, adapters)), false, adapters);
+}
+
+VisionFeatures Qwen25Vision::forward(const at::Tensor& pixels, std::span<const Grid> grids, const VisionPass& pass) {
   const VisionConfig& v = config_;
   const std::int64_t unit = v.merge * v.merge;
   const auto observe = [&](const std::string& name, const at::Tensor& value) {
-    if (observer) observer(name, value);
+    if (pass.observer) pass.observer(name, value);
   };
   std::vector<at::Tensor> cosines, sines;
   std::vector<std::int64_t> order;
@@ -126,8 +150,8 @@ VisionFeatures Qwen25Vision::forward(const at::Tensor& pixels, std::span<const G
     return to.to(options_.device());
   };
   const auto join = [](const std::vector<at::Tensor>& parts) { return parts.size() == 1 ? parts[0] : at::cat(parts); };
-  const at::Tensor cos = join(cosines), sin = join(sines), window_index = index(order);
-  const Attention in_frames(std::move(frames)), in_windows(std::move(windows));
+  const at::Tensor window_index = index(order);
+  const auto shared = std::make_shared<const Frames>(join(cosines), join(sines), std::move(frames), std::move(windows), pass.adapters);
 
   at::Tensor x = at::linear(pixels, patch_embed_.view({v.hidden, -1}));
   observe("patch_embed", x);
@@ -137,11 +161,12 @@ VisionFeatures Qwen25Vision::forward(const at::Tensor& pixels, std::span<const G
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
     const bool whole = std::find(v.full_attention.begin(), v.full_attention.end(), static_cast<std::int64_t>(i)) != v.full_attention.end();
-    x = add_linear(x, block.proj,
-                   vision_attention(rms_norm(x, block.norm1.weight, kVisionNormEpsilon), block.qkv, v.heads, cos, sin,
-                                    whole ? in_frames : in_windows));
-    const at::Tensor normed = rms_norm(x, block.norm2.weight, kVisionNormEpsilon);
-    x = add_linear(x, block.down, silu_mul(apply(block.gate, normed), apply(block.up, normed)));
+    if (pass.recompute && !pass.observer)
+      x = recomputed(x, weights_of(block), [&block, heads = v.heads, shared, whole](const at::Tensor& in) {
+        return run(block, heads, in, *shared, whole, true);
+      });
+    else
+      x = run(block, v.heads, x, *shared, whole, false);
     observe(fmt::format("block{}", i), x);
   }
   const at::Tensor grouped = rms_norm(x, merger_norm_.weight, kVisionNormEpsilon).view({-1, v.hidden * unit});

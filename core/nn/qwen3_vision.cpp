@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
 #include <fmt/format.h>
 
 #include <map>
@@ -16,7 +19,7 @@ constexpr std::size_t kKeptGrids = 256;
 class Qwen3Vision final : public VisionTower {
  public:
   Qwen3Vision(const VisionConfig& config, ParameterTable& parameters);
-  VisionFeatures forward(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer) override;
+  VisionFeatures forward(const at::Tensor& pixels, std::span<const Grid> grids, const VisionPass& pass) override;
 
  private:
   struct Merger {
@@ -27,6 +30,9 @@ class Qwen3Vision final : public VisionTower {
     Norm norm1, norm2;
     Linear qkv, proj, fc1, fc2;
   };
+  static std::vector<at::Tensor> weights_of(const Block& block) {
+    return weights_in({&block.norm1, &block.norm2}, {&block.qkv, &block.proj, &block.fc1, &block.fc2});
+  }
   // Where each patch of a frame takes its position embedding from (bilinear in the learned table, corners aligned) and its
   // rotary angles; in block order.
   struct GridTables {
@@ -36,6 +42,15 @@ class Qwen3Vision final : public VisionTower {
   };
   const GridTables& tables(const Grid& grid);
   at::Tensor merge(const Merger& merger, const at::Tensor& x, bool norm_after_grouping) const;
+  // What is the same for all blocks of a pass.
+  struct Frames {
+    at::Tensor cos, sin;
+    Attention attention;
+    AdapterPass adapters;
+    Frames(at::Tensor c, at::Tensor s, AttentionPlan plan, const AdapterPass& a)
+        : cos(std::move(c)), sin(std::move(s)), attention(std::move(plan)), adapters(a) {}
+  };
+  static at::Tensor run(const Block& block, std::int64_t heads, const at::Tensor& x, const Frames& frames, bool keep);
   static at::Tensor normalise(const Norm& norm, const at::Tensor& x) {
     return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, kVisionNormEpsilon);
   }
@@ -121,10 +136,20 @@ at::Tensor Qwen3Vision::merge(const Merger& merger, const at::Tensor& x, bool no
   return apply(merger.fc2, at::gelu(apply(merger.fc1, grouped)));
 }
 
-VisionFeatures Qwen3Vision::forward(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer) {
+at::Tensor Qwen3Vision::run(const Block& block, std::int64_t heads, const at::Tensor& x, const Frames& frames, bool keep) {
+  const AdapterPass& adapters = frames.adapters;
+  const at::Tensor attended =
+      vision_attention(normalise(block.norm1, x), block.qkv, heads, frames.cos, frames.sin, frames.attention, adapters);
+  const at::Tensor y = add_linear(x, block.proj, attended, keep, adapters);
+  at::Tensor wide = apply(block.fc1, normalise(block.norm2, y), adapters);
+  wide = at::GradMode::is_enabled() && wide.requires_grad() ? at::gelu(wide, "tanh") : at::gelu_(wide, "tanh");
+  return add_linear(y, block.fc2, wide, false, adapters);
+}
+
+VisionFeatures Qwen3Vision::forward(const at::Tensor& pixels, std::span<const Grid> grids, const VisionPass& pass) {
   const VisionConfig& v = config_;
   const auto observe = [&](const std::string& name, const at::Tensor& value) {
-    if (observer) observer(name, value);
+    if (pass.observer) pass.observer(name, value);
   };
   std::vector<at::Tensor> places, cosines, sines;
   AttentionPlan plan;
@@ -144,8 +169,7 @@ VisionFeatures Qwen3Vision::forward(const at::Tensor& pixels, std::span<const Gr
     }
   }
   const auto join = [](const std::vector<at::Tensor>& parts) { return parts.size() == 1 ? parts[0] : at::cat(parts); };
-  const at::Tensor cos = join(cosines), sin = join(sines);
-  const Attention attention(std::move(plan));
+  const auto frames = std::make_shared<const Frames>(join(cosines), join(sines), std::move(plan), pass.adapters);
 
   at::Tensor x = at::linear(pixels, patch_embed_.weight.view({v.hidden, -1}), patch_embed_.bias);
   observe("patch_embed", x);
@@ -153,13 +177,15 @@ VisionFeatures Qwen3Vision::forward(const at::Tensor& pixels, std::span<const Gr
   observe("block_input", x);
   VisionFeatures features;
   features.deepstack.resize(deepstack_.size());
-  const bool training = at::GradMode::is_enabled();
+  const bool recording = at::GradMode::is_enabled();  // mergers may hold x
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
-    x = add_linear(x, block.proj, vision_attention(normalise(block.norm1, x), block.qkv, v.heads, cos, sin, attention));
-    at::Tensor wide = apply(block.fc1, normalise(block.norm2, x));
-    wide = training ? at::gelu(wide, "tanh") : at::gelu_(wide, "tanh");
-    x = add_linear(x, block.fc2, wide);
+    if (pass.recompute && recording && !pass.observer)
+      x = recomputed(x, weights_of(block), [&block, heads = v.heads, frames](const at::Tensor& in) {
+        return run(block, heads, in, *frames, true);
+      });
+    else
+      x = run(block, v.heads, x, *frames, recording);
     observe(fmt::format("block{}", i), x);
     for (std::size_t k = 0; k < v.deepstack.size(); ++k)
       if (v.deepstack[k] == static_cast<std::int64_t>(i)) {

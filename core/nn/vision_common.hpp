@@ -3,31 +3,37 @@
 
 // What both vision towers are made of.
 
-#include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/linear.h>
-
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <vector>
 
+#include "core/nn/linear.hpp"
 #include "core/nn/ops.hpp"
 #include "core/nn/parameter_table.hpp"
+#include "core/nn/recompute.hpp"
 #include "core/nn/vision_tower.hpp"
 
 namespace dt2it::nn {
 
-inline at::Tensor apply(const Linear& layer, const at::Tensor& x) { return at::linear(x, layer.weight, layer.bias); }
-
-// x + layer(y), without a pass of its own for the sum. Without autograd x itself is changed.
-inline at::Tensor add_linear(const at::Tensor& x, const Linear& layer, const at::Tensor& y) {
-  if (at::GradMode::is_enabled()) {
-    const at::Tensor sum = at::addmm(x, y, layer.weight.t());
-    return layer.bias.defined() ? sum + layer.bias : sum;
+// The tensors of some layers, adapters included.
+inline std::vector<at::Tensor> weights_in(std::initializer_list<const Norm*> norms, std::initializer_list<const Linear*> linears) {
+  std::vector<at::Tensor> all;
+  const auto add = [&](const at::Tensor& tensor) {
+    if (tensor.defined()) all.push_back(tensor);
+  };
+  for (const Norm* norm : norms) {
+    add(norm->weight);
+    add(norm->bias);
   }
-  at::Tensor sum = x;
-  sum.addmm_(y, layer.weight.t());
-  return layer.bias.defined() ? sum.add_(layer.bias) : sum;
+  for (const Linear* linear : linears) {
+    add(linear->weight);
+    add(linear->bias);
+    add(linear->lora->a);
+    add(linear->lora->b);
+  }
+  return all;
 }
 
 constexpr double kVisionNormEpsilon = 1e-6;
@@ -58,9 +64,9 @@ inline void patch_rotary(std::int64_t row, std::int64_t column, std::int64_t hea
 
 // Self-attention of one block: qkv projection, rotary embedding, attention within the plan's ranges. [P, hidden]
 inline at::Tensor vision_attention(const at::Tensor& x, const Linear& qkv, std::int64_t heads, const at::Tensor& cos,
-                                   const at::Tensor& sin, const Attention& attention) {
+                                   const at::Tensor& sin, const Attention& attention, const AdapterPass& adapters) {
   const std::int64_t patches = x.size(0);
-  const at::Tensor all = apply(qkv, x).view({patches, 3, heads, -1});
+  const at::Tensor all = apply(qkv, x, adapters).view({patches, 3, heads, -1});
   return attention(rotate(all.select(1, 0), cos, sin), rotate(all.select(1, 1), cos, sin), all.select(1, 2));
 }
 

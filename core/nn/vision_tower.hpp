@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/nn/linear.hpp"
 #include "core/nn/model_config.hpp"
 #include "core/nn/parameter_table.hpp"
 
@@ -34,11 +35,17 @@ struct VisionFeatures {
 // Told of intermediate values under the names of the reference data ("block0", "lm.layer1" ...).
 using Observer = std::function<void(std::string_view name, const at::Tensor& value)>;
 
+struct VisionPass {
+  Observer observer;
+  bool recompute = false;  // blocks keep only their input for the backward pass; not with an observer
+  AdapterPass adapters;
+};
+
 class VisionTower {
  public:
   virtual ~VisionTower() = default;
   // pixels: [patches, 3 * temporal * patch^2] in the order in which write_patches gives them, grid after grid.
-  virtual VisionFeatures forward(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer = {}) = 0;
+  virtual VisionFeatures forward(const at::Tensor& pixels, std::span<const Grid> grids, const VisionPass& pass) = 0;
 };
 
 // Parameters under "visual.".

@@ -74,6 +74,9 @@ void VlBackboneParams::describe(Schema<VlBackboneParams>& schema) {
   schema.field("freeze_vision_tower", &P::freeze_vision_tower, "Keep the vision tower's weights.");
   schema.field("freeze_projector", &P::freeze_projector, "Keep the weights of the mergers behind the tower.");
   schema.field("freeze_language_model", &P::freeze_language_model, "Keep the weights of embeddings, decoder and output layer.");
+  schema.field("gradient_checkpointing", &P::gradient_checkpointing,
+               "In training keep only the input of each layer and compute the layer again in the backward pass: less memory, a "
+               "third more work, the same gradients.");
   schema.field("image_cache_mb", &P::image_cache_mb, "Memory for prepared images, in MiB.").min(1);
 }
 
@@ -92,6 +95,7 @@ VlBackbone::VlBackbone(Family family, const VlBackboneParams& params, Context& c
     throw ModelError(fmt::format("{}: tokenizer.json has {} tokens, config.json room for {}", params.checkpoint.string(),
                                  tokenizer_.size(), config_.text.vocabulary));
   reload();
+  model_.set_recompute(params.gradient_checkpointing);
   for (const auto& [name, tensor] : model_.parameters()) tensor.requires_grad_(trainable(name));
 }
 

@@ -32,6 +32,7 @@ struct VlBackboneParams {
   bool freeze_vision_tower = false;
   bool freeze_projector = false;
   bool freeze_language_model = false;
+  bool gradient_checkpointing = false;
   std::int64_t image_cache_mb = 256;
 
   static void describe(Schema<VlBackboneParams>& schema);

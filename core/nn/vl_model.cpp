@@ -5,11 +5,13 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/pow.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "core/nn/vision_common.hpp"
 #include "dt2it/error.hpp"
@@ -79,7 +81,7 @@ at::Tensor VlModel::parameter(const std::string& name) const {
 }
 
 VisionFeatures VlModel::vision(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer) {
-  return tower_->forward(pixels.to(device(), type()), grids, observer);
+  return tower_->forward(pixels.to(device(), type()), grids, {observer, recompute_, {}});
 }
 
 // cos and sin [T, head_dim / 2] for positions [3, T].
@@ -89,65 +91,88 @@ std::pair<at::Tensor, at::Tensor> VlModel::rotary(const at::Tensor& positions) c
 }
 
 // A projection cut into heads, each normed where the family does that. [T, count, head_dim]
-at::Tensor VlModel::heads(const Linear& layer, const at::Tensor& x, std::int64_t count, const at::Tensor& norm) const {
-  const at::Tensor all = apply(layer, x).view({x.size(0), count, config_.text.head_dim});
+at::Tensor VlModel::heads(const Linear& layer, const at::Tensor& x, std::int64_t count, const at::Tensor& norm,
+                          const AdapterPass& adapters) const {
+  const at::Tensor all = apply(layer, x, adapters).view({x.size(0), count, config_.text.head_dim});
   return norm.defined() ? rms_norm(all, norm, config_.text.norm_epsilon) : all;
 }
 
-at::Tensor VlModel::decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state, const Observer& observer) {
+std::vector<at::Tensor> VlModel::weights_of(const Layer& layer) {
+  std::vector<at::Tensor> all =
+      weights_in({}, {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down});
+  for (const at::Tensor* norm : {&layer.input_norm, &layer.post_norm, &layer.q_norm, &layer.k_norm})
+    if (norm->defined()) all.push_back(*norm);
+  return all;
+}
+
+at::Tensor VlModel::run_layer(std::size_t i, at::Tensor x, const LayerPass& pass, bool pruned, bool keep,
+                              const Observer& observer) const {
   const TextConfig& t = config_.text;
-  const bool training = at::GradMode::is_enabled();
+  const Layer& layer = layers_[i];
+  const AdapterPass& adapters = pass.adapters;
+  const at::Tensor normed = rms_norm(x, layer.input_norm, t.norm_epsilon);
+  at::Tensor k = rotate(heads(layer.k, normed, t.kv_heads, layer.k_norm, adapters), pass.cos, pass.sin);
+  at::Tensor v = heads(layer.v, normed, t.kv_heads, {}, adapters);
+  at::Tensor asking = normed, own_cos = pass.cos, own_sin = pass.sin;
+  if (pruned) {
+    const auto select = [&](const at::Tensor& from) { return from.index_select(0, pass.rows); };
+    asking = select(normed);
+    own_cos = select(pass.cos);
+    own_sin = select(pass.sin);
+    x = select(x);
+    keep = false;
+  }
+  const at::Tensor q = rotate(heads(layer.q, asking, t.heads, layer.q_norm, adapters), own_cos, own_sin);
+  if (pass.cache) {
+    k = pass.cache->keys[i].index_copy_(0, pass.cache_rows, k);
+    v = pass.cache->values[i].index_copy_(0, pass.cache_rows, v);
+  }
+  const at::Tensor attended = (pruned ? *pass.last_attention : *pass.attention)(q, k, v);
+  // An observer is shown what is added before it is.
+  const auto add = [&](const Linear& to, const at::Tensor& y, const char* name) {
+    if (!observer) return add_linear(x, to, y, keep, adapters);
+    const at::Tensor change = apply(to, y, adapters);
+    observer(fmt::format("lm.layer{}.{}", i, name), change);
+    return x + change;
+  };
+  x = add(layer.o, attended, "attn");
+  keep = false;
+  const at::Tensor g = rms_norm(x, layer.post_norm, t.norm_epsilon);
+  return add(layer.down, silu_mul(apply(layer.gate, g, adapters), apply(layer.up, g, adapters)), "mlp");
+}
+
+at::Tensor VlModel::decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state, const Observer& observer) {
+  const bool recording = at::GradMode::is_enabled();
   const auto observe = [&](const std::string& name, const at::Tensor& value) {
     if (observer) observer(name, value);
   };
   at::Tensor x = at::embedding(embeddings_, input.tokens);
   if (features) x = x.index_copy(0, input.visual_rows, features->output);
   observe("lm.inputs_embeds", x);
-  auto [cos, sin] = rotary(input.positions);
-  observe("lm.rotary_cos", cos);
-  observe("lm.rotary_sin", sin);
+  const auto pass = std::make_shared<LayerPass>();
+  std::tie(pass->cos, pass->sin) = rotary(input.positions);
+  observe("lm.rotary_cos", pass->cos);
+  observe("lm.rotary_sin", pass->sin);
+  pass->rows = input.rows;
+  pass->attention = input.attention;
+  pass->last_attention = input.last_attention;
+  pass->cache = input.cache;
+  pass->cache_rows = input.cache_rows;
+  const bool recompute = recompute_ && recording && !observer && !input.cache;
   const std::size_t deep = features ? features->deepstack.size() : 0;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& layer = layers_[i];
     const bool last = i + 1 == layers_.size();
     const bool pruned = last && input.rows.defined() && i >= deep && !observer;
-    const at::Tensor normed = rms_norm(x, layer.input_norm, t.norm_epsilon);
-    at::Tensor k = rotate(heads(layer.k, normed, t.kv_heads, layer.k_norm), cos, sin);
-    at::Tensor v = heads(layer.v, normed, t.kv_heads, {});
-    at::Tensor asking = normed, own_cos = cos, own_sin = sin;
-    if (pruned) {
-      const auto select = [&](const at::Tensor& from) { return from.index_select(0, input.rows); };
-      asking = select(normed);
-      own_cos = select(cos);
-      own_sin = select(sin);
-      x = select(x);
-    }
-    const at::Tensor q = rotate(heads(layer.q, asking, t.heads, layer.q_norm), own_cos, own_sin);
-    if (input.cache) {
-      k = input.cache->keys[i].index_copy_(0, input.cache_rows, k);
-      v = input.cache->values[i].index_copy_(0, input.cache_rows, v);
-    }
-    const at::Tensor attended = (pruned ? *input.last_attention : *input.attention)(q, k, v);
-    if (observer) {
-      const at::Tensor change = apply(layer.o, attended);
-      observe(fmt::format("lm.layer{}.attn", i), change);
-      x = x + change;
-    } else {
-      x = add_linear(x, layer.o, attended);
-    }
-    const at::Tensor g = rms_norm(x, layer.post_norm, t.norm_epsilon);
-    const at::Tensor inner = silu_mul(apply(layer.gate, g), apply(layer.up, g));
-    if (observer) {
-      const at::Tensor change = apply(layer.down, inner);
-      observe(fmt::format("lm.layer{}.mlp", i), change);
-      x = x + change;
-    } else {
-      x = add_linear(x, layer.down, inner);
-    }
+    if (recompute)
+      x = recomputed(x, weights_of(layers_[i]), [this, i, pass, pruned](const at::Tensor& in) {
+        return run_layer(i, in, *pass, pruned, true, {});
+      });
+    else
+      x = run_layer(i, x, *pass, pruned, false, observer);
     observe(fmt::format("lm.layer{}", i), x);
     if (i < deep) {
-      x = training ? x.index_add(0, input.visual_rows, features->deepstack[i])
-                   : x.index_add_(0, input.visual_rows, features->deepstack[i]);
+      x = recording ? x.index_add(0, input.visual_rows, features->deepstack[i])
+                    : x.index_add_(0, input.visual_rows, features->deepstack[i]);
       observe(fmt::format("lm.layer{}_deepstack", i), x);
     }
     if (last && input.rows.defined() && !pruned) x = x.index_select(0, input.rows);

@@ -60,6 +60,10 @@ class VlModel {
   const std::vector<std::pair<std::string, at::Tensor>>& parameters() const { return table_.all(); }
   at::Tensor parameter(const std::string& name) const;
 
+  // While gradients are recorded, decoder layers and vision blocks keep only their input and are computed again in the backward
+  // pass. The same gradients to the last bit. The model must outlive the graph.
+  void set_recompute(bool on) { recompute_ = on; }
+
   // pixels: [patches, 3 * temporal * patch^2], on any device and in any type.
   VisionFeatures vision(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer = {});
   // Hidden states [T or rows, hidden], normed or not. `features` are those of the placeholders, in order.
@@ -75,8 +79,20 @@ class VlModel {
     at::Tensor input_norm, post_norm, q_norm, k_norm;  // the last two: Qwen3 only
     Linear q, k, v, o, gate, up, down;
   };
+  // What is the same for all layers of a pass; held by what is computed again in the backward pass.
+  struct LayerPass {
+    at::Tensor cos, sin, rows;
+    std::shared_ptr<const Attention> attention, last_attention;
+    KeyValueCache* cache = nullptr;
+    at::Tensor cache_rows;
+    AdapterPass adapters;
+  };
   std::pair<at::Tensor, at::Tensor> rotary(const at::Tensor& positions) const;
-  at::Tensor heads(const Linear& layer, const at::Tensor& x, std::int64_t count, const at::Tensor& norm) const;
+  at::Tensor heads(const Linear& layer, const at::Tensor& x, std::int64_t count, const at::Tensor& norm,
+                   const AdapterPass& adapters) const;
+  // The layer's output; `pruned`: of pass.rows only; `keep`: x is not overwritten.
+  at::Tensor run_layer(std::size_t i, at::Tensor x, const LayerPass& pass, bool pruned, bool keep, const Observer& observer) const;
+  static std::vector<at::Tensor> weights_of(const Layer& layer);
 
   const ModelConfig config_;
   ParameterTable table_;
@@ -84,6 +100,7 @@ class VlModel {
   at::Tensor embeddings_, final_norm_, lm_head_;
   std::vector<Layer> layers_;
   at::Tensor inverse_frequencies_, frequency_axes_;
+  bool recompute_ = false;
 };
 
 }  // namespace dt2it::nn

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <sstream>
 
 #include "core/report/json_read.hpp"
 
@@ -32,6 +33,21 @@ struct Moments {
   }
 };
 
+// "3 of 3 draws: 7 7.5 8", as judges/rubric writes it.
+void add_repeats(const std::string& detail, ScorerStatistics& statistics) {
+  const std::size_t at = detail.find(" draws:");
+  if (at == std::string::npos) return;
+  std::istringstream figures(detail.substr(at + 7));
+  double n = 0, sum = 0, squares = 0;
+  for (double figure = 0; figures >> figure; ++n) {
+    sum += figure;
+    squares += figure * figure;
+  }
+  if (n < 2) return;
+  ++statistics.repeated;
+  statistics.spread += std::sqrt(std::max(0.0, (squares - sum * sum / n) / (n - 1)));
+}
+
 // Overall scores in candidate order, NaN where there is none.
 std::vector<double> read_scores(const element& list, ScorerStatistics& statistics) {
   std::vector<double> result;
@@ -47,6 +63,7 @@ std::vector<double> read_scores(const element& list, ScorerStatistics& statistic
       continue;
     }
     ++statistics.scored;
+    add_repeats(text_of(score, "detail"), statistics);
     statistics.sum += overall;
     const int bin = static_cast<int>(overall / 10 * ScorerStatistics::kBins);
     ++statistics
@@ -54,6 +71,32 @@ std::vector<double> read_scores(const element& list, ScorerStatistics& statistic
     result.push_back(overall);
   }
   return result;
+}
+
+void add_couples(const element& set, const std::vector<double>& scores, ScorerStatistics& statistics) {
+  simdjson::dom::array candidates;
+  if (set["candidates"].get(candidates)) return;
+  std::vector<std::size_t> lengths;
+  for (const element candidate : candidates) {
+    const std::size_t k = lengths.size();
+    lengths.push_back(text_of(candidate, "text").size());
+    if (k >= scores.size() || std::isnan(scores[k])) continue;
+    auto& [count, sum] = statistics.writers[text_of(candidate, "mllm")];
+    ++count;
+    sum += scores[k];
+  }
+  const std::size_t n = std::min(scores.size(), lengths.size());
+  for (std::size_t a = 0; a < n; ++a)
+    for (std::size_t b = a + 1; b < n; ++b) {
+      if (std::isnan(scores[a]) || std::isnan(scores[b])) continue;
+      ++statistics.couples;
+      if (scores[a] == scores[b]) {
+        ++statistics.ties;
+      } else if (lengths[a] != lengths[b]) {
+        ++statistics.unequal;
+        statistics.longer_ahead += (lengths[a] > lengths[b]) == (scores[a] > scores[b]);
+      }
+    }
 }
 
 void add_places(const element& set, const std::vector<double>& scores,
@@ -119,6 +162,7 @@ JudgeStatistics judge_statistics(const std::filesystem::path& candidates) {
       statistics.name = name;
       scores[name] = read_scores(list, statistics);
       add_places(set, scores[name], statistics);
+      add_couples(set, scores[name], statistics);
     }
     for (auto one = scores.begin(); one != scores.end(); ++one)
       for (auto two = std::next(one); two != scores.end(); ++two) {

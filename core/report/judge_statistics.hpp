@@ -28,6 +28,20 @@ struct ScorerStatistics {
     double score = 0, deviation = 0;  // sums
   };
   std::vector<Place> places;
+  // Couples of scored candidates of one prompt: ties among all, and how often the longer one is ahead among those
+  // of different length and score (0.5: length does not matter).
+  std::int64_t couples = 0, ties = 0, unequal = 0, longer_ahead = 0;
+  // Where the judge was asked repeatedly: scores, and the sum of their standard deviations over the draws.
+  std::int64_t repeated = 0;
+  double spread = 0;
+  // By the MLLM that wrote the candidate: what a judge thinks of its own family, beside others.
+  std::map<std::string, std::pair<std::int64_t, double>> writers;  // count, sum
+
+  std::int64_t asked() const {
+    std::int64_t all = scored;
+    for (const auto& [status, count] : failed) all += count;
+    return all;
+  }
 };
 
 // Two scorers on all couples of candidates of one prompt that both have scored.

@@ -321,6 +321,10 @@ std::string page_data(std::span<const RunSummary> runs, const PageOptions& optio
   json.end_array();
   json.key("noise");
   write_table(json, noise_table(runs));
+  json.key("judges");
+  write_table(json, judges_table(runs));
+  json.key("calls");
+  write_table(json, calls_table(runs));
   json.key("expectations").begin_array();
   for (const Expectation& one : check_expectations(runs)) {
     json.begin_object();

@@ -42,9 +42,17 @@ std::optional<StageCost> read_cost(const fs::path& file) {
   simdjson::dom::parser parser;
   element root;
   if (!read_json(file, parser, root)) return std::nullopt;
-  return StageCost{number_of(root, "seconds"), integer_of(root, "calls"),
-                   integer_of(root, "failures"), integer_of(root, "prompt_tokens"),
-                   integer_of(root, "completion_tokens")};
+  StageCost cost{number_of(root, "seconds"), integer_of(root, "calls"), integer_of(root, "failures"),
+                 integer_of(root, "prompt_tokens"), integer_of(root, "completion_tokens"), {}};
+  each(root, "ledger", [&](const element& row) {
+    cost.ledger.push_back({text_of(row, "mllm"), text_of(row, "endpoint"), text_of(row, "model"),
+                           text_of(row, "purpose"), text_of(row, "statuses"), integer_of(row, "calls"),
+                           integer_of(row, "paid"), integer_of(row, "failed"),
+                           integer_of(row, "prompt_tokens"), integer_of(row, "cached_tokens"),
+                           integer_of(row, "completion_tokens"), integer_of(row, "usage_unknown"),
+                           number_of(row, "cost")});
+  });
+  return cost;
 }
 
 std::vector<BenchmarkResult> read_metrics(const fs::path& file) {

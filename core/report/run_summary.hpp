@@ -25,9 +25,19 @@ struct FunnelStep {
   std::vector<std::pair<std::string, std::int64_t>> dropped;  // reason, count; in file order
 };
 
+// Calls of one remote model for one purpose: different ones, over all processes that worked on the stage.
+struct LedgerLine {
+  std::string mllm, endpoint, model, purpose, statuses;
+  std::int64_t calls = 0, paid = 0, failed = 0;
+  std::int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;  // of what was paid
+  std::int64_t usage_unknown = 0;  // of them by our own estimate
+  double cost = 0;
+};
+
 struct StageCost {
   double seconds = 0;
   std::int64_t calls = 0, failures = 0, prompt_tokens = 0, completion_tokens = 0;
+  std::vector<LedgerLine> ledger;
 };
 
 struct StageSummary {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/report/tables.hpp"
 
+#include "core/report/judge_statistics.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
 
 namespace dt2it::report {
 
@@ -346,11 +349,95 @@ TextTable noise_table(std::span<const RunSummary> runs) {
   return table;
 }
 
+namespace {
+
+// "https://api.openai.com/v1" -> "api.openai.com"
+std::string host_of(const std::string& url) {
+  const std::size_t scheme = url.find("//");
+  const std::size_t start = scheme == std::string::npos ? 0 : scheme + 2;
+  return url.substr(start, url.find_first_of("/?", start) - start);
+}
+
+}  // namespace
+
+TextTable calls_table(std::span<const RunSummary> runs) {
+  TextTable table;
+  table.title = "Calls of remote models";
+  table.header = {"Stage", "Model", "Endpoint", "Purpose", "Calls", "Paid", "Failed", "Sent", "Cached", "Answered", "Cost"};
+  LedgerLine sum;
+  std::set<std::filesystem::path> seen;  // runs share stages
+  const auto add = [&](const std::string& stage, const LedgerLine& line) {
+    std::vector<Cell> cells{{stage}, {line.model.empty() ? "" : line.mllm + " (" + line.model + ")"},
+                            {host_of(line.endpoint)}, {line.purpose}};
+    for (const std::int64_t count : {line.calls, line.paid, line.failed, line.prompt_tokens, line.cached_tokens,
+                                     line.completion_tokens})
+      cells.push_back({std::to_string(count), static_cast<double>(count)});
+    cells.push_back({fmt::format("{:.4f}", line.cost), line.cost});
+    add_row(table, cells);
+  };
+  for (const RunSummary& run : runs)
+    for (const StageSummary& stage : run.stages) {
+      if (!stage.cost || stage.cost->ledger.empty() || !seen.insert(stage.folder).second) continue;
+      for (const LedgerLine& line : stage.cost->ledger) {
+        add(runs.size() == 1 ? stage.name : run.label + " / " + stage.name, line);
+        sum.calls += line.calls;
+        sum.paid += line.paid;
+        sum.failed += line.failed;
+        sum.prompt_tokens += line.prompt_tokens;
+        sum.cached_tokens += line.cached_tokens;
+        sum.completion_tokens += line.completion_tokens;
+        sum.usage_unknown += line.usage_unknown;
+        sum.cost += line.cost;
+      }
+    }
+  if (table.rows.size() > 1) add("all", sum);
+  if (sum.usage_unknown > 0)
+    table.notes.push_back(fmt::format("{} answers came without usage: their tokens are estimated", sum.usage_unknown));
+  return table;
+}
+
+TextTable judges_table(std::span<const RunSummary> runs) {
+  TextTable table;
+  table.title = "Judges";
+  table.header = {"Scorer", "Asked", "Read, %", "Mean", "Ties, %", "First place", "Longer ahead, %", "Spread of repeats"};
+  std::set<std::filesystem::path> seen;
+  for (const RunSummary& run : runs) {
+    // The last file of candidates has the scores of all scorers before it.
+    const StageSummary* last = nullptr;
+    for (const StageSummary& stage : run.stages)
+      if (std::filesystem::exists(stage.folder / "candidates.jsonl")) last = &stage;
+    if (!last || !seen.insert(last->folder).second) continue;
+    for (const ScorerStatistics& scorer : judge_statistics(last->folder / "candidates.jsonl").scorers) {
+      const auto share = [](std::int64_t part, std::int64_t whole) {
+        return whole ? percent_cell(static_cast<double>(part) / static_cast<double>(whole)) : Cell{};
+      };
+      const auto mean = [](double sum, std::int64_t count) {
+        const double value = count ? sum / static_cast<double>(count) : 0;
+        return count ? Cell{fmt::format("{:.2f}", value), value} : Cell{};
+      };
+      add_row(table, {{runs.size() == 1 ? scorer.name : run.label + " / " + scorer.name},
+                      {std::to_string(scorer.asked()), static_cast<double>(scorer.asked())},
+                      share(scorer.scored, scorer.asked()),
+                      mean(scorer.sum, scorer.scored),
+                      share(scorer.ties, scorer.couples),
+                      scorer.places.empty() ? Cell{} : mean(scorer.places[0].deviation, scorer.places[0].count),
+                      share(scorer.longer_ahead, scorer.unequal),
+                      mean(scorer.spread, scorer.repeated)});
+      for (const auto& [writer, figures] : scorer.writers)
+        if (scorer.writers.size() > 1 && !writer.empty())
+          add_row(table, {{"  of " + writer}, {std::to_string(figures.first), static_cast<double>(figures.first)}, {},
+                          mean(figures.second, figures.first), {}, {}, {}, {}});
+    }
+  }
+  return table;
+}
+
 std::string print_tables(std::span<const RunSummary> runs) {
   std::string out = print(overview_table(runs));
   if (const TextTable seeds = seeds_table(runs); !seeds.rows.empty()) out += "\n" + print(seeds);
   for (const TextTable& table : benchmark_tables(runs)) out += "\n" + print(table);
   if (const TextTable noise = noise_table(runs); !noise.rows.empty()) out += "\n" + print(noise);
+  if (const TextTable calls = calls_table(runs); !calls.rows.empty()) out += "\n" + print(calls);
   const auto expectations = check_expectations(runs);
   if (!expectations.empty()) out += "\nWhat the experiments expect\n";
   for (const Expectation& one : expectations) {

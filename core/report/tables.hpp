@@ -43,6 +43,13 @@ std::vector<TextTable> benchmark_tables(std::span<const RunSummary> runs);
 // Wrong labels against known truth, by source; no rows when no run was audited.
 TextTable noise_table(std::span<const RunSummary> runs);
 
+// What calls of remote models came to, by stage, model and purpose; no rows when there were none.
+TextTable calls_table(std::span<const RunSummary> runs);
+
+// How far judges can be trusted, by scorer: what could be read, ties, preference for length, stability over
+// repeats, scores by writer; no rows where nothing was scored. For pages: it reads all candidates.
+TextTable judges_table(std::span<const RunSummary> runs);
+
 // What an experiment promised and what came out.
 struct Expectation {
   std::string run;
@@ -55,7 +62,7 @@ struct Expectation {
 // OP is one of >= > <= < ==; TARGET is a number (a fraction) or the name of another run given here.
 std::vector<Expectation> check_expectations(std::span<const RunSummary> runs);
 
-// Everything above for a terminal.
+// Everything above but judges_table for a terminal.
 std::string print_tables(std::span<const RunSummary> runs);
 
 // "78.5": a fraction as per cent with one digit, as the paper prints.

@@ -98,6 +98,9 @@ Runner::Runner(PluginRegistry& registry, const StageTypes& types, RunOptions opt
       options_(std::move(options)),
       store_(options_.runs),
       media_(registry, store_.media()),
+      calls_({options_.call_store.empty() ? store_.runs() / ".calls" / "calls.sqlite" : options_.call_store,
+              options_.max_cost, options_.max_tokens, options_.offline},
+             log_plugin),
       board_(std::make_unique<ProgressBoard>(options_.quiet)) {}
 
 const StageGraph& Runner::add(Experiment experiment) {
@@ -137,6 +140,10 @@ void Runner::run(const std::atomic<bool>& stop) {
 
   // Also now, so that `clean` and `report` know what this run is at work on.
   for (const auto& entry : entries_) write_run_folder(*entry);
+  std::set<std::string> stages;
+  for (const auto& entry : entries_)
+    for (const PlannedStage& stage : entry->graph.stages) stages.insert(stage.folder());
+  calls_.count_spent({stages.begin(), stages.end()});
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -202,6 +209,18 @@ void Runner::run(const std::atomic<bool>& stop) {
   if (stop.load() && !todo.empty()) throw Interrupted();
 }
 
+// A remote model's calls wait for the network, not for cores: as many items as it takes calls at once.
+int Runner::workers_for(const PlannedStage& stage) const {
+  constexpr std::int64_t kUsual = 8, kMost = 1024;
+  if (options_.workers > 0) return options_.workers;
+  std::int64_t calls = 0;
+  for (const ComponentConfig& component : stage.components)
+    if (const auto it = component.params.find("max_in_flight");
+        component.kind == Mllm::kKind && it != component.params.end())
+      if (const auto* count = std::get_if<std::int64_t>(&it->second.data)) calls += *count;
+  return static_cast<int>(std::clamp(calls, kUsual, kMost));
+}
+
 void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   const PlannedStage& stage = *job.stage;
   const StageConfig& config = stage.config;
@@ -245,10 +264,11 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   scope.on_call([progress = progress.get()](const ChatReply& reply) {
     progress->count_call(reply.status != Status::ok);
   });
+  scope.use_calls(calls_, folder);
   const auto begin = std::chrono::steady_clock::now();
   try {
     StageRun run(resolved, job.entry->experiment, scope, std::move(inputs), claim->work, claim->output,
-                 options_.workers, stop, progress.get());
+                 workers_for(stage), stop, progress.get());
     stage.type->run(run);
   } catch (const Interrupted&) {
     throw;
@@ -269,6 +289,21 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   cost.key("failures").value(calls.failures);
   cost.key("prompt_tokens").value(calls.prompt_tokens);
   cost.key("completion_tokens").value(calls.completion_tokens);
+  if (const std::vector<LedgerRow> ledger = calls_.ledger(folder); !ledger.empty()) {
+    // Of all processes that worked on the stage, unlike the above.
+    cost.key("ledger").begin_array();
+    for (const LedgerRow& row : ledger) {
+      cost.begin_object();
+      cost.key("mllm").value(row.mllm).key("endpoint").value(row.endpoint).key("model").value(row.model);
+      cost.key("purpose").value(row.purpose).key("calls").value(row.calls).key("paid").value(row.paid);
+      cost.key("failed").value(row.failed).key("statuses").value(row.statuses);
+      cost.key("prompt_tokens").value(row.prompt_tokens).key("cached_tokens").value(row.cached_tokens);
+      cost.key("completion_tokens").value(row.completion_tokens).key("cost").value(row.cost);
+      cost.key("usage_unknown").value(row.usage_unknown);
+      cost.end_object();
+    }
+    cost.end_array();
+  }
   cost.end_object();
   // In the work folder first, where a killed process may leave parts of files; then beside the result.
   write_file_atomically(claim->work / "cost.json", cost.text() + "\n");

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/calls/call_service.hpp"
 #include "core/media/media_store.hpp"
 #include "core/plugin/registry.hpp"
 #include "core/run/graph.hpp"
@@ -19,8 +20,12 @@ namespace dt2it {
 struct RunOptions {
   std::filesystem::path runs = "runs";
   int jobs = 0;     // stages at work at once; 0: as many as there are cores, at most 4
-  int workers = 8;  // items in flight within a stage
+  int workers = 0;  // items in flight within a stage; 0: 8, or as many calls as its remote models take
   bool quiet = false;
+  double max_cost = 0;           // cap of the run, in the currency of the prices; 0: none
+  std::int64_t max_tokens = 0;   // likewise in tokens
+  bool offline = false;          // remote models answer from the call store only
+  std::filesystem::path call_store;  // file; empty: calls.sqlite in runs/.calls
 };
 
 // The media store of a runs folder, with the decoder that the codecs plugin gives. Outlives all stages.
@@ -64,6 +69,7 @@ class Runner {
     std::vector<std::string> waits_for;  // keys
   };
 
+  int workers_for(const PlannedStage& stage) const;
   void run_stage(const Job& job, const std::atomic<bool>& stop);
   void write_run_folder(const Entry& entry) const;
 
@@ -72,6 +78,7 @@ class Runner {
   const RunOptions options_;
   StageStore store_;
   HostMedia media_;
+  CallService calls_;
   std::unique_ptr<ProgressBoard> board_;
   std::vector<std::unique_ptr<Entry>> entries_;
   Fingerprints fingerprints_;

@@ -65,6 +65,11 @@ void StageScope::on_call(std::function<void(const ChatReply&)> callback) {
   counter_->on_reply = std::move(callback);
 }
 
+void StageScope::use_calls(CallService& calls, std::string stage) {
+  calls_ = &calls;
+  stage_ = std::move(stage);
+}
+
 std::shared_ptr<void> StageScope::find(std::string_view kind, std::string_view name) {
   std::lock_guard lock(mutex_);
   const auto key = std::pair(std::string(kind), std::string(name));
@@ -95,11 +100,15 @@ std::shared_ptr<void> StageScope::make(std::string_view kind, std::string_view t
   std::lock_guard lock(mutex_);
   contexts_.push_back(std::make_unique<ComponentContext>(*this, std::string(name)));
   std::shared_ptr<void> made = registry_.make(kind, type, params, *contexts_.back());
-  if (kind == Mllm::kKind)
-    made = std::static_pointer_cast<void>(
-        count_calls(std::static_pointer_cast<Mllm>(std::move(made)), counter_));
+  if (kind == Mllm::kKind) {
+    auto mllm = std::static_pointer_cast<Mllm>(std::move(made));
+    const std::size_t slash = name.find('/');  // "mllms/teacher"
+    if (calls_)
+      mllm = calls_->manage(std::move(mllm), stage_,
+                            std::string(slash == std::string_view::npos ? name : name.substr(slash + 1)));
+    made = std::static_pointer_cast<void>(count_calls(std::move(mllm), counter_));
+  }
   return made;
 }
-
 
 }  // namespace dt2it

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/calls/call_counter.hpp"
+#include "core/calls/call_service.hpp"
 #include "core/config/experiment.hpp"
 #include "core/plugin/registry.hpp"
 #include "dt2it/context.hpp"
@@ -29,6 +30,10 @@ class StageScope {
   Context& context();  // the stage's own
   CallTotals call_totals() const;
   void on_call(std::function<void(const ChatReply&)> callback);  // before the first component is made
+  // Remote models are asked by way of `calls`, in the name of `stage`; without it they cannot be used.
+  void use_calls(CallService& calls, std::string stage);         // likewise
+  // False: `stop` was set before all calls that wait for batches had their answers.
+  bool finish_batches(const std::atomic<bool>& stop) { return !calls_ || calls_->finish_batches(stop); }
 
  private:
   class ComponentContext;
@@ -49,6 +54,8 @@ class StageScope {
   std::vector<std::unique_ptr<ComponentContext>> contexts_;
   std::map<std::pair<std::string, std::string>, std::shared_ptr<void>, std::less<>> instances_;
   std::shared_ptr<CallCounter> counter_;
+  CallService* calls_ = nullptr;
+  std::string stage_;
   std::unique_ptr<ComponentContext> own_context_;
 };
 

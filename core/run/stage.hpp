@@ -19,6 +19,7 @@
 
 namespace dt2it {
 
+class Journal;
 class StageScope;
 class ProgressBoard;
 class StageProgress;
@@ -65,6 +66,11 @@ class StageRun {
   // interrupted stage goes on where it stopped. The first exception stops the stage after what is in flight.
   void for_each_item(const std::string& file, std::size_t count,
                      const std::function<std::string(std::size_t)>& work_on);
+
+ private:
+  // Returns the items that have to be worked on again.
+  std::vector<std::size_t> work_through(const std::vector<std::size_t>& todo, Journal& journal,
+                                        const std::function<std::string(std::size_t)>& work_on);
 };
 
 struct StageType {

@@ -4,6 +4,7 @@
 #include "core/data/records.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/training_log.hpp"
 #include "core/util/journal.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
@@ -85,7 +86,9 @@ void run(const TrainParams& params, StageRun& stage) {
   request.state = state;
   request.seed = stable_hash(fmt::format("train/{}", params.order), stage.experiment.seed);
   Journal timing(stage.work / "timing.journal");
+  TrainingLog log(stage.work / "tensorboard");
   request.on_step = [&](const TrainStep& step) {
+    log.write(step);
     timing.append(static_cast<std::size_t>(step.step), timing_json(step));
     curve.append(static_cast<std::size_t>(step.step), to_json(step));
     stage.progress->set_total(static_cast<std::size_t>(step.total_steps));
@@ -99,6 +102,7 @@ void run(const TrainParams& params, StageRun& stage) {
   LineWriter times(stage.output / "timing.jsonl");
   for (std::size_t step = 1; timing.contains(step); ++step) times.write(timing.read(step));
   times.close();
+  if (fs::exists(stage.work / "tensorboard")) fs::rename(stage.work / "tensorboard", stage.output / "tensorboard");
 }
 
 }  // namespace

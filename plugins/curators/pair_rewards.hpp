@@ -26,9 +26,10 @@ struct PairRewards {
   double margin() const { return chosen.value - rejected.value; }
 };
 
-// One per pair, same order. Pairs with a rejected_prompt make two requests, one for each prompt.
-inline std::vector<PairRewards> pair_rewards(RewardModel& model,
-                                             std::span<const PreferencePair> pairs) {
+// One per pair, same order. Pairs with a rejected_prompt make two requests, one for each prompt. `first_row`: what the first
+// pair's position in its file is said to be.
+inline std::vector<PairRewards> pair_rewards(RewardModel& model, std::span<const PreferencePair> pairs,
+                                             std::size_t first_row = 0) {
   static constexpr std::array<std::size_t, 2> kIndex{0, 1};
   const std::size_t batch = std::max<std::size_t>(1, model.batch_size());
   std::vector<PairRewards> all(pairs.size());
@@ -41,11 +42,11 @@ inline std::vector<PairRewards> pair_rewards(RewardModel& model,
       const PreferencePair& pair = pairs[i];
       const auto& two = responses.emplace_back(std::array<Response, 2>{pair.chosen, pair.rejected});
       if (pair.rejected_prompt) {
-        requests.push_back({&pair.prompt, std::span(two).first(1), i, std::span(kIndex).first(1)});
+        requests.push_back({&pair.prompt, std::span(two).first(1), first_row + i, std::span(kIndex).first(1)});
         requests.push_back(
-            {&*pair.rejected_prompt, std::span(two).last(1), i, std::span(kIndex).last(1)});
+            {&*pair.rejected_prompt, std::span(two).last(1), first_row + i, std::span(kIndex).last(1)});
       } else {
-        requests.push_back({&pair.prompt, two, i, kIndex});
+        requests.push_back({&pair.prompt, two, first_row + i, kIndex});
       }
     }
     const std::vector<std::vector<Reward>> given = model.rewards(requests);

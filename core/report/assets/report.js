@@ -174,6 +174,20 @@
     }
   }
 
+  function judges() {
+    if (!data.judges || !data.judges.rows.length) return;
+    figures(section(main, data.judges.title,
+      "Read: replies that gave a score. First place: how much more than its prompt's mean the candidate got that was shown first; "
+      + "0 without a preference. Longer ahead: of candidates that differ in length and score; 50 is no preference. "
+      + "Spread: standard deviation over repeated draws. Below a scorer: its mean score by who wrote the candidates."),
+      data.judges, () => false);
+  }
+
+  function calls() {
+    if (!data.calls || !data.calls.rows.length) return;
+    figures(section(main, data.calls.title), data.calls, () => false);
+  }
+
   function noise() {
     if (!data.noise.rows.length) return;
     const node = section(main, "Labels against known truth",
@@ -462,6 +476,8 @@
   results();
   benchmarks();
   noise();
+  judges();
+  calls();
   runs();
   document.getElementById("footer").textContent = window.Chart
     ? `Charts: Chart.js ${window.Chart.version} (MIT licence).` : "";

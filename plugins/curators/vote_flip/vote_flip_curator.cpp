@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "../pair_rewards.hpp"
+#include "../voting.hpp"
 #include "dt2it/curator.hpp"
 #include "dt2it/plugin.hpp"
 
@@ -18,105 +18,80 @@ namespace {
 // With so few pairs against them, the models' own mistakes are a large part of the negatives.
 constexpr double kCleanShare = 0.2;
 
-// Flips the labels of the pairs which several reward models contradict most (paper section 3.3,
-// first step). Pairs with a negative mean margin are sorted by it, and the lowest part of them is
-// flipped.
+// Flips the labels of the pairs which several reward models contradict most (paper section 3.3, first step).
 class VoteFlipCurator final : public Curator {
  public:
   struct Params {
     std::vector<std::string> reward_models;
-    double fraction = 0.5;
     std::string scale = "none";
+    std::string rule = "fraction";
+    double fraction = 0.5;
+    double threshold = 0;
+    double quantile = 0.1;
   };
 
   static void describe(Schema<Params>& schema) {
-    schema.component<RewardModel>("reward_models", &Params::reward_models, "The models that vote.")
-        .required();
+    VotingParams::describe(schema, &Params::reward_models, &Params::scale);
     schema
-        .field("fraction", &Params::fraction,
-               "Share of the pairs with negative strength that is flipped, the lowest first, "
-               "rounded down.")
+        .field("rule", &Params::rule,
+               "fraction: the lowest `fraction` of the pairs with negative strength (the paper's rule); threshold: those with a "
+               "strength below -`threshold`; quantile: of all pairs the lowest `quantile`, as far as they are negative.")
+        .choices({"fraction", "threshold", "quantile"});
+    schema.field("fraction", &Params::fraction, "Share of the pairs with negative strength that is flipped, rounded down.")
         .min(0)
         .max(1);
-    schema
-        .field("scale", &Params::scale,
-               "none: plain mean of the margins; std: each model's margins are divided by their "
-               "standard "
-               "deviation over the source, so that no model counts more for its wider scale.")
-        .choices({"none", "std"});
+    schema.field("threshold", &Params::threshold, "For the rule threshold.").min(0);
+    schema.field("quantile", &Params::quantile, "For the rule quantile; rounded down.").min(0).max(1);
   }
 
-  VoteFlipCurator(const Params& params, Context& context) : params_(params), context_(&context) {
-    if (params.reward_models.empty())
-      throw ConfigError("reward_models: name at least one reward model");
-    for (const std::string& name : params.reward_models)
-      models_.push_back(context.component<RewardModel>(name));
-  }
+  VoteFlipCurator(const Params& params, Context& context)
+      : params_(params), context_(&context), voters_(params.reward_models, params.scale, context) {}
 
   std::vector<Decision> review(std::span<const PreferencePair> pairs) override {
-    std::vector<std::vector<PairRewards>> rewards;  // [model][pair]
-    for (const auto& model : models_) rewards.push_back(pair_rewards(*model, pairs));
-
+    const std::vector<Strength> strengths = voters_.strengths(pairs);
     std::vector<Decision> decisions(pairs.size());
-    std::vector<std::size_t> voted;
-    for (std::size_t i = 0; i < pairs.size(); ++i) {
-      decisions[i].action = Decision::Action::undecided;
-      decisions[i].settled = false;
-      std::string missing;
-      for (std::size_t m = 0; m < models_.size(); ++m)
-        if (!rewards[m][i].ok())
-          missing += (missing.empty() ? "" : ", ") + params_.reward_models[m];
-      if (missing.empty())
-        voted.push_back(i);
-      else
-        decisions[i].reason = "no strength: a reward is missing from " + missing;
-    }
-
-    std::vector<double> scales;
-    for (const auto& of_model : rewards) scales.push_back(scale(of_model, voted));
     std::vector<std::size_t> negative;
-    for (const std::size_t i : voted) {
-      double sum = 0;
-      for (std::size_t m = 0; m < models_.size(); ++m) {
-        decisions[i].strengths.push_back(rewards[m][i].margin() / scales[m]);
-        sum += decisions[i].strengths.back();
+    std::size_t voted = 0;
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+      Decision& decision = decisions[i];
+      decision.action = Decision::Action::undecided;
+      decision.settled = false;
+      if (!strengths[i].ok()) {
+        decision.reason = "no strength: a reward is missing from " + strengths[i].missing;
+        continue;
       }
-      const double strength = sum / static_cast<double>(models_.size());
-      decisions[i].strength = strength;
-      decisions[i].reason = fmt::format("strength {:.4g} is not negative", strength);
-      if (strength < 0) negative.push_back(i);
+      ++voted;
+      decision.strength = strengths[i].mean;
+      decision.strengths = strengths[i].margins;
+      decision.reason = fmt::format("strength {:.4g} is not negative", strengths[i].mean);
+      if (strengths[i].mean < 0) negative.push_back(i);
     }
-
-    std::stable_sort(negative.begin(), negative.end(), [&](std::size_t a, std::size_t b) {
-      return *decisions[a].strength < *decisions[b].strength;
+    // Equal strengths are ordered by name, so that the order of the data does not decide.
+    std::sort(negative.begin(), negative.end(), [&](std::size_t a, std::size_t b) {
+      if (strengths[a].mean != strengths[b].mean) return strengths[a].mean < strengths[b].mean;
+      return pairs[a].id != pairs[b].id ? pairs[a].id < pairs[b].id : a < b;
     });
-    // The small addend keeps 0.29 * 100 from becoming 28.
-    const auto flips = static_cast<std::size_t>(
-        std::floor(params_.fraction * static_cast<double>(negative.size()) + 1e-9));
+    std::size_t flips = 0;
+    if (params_.rule == "threshold")
+      while (flips < negative.size() && strengths[negative[flips]].mean < -params_.threshold) ++flips;
+    else if (params_.rule == "quantile")
+      flips = std::min(negative.size(), part(params_.quantile, voted));
+    else
+      flips = part(params_.fraction, negative.size());
     for (std::size_t place = 0; place < negative.size(); ++place) {
       Decision& decision = decisions[negative[place]];
       if (place < flips) decision.action = Decision::Action::flip;
-      decision.reason = fmt::format(
-          "strength {:.4g}, place {} of {} negatives, {} the lowest {} that are flipped",
-          *decision.strength, place + 1, negative.size(), place < flips ? "among" : "not among",
-          flips);
+      decision.reason = fmt::format("strength {:.4g}, place {} of {} negatives, {} the lowest {} that are flipped",
+                                    *decision.strength, place + 1, negative.size(), place < flips ? "among" : "not among", flips);
     }
-    report(pairs, voted.size(), negative.size(), flips);
+    report(pairs, voted, negative.size(), flips);
     return decisions;
   }
 
  private:
-  // Population standard deviation of a model's margins; 1 when it is not wanted or says nothing.
-  double scale(const std::vector<PairRewards>& rewards,
-               const std::vector<std::size_t>& voted) const {
-    if (params_.scale != "std" || voted.empty()) return 1;
-    double mean = 0, variance = 0;
-    for (const std::size_t i : voted) mean += rewards[i].margin();
-    mean /= static_cast<double>(voted.size());
-    for (const std::size_t i : voted)
-      variance += (rewards[i].margin() - mean) * (rewards[i].margin() - mean);
-    const double deviation = std::sqrt(variance / static_cast<double>(voted.size()));
-    return deviation > 0 ? deviation : 1;
+  // Rounded down; the small addend keeps 0.29 * 100 from becoming 28.
+  static std::size_t part(double share, std::size_t of) {
+    return static_cast<std::size_t>(std::floor(share * static_cast<double>(of) + 1e-9));
   }
 
   void report(std::span<const PreferencePair> pairs, std::size_t voted, std::size_t negative,
@@ -136,15 +111,15 @@ class VoteFlipCurator final : public Curator {
               source, 100.0 * static_cast<double>(negative) / static_cast<double>(voted)));
   }
 
-  Params params_;
-  Context* context_;
-  std::vector<std::shared_ptr<RewardModel>> models_;
+  const Params params_;
+  Context* const context_;
+  const Voters voters_;
 };
 
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("curators/vote_flip", "1.0.0", registrar) {
+DT2IT_PLUGIN("curators/vote_flip", "1.1.0", registrar) {
   registrar.add<dt2it::Curator, dt2it::VoteFlipCurator>(
       "vote_flip", "Flips the pairs that several reward models contradict most.");
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -32,6 +33,8 @@ class RubricJudge final : public Judge {
     bool use_reference = true;
     bool system_message = true;
     int retries = 1;
+    int repeats = 1;
+    bool both_orders = false;
   };
 
   static void describe(Schema<Params>& schema) {
@@ -56,6 +59,14 @@ class RubricJudge final : public Judge {
     schema.field("retries", &Params::retries, "Further draws when a reply cannot be read.")
         .min(0)
         .max(10);
+    schema
+        .field("repeats", &Params::repeats,
+               "How often the judge is asked the same: scores are means over the readable draws, comparisons "
+               "go by majority. The draws stand in the detail.")
+        .min(1)
+        .max(99);
+    schema.field("both_orders", &Params::both_orders,
+                 "Comparisons are asked in both orders; where the judge goes by the place it is a tie.");
   }
 
   RubricJudge(const Params& params, Context& context)
@@ -65,12 +76,31 @@ class RubricJudge final : public Judge {
 
   std::vector<Score> score(const Prompt& prompt, std::span<const Response> responses) override {
     if (responses.empty()) return {};
-    return ask(responses.size() == 1 ? Task::pointwise : Task::listwise, prompt, responses).scores;
+    const Task task = responses.size() == 1 ? Task::pointwise : Task::listwise;
+    std::vector<std::vector<Score>> draws;
+    for (int repeat = 0; repeat < params_.repeats; ++repeat)
+      draws.push_back(ask(task, prompt, responses, repeat).scores);
+    if (draws.size() == 1) return std::move(draws[0]);
+    std::vector<Score> scores;
+    for (std::size_t i = 0; i < responses.size(); ++i) scores.push_back(mean_of(draws, i));
+    return scores;
   }
 
   Verdict compare(const Prompt& prompt, const Response& first, const Response& second) override {
+    std::vector<Verdict> votes;
+    for (int repeat = 0; repeat < params_.repeats; ++repeat) {
+      Verdict vote = compare_once(prompt, first, second, repeat);
+      if (params_.both_orders && vote.ok())
+        vote = joined(vote, compare_once(prompt, second, first, repeat));
+      votes.push_back(std::move(vote));
+    }
+    return votes.size() == 1 ? votes[0] : majority_of(votes);
+  }
+
+ private:
+  Verdict compare_once(const Prompt& prompt, const Response& first, const Response& second, int repeat) const {
     const std::vector<Response> pair{first, second};
-    const ParsedReply reply = ask(Task::pairwise, prompt, pair);
+    const ParsedReply reply = ask(Task::pairwise, prompt, pair, repeat);
     const Score& one = reply.scores[0];
     const Score& two = reply.scores[1];
     Verdict verdict;
@@ -93,11 +123,83 @@ class RubricJudge final : public Judge {
     return verdict;
   }
 
- private:
+  // Of a comparison and the same one with the responses swapped.
+  static Verdict joined(Verdict verdict, const Verdict& swapped) {
+    if (!swapped.ok()) {
+      verdict.status = swapped.status;
+      verdict.detail = "in the other order: " + swapped.detail;
+      return verdict;
+    }
+    const double first = (*verdict.first_score + *swapped.second_score) / 2;
+    const double second = (*verdict.second_score + *swapped.first_score) / 2;
+    verdict.first_score = first;
+    verdict.second_score = second;
+    verdict.reply += "\n\n--- in the other order ---\n" + swapped.reply;
+    const Verdict::Winner back = swapped.winner == Verdict::Winner::first    ? Verdict::Winner::second
+                                 : swapped.winner == Verdict::Winner::second ? Verdict::Winner::first
+                                                                             : Verdict::Winner::tie;
+    if (back != verdict.winner) {
+      verdict.detail = fmt::format("the orders disagree: {} and {}", name_of(verdict.winner), name_of(back));
+      verdict.winner = Verdict::Winner::tie;
+    }
+    return verdict;
+  }
+
+  static const char* name_of(Verdict::Winner winner) {
+    return winner == Verdict::Winner::first ? "first" : winner == Verdict::Winner::second ? "second" : "tie";
+  }
+
+  // More than half of the votes that could be read; else a tie. Without any, the first one's trouble.
+  static Verdict majority_of(const std::vector<Verdict>& votes) {
+    std::size_t first = 0, second = 0, readable = 0;
+    double first_sum = 0, second_sum = 0;
+    const Verdict* shown = nullptr;
+    for (const Verdict& vote : votes) {
+      if (!vote.ok()) continue;
+      if (!shown) shown = &vote;
+      ++readable;
+      first += vote.winner == Verdict::Winner::first;
+      second += vote.winner == Verdict::Winner::second;
+      first_sum += *vote.first_score;
+      second_sum += *vote.second_score;
+    }
+    if (!shown) return votes[0];
+    Verdict verdict = *shown;
+    verdict.winner = 2 * first > readable    ? Verdict::Winner::first
+                     : 2 * second > readable ? Verdict::Winner::second
+                                             : Verdict::Winner::tie;
+    verdict.first_score = first_sum / static_cast<double>(readable);
+    verdict.second_score = second_sum / static_cast<double>(readable);
+    verdict.detail = fmt::format("{} votes: {} for the first, {} for the second, {} ties, {} abstentions",
+                                 votes.size(), first, second, readable - first - second, votes.size() - readable);
+    return verdict;
+  }
+
+  // Of one response over all draws that could be read. Criteria are those of the first such draw.
+  static Score mean_of(const std::vector<std::vector<Score>>& draws, std::size_t response) {
+    const Score* shown = nullptr;
+    double sum = 0;
+    std::size_t readable = 0;
+    std::string figures;
+    for (const std::vector<Score>& draw : draws) {
+      const Score& score = draw[response];
+      if (!score.ok()) continue;
+      if (!shown) shown = &score;
+      ++readable;
+      sum += score.overall;
+      figures += fmt::format(" {:g}", score.overall);
+    }
+    if (!shown) return draws[0][response];
+    Score score = *shown;
+    score.overall = std::round(sum / static_cast<double>(readable) * 1e6) / 1e6;
+    score.detail = fmt::format("{} of {} draws:{}", readable, draws.size(), figures);
+    return score;
+  }
+
   // Draws until every response is readable, at most 1 + retries times; then the draw with the most
   // readable ones counts, the earliest of equals. Draws are never mixed: scores of one list belong
   // together.
-  ParsedReply ask(Task task, const Prompt& prompt, std::span<const Response> responses) const {
+  ParsedReply ask(Task task, const Prompt& prompt, std::span<const Response> responses, int repeat) const {
     for (const Message& message : prompt.messages)
       for (const Part& part : message.content)
         if (part.kind != Part::Kind::text && !part.media.present())
@@ -118,7 +220,7 @@ class RubricJudge final : public Judge {
     std::optional<ParsedReply> best;
     std::ptrdiff_t best_readable = -1;
     for (int draw = 0; draw <= params_.retries; ++draw) {
-      request.sampling.sample = draw;
+      request.sampling.sample = repeat * (params_.retries + 1) + draw;
       const ChatReply answer = mllm_->chat(request);
       ParsedReply reply =
           answer.status == Status::ok
@@ -158,7 +260,7 @@ class RubricJudge final : public Judge {
 }  // namespace
 }  // namespace dt2it::rubric
 
-DT2IT_PLUGIN("judges/rubric", "1.0.0", registrar) {
+DT2IT_PLUGIN("judges/rubric", "1.1.0", registrar) {
   registrar.add<dt2it::Judge, dt2it::rubric::RubricJudge>(
       "rubric",
       "An MLLM that grades responses by weighted criteria, in a list, one by one or in pairs.");

@@ -52,6 +52,32 @@ void fill(ServerError& error, const element& object) {
   error.type = text_of(object, "type");
   error.code = text_of(object, "code");
   error.param = text_of(object, "param");
+  // Google's details say when it is the day's limit.
+  simdjson::dom::array details;
+  if (object.at_key("details").get(details)) return;
+  for (const element detail : details) {
+    simdjson::dom::array violations;
+    if (detail.at_key("violations").get(violations)) continue;
+    for (const element violation : violations)
+      if (text_of(violation, "quotaId").find("PerDay") != std::string::npos) error.per_day = true;
+  }
+}
+
+// Mostly one character or blanks over and over: a grammar that loops.
+bool loops(std::string_view text) {
+  if (text.size() < 64) return false;
+  const std::string_view tail = text.substr(text.size() / 2);
+  const auto idle = std::count_if(tail.begin(), tail.end(), [&](char c) {
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == tail.back();
+  });
+  return static_cast<std::size_t>(idle) * 10 >= tail.size() * 9;
+}
+
+// Parses also what holds bytes that are no UTF-8: they become U+FFFD.
+bool parse(std::string_view body, simdjson::dom::parser& parser, element& root) {
+  if (!parser.parse(simdjson::padded_string(body)).get(root)) return true;
+  return !simdjson::validate_utf8(body.data(), body.size()) &&
+         !parser.parse(simdjson::padded_string(valid_utf8(body))).get(root);
 }
 
 bool contains_any(std::string_view text, std::initializer_list<std::string_view> words) {
@@ -97,10 +123,11 @@ std::string content_of(const element& message) {
   return joined;
 }
 
-Usage usage_of(const element& root) {
+Usage usage_of(const element& root, bool& known) {
   Usage usage;
   element given, details;
-  if (root.at_key("usage").get(given)) return usage;
+  known = !root.at_key("usage").get(given) && given.is_object();
+  if (!known) return usage;
   usage.prompt_tokens = count_of(given, "prompt_tokens");
   usage.completion_tokens = count_of(given, "completion_tokens");
   if (!given.at_key("prompt_tokens_details").get(details))
@@ -121,7 +148,7 @@ ServerError read_error(std::string_view body) {
   ServerError error;
   simdjson::dom::parser parser;
   element root;
-  if (!parser.parse(simdjson::padded_string(body)).get(root)) {
+  if (parse(body, parser, root)) {
     simdjson::dom::array list;
     if (!root.get(list) && list.size() > 0) root = list.at(0);
     element inner;
@@ -144,8 +171,10 @@ Meaning judge_answer(long status, const ServerError& error, std::string_view sho
   if (error.code == "content_filter" || error.type == "content_filter") return Meaning::refused;
   // A key without credit is told by the words only, the status is that of a passing limit.
   if (status == 429 &&
-      (contains_any(error.code, {"insufficient_quota", "billing", "credit", "spend"}) ||
+      (error.per_day || contains_any(error.code, {"insufficient_quota", "billing", "credit", "spend"}) ||
        contains_any(error.type, {"insufficient_quota", "billing"})))
+    return Meaning::stop;
+  if (status == 400 && contains_any(error.message, {"credit balance is too low", "API key not valid"}))
     return Meaning::stop;
   if (status < 400 || status == 401 || status == 402 || status == 403 || status == 404 ||
       status == 405)
@@ -157,57 +186,108 @@ Meaning judge_answer(long status, const ServerError& error, std::string_view sho
   return Meaning::invalid;
 }
 
-ReadReply read_reply(std::string_view body) {
-  simdjson::dom::parser parser;
-  element root;
-  if (parser.parse(simdjson::padded_string(trimmed(body))).get(root))
-    return unreadable("the answer is not JSON", body);
+namespace {
 
-  simdjson::dom::array choices;
-  element choice, message;
-  if (root.at_key("choices").get(choices) || choices.size() == 0 || choices.at(0).get(choice) ||
-      choice.at_key("message").get(message)) {
-    ReadReply read = unreadable("the answer has no choices", body);
-    element error;
-    if (!root.at_key("error").get(error) && !error.is_null()) {
-      const std::string code = text_of(error, "code");
-      long number = 0;
-      std::from_chars(code.data(), code.data() + code.size(), number);
-      read.error_status = number >= 400 && number < 600 ? number : 502;
-    }
-    return read;
+// An answer that came without a form that could be read.
+ReadReply formless(const element& root, std::string_view body, const char* why) {
+  ReadReply read = unreadable(why, body);
+  element error;
+  if (!root.at_key("error").get(error) && !error.is_null()) {
+    const std::string code = text_of(error, "code");
+    long number = 0;
+    std::from_chars(code.data(), code.data() + code.size(), number);
+    read.error_status = number >= 400 && number < 600 ? number : 502;
   }
+  return read;
+}
 
-  ReadReply read;
-  ChatReply& reply = read.reply;
-  reply.model = text_of(root, "model");
-  reply.usage = usage_of(root);
-  reply.finish_reason = text_of(choice, "finish_reason");
-  const std::string content = content_of(message);
+ReadReply damaged(std::string_view body) {
+  ReadReply read = unreadable("the answer is not JSON", body);
+  read.damaged = true;
+  return read;
+}
+
+enum class Ending { stop, limit, filter, tool, other };
+
+// By the names that services and servers give them, in any case.
+Ending ending_of(std::string reason) {
+  for (char& c : reason) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const auto is = [&](std::initializer_list<std::string_view> names) {
+    return std::find(names.begin(), names.end(), reason) != names.end();
+  };
+  if (is({"", "stop", "eos", "end_turn", "stop_sequence"})) return Ending::stop;
+  if (is({"length", "max_tokens", "model_context_window_exceeded"})) return Ending::limit;
+  if (is({"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii", "refusal"}))
+    return Ending::filter;
+  if (is({"tool_calls", "function_call", "tool_use"})) return Ending::tool;
+  return Ending::other;
+}
+
+// The reading order of all wires, once content, refusal and reason are known.
+void conclude(ChatReply& reply, const std::string& content, const std::string& refusal) {
   reply.text = without_thinking(content);
   const auto end_as = [&](Status status, const std::string& detail) {
     reply.status = status;
     reply.detail = valid_utf8(detail);
-    return read;
   };
-
-  const std::string& reason = reply.finish_reason;
-  if (const std::string refusal = text_of(message, "refusal"); !refusal.empty())
-    return end_as(Status::refused, "the model declined: " + refusal.substr(0, 500));
-  if (reason == "content_filter") return end_as(Status::refused, "stopped by the content filter");
-  if (reason == "length")
-    return end_as(Status::truncated, trimmed(content).empty()
-                                         ? "the token limit was reached before any text"
-                                         : "the token limit was reached");
-  if (reason == "tool_calls" || reason == "function_call")
-    return end_as(Status::unparsed, "the model called a tool instead of answering");
-  if (!reason.empty() && reason != "stop" && reason != "eos" && reason != "end_turn")
-    return end_as(Status::unavailable, "the server ended the answer with '" + reason + "'");
+  if (!refusal.empty()) return end_as(Status::refused, "the model declined: " + refusal.substr(0, 500));
+  switch (ending_of(reply.finish_reason)) {
+    case Ending::filter: return end_as(Status::refused, "stopped by the content filter");
+    case Ending::limit:
+      return end_as(Status::truncated, trimmed(content).empty()
+                                           ? content.size() < 64 ? "the token limit was reached before any text"
+                                                                 : "the token limit was reached in a loop of blanks"
+                                       : loops(content) ? "the token limit was reached in a loop"
+                                                        : "the token limit was reached");
+    case Ending::tool: return end_as(Status::unparsed, "the model called a tool instead of answering");
+    case Ending::other:
+      return end_as(Status::unavailable, "the server ended the answer with '" + reply.finish_reason + "'");
+    case Ending::stop: break;
+  }
   if (trimmed(reply.text).empty())
     return end_as(Status::unparsed,
                   content.empty() ? "the answer is empty" : "the answer holds thinking only");
   reply.finish_reason = "stop";
   reply.status = Status::ok;
+}
+
+}  // namespace
+
+ReadReply read_reply(std::string_view body) {
+  simdjson::dom::parser parser;
+  element root;
+  if (!parse(trimmed(body), parser, root)) return damaged(body);
+  simdjson::dom::array choices;
+  element choice, message;
+  if (root.at_key("choices").get(choices) || choices.size() == 0 || choices.at(0).get(choice) ||
+      choice.at_key("message").get(message))
+    return formless(root, body, "the answer has no choices");
+  ReadReply read;
+  read.reply.model = text_of(root, "model");
+  read.reply.usage = usage_of(root, read.usage_known);
+  read.reply.finish_reason = text_of(choice, "finish_reason");
+  conclude(read.reply, content_of(message), text_of(message, "refusal"));
+  return read;
+}
+
+ReadReply read_anthropic_reply(std::string_view body) {
+  simdjson::dom::parser parser;
+  element root;
+  if (!parse(trimmed(body), parser, root)) return damaged(body);
+  simdjson::dom::array parts;
+  if (root.at_key("content").get(parts)) return formless(root, body, "the answer has no content");
+  ReadReply read;
+  read.reply.model = text_of(root, "model");
+  read.reply.finish_reason = text_of(root, "stop_reason");
+  element usage;
+  read.usage_known = !root.at_key("usage").get(usage) && usage.is_object();
+  if (read.usage_known) {  // here the cached tokens are no part of the input
+    read.reply.usage.cached_tokens = count_of(usage, "cache_read_input_tokens");
+    read.reply.usage.prompt_tokens = count_of(usage, "input_tokens") + read.reply.usage.cached_tokens +
+                                     count_of(usage, "cache_creation_input_tokens");
+    read.reply.usage.completion_tokens = count_of(usage, "output_tokens");
+  }
+  conclude(read.reply, content_of(root), "");
   return read;
 }
 

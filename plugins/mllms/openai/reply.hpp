@@ -14,6 +14,7 @@ namespace dt2it::openai {
 // The error object of an answer in any of the shapes met in the wild; nothing is required.
 struct ServerError {
   std::string message, type, code, param;
+  bool per_day = false;  // the limit is the day's: waiting a little is no use
 };
 ServerError read_error(std::string_view body);
 
@@ -29,12 +30,15 @@ enum class Meaning {
 Meaning judge_answer(long status, const ServerError& error, std::string_view should_retry);
 
 // An answer of status 200. A gateway's error in such an answer is told by `error_status`, 0 for
-// none.
+// none; `damaged`: it is no JSON at all, cut short perhaps.
 struct ReadReply {
   ChatReply reply;
   long error_status = 0;
+  bool damaged = false;
+  bool usage_known = false;
 };
 ReadReply read_reply(std::string_view body);
+ReadReply read_anthropic_reply(std::string_view body);
 
 // Changes `form` so that the refused request can be sent again, as far as the refusal names a field
 // that it had; false when it gives no such reason.

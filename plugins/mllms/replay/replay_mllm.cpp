@@ -13,7 +13,7 @@
 
 #include "dt2it/mllm.hpp"
 #include "dt2it/plugin.hpp"
-#include "request_key.hpp"
+#include "dt2it/request_key.hpp"
 
 namespace dt2it {
 namespace {
@@ -25,6 +25,7 @@ class ReplayMllm final : public Mllm {
  public:
   struct Params {
     std::filesystem::path file;
+    std::string model;
   };
   static void describe(Schema<Params>& schema) {
     schema
@@ -32,9 +33,12 @@ class ReplayMllm final : public Mllm {
                "JSON lines {\"key\": ..., \"text\": ...}, one for each recorded call.")
         .required()
         .argument();
+    schema.field("model", &Params::model,
+                 "Take only lines with this \"model_asked\": a recording of several models answers in the "
+                 "name of one. Empty: all lines.");
   }
 
-  ReplayMllm(const Params& params, Context&) : file_(params.file) {
+  ReplayMllm(const Params& params, Context&) : file_(params.file), model_(params.model) {
     std::ifstream in(file_, std::ios::binary);
     if (!in) throw DataError(fmt::format("{}: {}", file_.string(), std::strerror(errno)));
     std::string line;
@@ -76,6 +80,7 @@ class ReplayMllm final : public Mllm {
     if (key.size() != 32 || key.find_first_not_of("0123456789abcdef") != std::string::npos)
       throw wrong("\"key\" must be a string of 32 hex digits");
     if (!object.if_contains("text")) throw wrong("\"text\" is missing");
+    if (!model_.empty() && text("model_asked") != model_) return;
     ChatReply reply;
     reply.status = Status::ok;
     reply.text = text("text");
@@ -112,12 +117,13 @@ class ReplayMllm final : public Mllm {
   }
 
   std::filesystem::path file_;
+  std::string model_;
   std::map<std::string, ChatReply> replies_;
 };
 
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("mllms/replay", "1.0.0", registrar) {
+DT2IT_PLUGIN("mllms/replay", "1.1.0", registrar) {
   registrar.add<dt2it::Mllm, dt2it::ReplayMllm>("replay", "Answers from a file of recorded calls.");
 }

@@ -196,3 +196,57 @@ TEST_CASE("rubric keeps the contract of judges") {
   Bench gone([](const ChatRequest&) { return ChatReply{}; });
   check_judge_contract(*gone.judge, kPrompt, kThree);
 }
+
+TEST_CASE("repeats are means over what could be read, and further draws of the same") {
+  Bench bench(
+      [](const ChatRequest& request) {
+        return reply(request.sampling.sample == 2 ? "no report at all" : report({request.sampling.sample == 0 ? 4 : 7, 5, 5}));
+      },
+      {{"repeats", value_of(3)}, {"retries", value_of(0)}});
+  const std::vector<Score> scores = bench.judge->score(kPrompt, kThree);
+  REQUIRE(scores.size() == 3);
+  CHECK(scores[0].overall == 5.5);
+  CHECK(scores[0].detail == "2 of 3 draws: 4 7");
+  CHECK(scores[1].overall == 5);
+  REQUIRE(bench.mllm->requests().size() == 3);
+  for (int i = 0; i < 3; ++i) CHECK(bench.mllm->requests()[static_cast<std::size_t>(i)].sampling.sample == i);
+  Bench mute([](const ChatRequest&) { return reply("no report"); }, {{"repeats", value_of(3)}, {"retries", value_of(0)}});
+  CHECK(mute.judge->score(kPrompt, kThree)[0].status == Status::unparsed);
+}
+
+TEST_CASE("comparisons go by majority, abstentions have no vote") {
+  // First, second, unreadable, first: two of three readable ones.
+  Bench bench(
+      [](const ChatRequest& request) {
+        switch (request.sampling.sample) {
+          case 1: return reply(report({2, 8}));
+          case 2: return reply("", Status::refused);
+          default: return reply(report({8, 2}));
+        }
+      },
+      {{"repeats", value_of(4)}, {"retries", value_of(0)}});
+  const Verdict verdict = bench.judge->compare(kPrompt, kThree[0], kThree[1]);
+  CHECK(verdict.ok());
+  CHECK(verdict.winner == Verdict::Winner::first);
+  CHECK(verdict.detail == "4 votes: 2 for the first, 1 for the second, 0 ties, 1 abstentions");
+}
+
+TEST_CASE("in both orders a judge that goes by the place gives a tie") {
+  Bench by_place([](const ChatRequest&) { return reply(report({8, 2})); }, {{"both_orders", value_of(true)}});
+  Verdict verdict = by_place.judge->compare(kPrompt, kThree[0], kThree[1]);
+  CHECK(verdict.ok());
+  CHECK(verdict.winner == Verdict::Winner::tie);
+  CHECK(verdict.detail == "the orders disagree: first and second");
+  CHECK(verdict.first_score == 5);
+  CHECK(by_place.mllm->requests().size() == 2);
+  // One that looks: the response with an A in its block, wherever it stands.
+  Bench by_content(
+      [](const ChatRequest& request) {
+        const std::string& text = request.messages.back().content.back().text;
+        return reply(text.find("\nA\n") < text.find("\nB\n") ? report({8, 2}) : report({2, 8}));
+      },
+      {{"both_orders", value_of(true)}});
+  verdict = by_content.judge->compare(kPrompt, kThree[0], kThree[1]);
+  CHECK(verdict.winner == Verdict::Winner::first);
+  CHECK(verdict.first_score == 8);
+}

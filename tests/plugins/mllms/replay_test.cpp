@@ -10,7 +10,7 @@
 #include "dt2it/mllm.hpp"
 #include "dt2it/testing/contracts.hpp"
 #include "dt2it/testing/fake_context.hpp"
-#include "plugins/mllms/replay/request_key.hpp"
+#include "dt2it/request_key.hpp"
 #include "tests/plugins/plugin_library.hpp"
 
 using namespace dt2it;

@@ -7,11 +7,13 @@
 #include <thread>
 #include <vector>
 
+#include "core/calls/call_service.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/mllm.hpp"
 #include "dt2it/testing/contracts.hpp"
 #include "dt2it/testing/fake_context.hpp"
 #include "scripted_server.hpp"
+#include "tests/core/temporary_folder.hpp"
 #include "tests/plugins/plugin_library.hpp"
 
 using namespace dt2it;
@@ -33,26 +35,44 @@ std::string error(const std::string& message, const std::string& type, const std
          (code.empty() ? "null" : '"' + code + '"') + "}}";
 }
 
-struct Bench {
-  ScriptedServer server;
-  FakeContext context;
+// The plugin and what the host puts around it, with a store of its own.
+struct Asked {
+  dt2it::testing::TemporaryFolder folder;
+  FakeContext& context;
+  CallService calls{{folder.path() / "calls.sqlite"},
+                    [this](LogLevel level, std::string_view text) { context.log(level, text); }};
   std::shared_ptr<Mllm> mllm;
 
-  explicit Bench(std::vector<Answer> script, Table more = {}) : server(std::move(script)) {
-    more.try_emplace("endpoint", value_of(server.endpoint()));
-    mllm = make(context, std::move(more));
-  }
-  static std::shared_ptr<Mllm> make(FakeContext& context, Table params) {
+  Asked(FakeContext& context, Table params) : context(context) {
     setenv("DT2IT_TEST_KEY", kKey, 1);
     params.try_emplace("model", value_of("judge-1"));
     params.try_emplace("api_key_env", value_of("DT2IT_TEST_KEY"));
     params.try_emplace("retry_delay_seconds", value_of(0.01));
     params.try_emplace("timeout_seconds", value_of(5));
-    return PluginLibrary("mllms/openai").make<Mllm>("openai", params, context);
+    mllm = calls.manage(PluginLibrary("mllms/openai").make<Mllm>("openai", params, context), "stage", "it");
+  }
+  ChatReply chat(const ChatRequest& request) { return mllm->chat(request); }
+};
+
+struct Bench {
+  ScriptedServer server;
+  FakeContext context;
+  std::unique_ptr<Asked> asked_by;
+  std::shared_ptr<Mllm> mllm;
+  std::atomic<int> number = 0;  // each question is another, else the store would answer
+
+  explicit Bench(std::vector<Answer> script, Table more = {}) : server(std::move(script)) {
+    more.try_emplace("endpoint", value_of(server.endpoint()));
+    asked_by = make(context, std::move(more));
+    mllm = asked_by->mllm;
+  }
+  static std::unique_ptr<Asked> make(FakeContext& context, Table params) {
+    return std::make_unique<Asked>(context, std::move(params));
   }
   ChatReply ask(const std::string& text = "What is it?") {
     ChatRequest request;
     request.messages = {{Message::Role::user, {Part::of_text(text)}}};
+    request.sampling.sample = number++;
     return mllm->chat(request);
   }
   std::size_t asked() const { return server.requests().size(); }
@@ -105,7 +125,7 @@ TEST_CASE("messages, images and sampling go out in order") {
                       {Message::Role::user,
                        {Part::of_text("1:"), Part::of_image(photo), Part::of_text("2:"), video}},
                       {Message::Role::assistant, {Part::of_text("Hm.")}},
-                      {Message::Role::user, {Part::of_text("So?")}}};
+                      {Message::Role::user, {Part::of_text("So? In JSON.")}}};
   request.sampling = {0.5, 0.9, 64, 3};
   request.format = ResponseFormat::json;
   CHECK(bench.mllm->chat(request).status == Status::ok);
@@ -120,7 +140,7 @@ TEST_CASE("messages, images and sampling go out in order") {
   CHECK(holds(
       body,
       "," + jpeg_part +
-          R"(]},{"role":"assistant","content":"Hm."},{"role":"user","content":"So?"}])" +
+          R"(]},{"role":"assistant","content":"Hm."},{"role":"user","content":"So? In JSON."}])" +
           R"(,"max_completion_tokens":64,"temperature":0.5,"seed":10,"response_format":{"type":"json_object"})" +
           R"(,"reasoning_effort":"low","top_p":0.25})"));
 }
@@ -132,7 +152,6 @@ TEST_CASE("endings other than a whole answer are statuses") {
       R"({"choices":[{"finish_reason":"length","message":{"content":null}}],"usage":{"completion_tokens":64}})";
   Bench bench({http(200, refused), http(200, spent), http(200, said("half an", "length")),
                http(200, said("", "content_filter")), http(200, said(" \\n")),
-               http(200, "{\"choices\":[{"), http(200, "<html>wrong address</html>"),
                http(400, error("blocked", "", "content_filter")),
                http(400, error("too many tokens", "invalid_request_error",
                                "context_length_exceeded", "messages"))});
@@ -148,15 +167,21 @@ TEST_CASE("endings other than a whole answer are statuses") {
   CHECK(reply.text == "half an");
   CHECK(bench.ask().status == Status::refused);
   CHECK(bench.ask().status == Status::unparsed);
-  CHECK(bench.ask().status == Status::unparsed);
-  reply = bench.ask();
-  CHECK(reply.status == Status::unparsed);
-  CHECK(holds(reply.detail, "wrong address"));
   CHECK(bench.ask().status == Status::refused);
   reply = bench.ask();
   CHECK(reply.status == Status::invalid);
   CHECK(holds(reply.detail, "HTTP 400: too many tokens"));
-  CHECK(bench.asked() == 9);  // none of them was asked again
+  CHECK(bench.asked() == 7);  // none of them was asked again
+}
+
+TEST_CASE("what is no JSON is asked for again, and no answer in the end") {
+  Bench bench({http(200, "{\"choices\":[{"), http(200, said("Yes.")), http(200, "<html>wrong address</html>")},
+              {{"retries", value_of(1)}});
+  CHECK(bench.ask().text == "Yes.");
+  const ChatReply reply = bench.ask();
+  CHECK(reply.status == Status::unavailable);
+  CHECK(holds(reply.detail, "wrong address"));
+  CHECK(bench.asked() == 4);
 }
 
 TEST_CASE("passing trouble is tried again on the same connection") {
@@ -220,12 +245,16 @@ TEST_CASE("trouble that stays is unavailable, in bounded attempts") {
     CHECK(reply.status == Status::unavailable);
     CHECK(holds(reply.detail, "2 attempts"));
   }
-  SECTION("told to wait for hours, or not to ask again") {
-    Bench bench({http(429, error("come back tomorrow", "requests", ""), "Retry-After: 7200\r\n"),
-                 http(503, error("no use", "", ""), "x-should-retry: false\r\n")});
+  SECTION("told not to ask again") {
+    Bench bench({http(503, error("no use", "", ""), "x-should-retry: false\r\n")});
     CHECK(bench.ask().status == Status::unavailable);
-    CHECK(bench.ask().status == Status::unavailable);
-    CHECK(bench.asked() == 2);
+    CHECK(bench.asked() == 1);
+  }
+  SECTION("told to wait for hours: the run stops and says so") {
+    Bench bench({http(429, error("come back tomorrow", "requests", ""), "Retry-After: 7200\r\n")});
+    CHECK_THROWS_WITH(bench.ask(), Catch::Contains("asks to wait 7200 s") && Catch::Contains("run again then"));
+    CHECK_THROWS_AS(bench.ask(), ModelError);
+    CHECK(bench.asked() == 1);
   }
   SECTION("after so many calls in a row the run stops") {
     Bench bench({http(500, "")}, {{"retries", value_of(0)}, {"outage_limit", value_of(3)}});
@@ -284,6 +313,7 @@ TEST_CASE("what a server refuses is learned once") {
   CHECK(holds(bench.body(0), R"("strict":true,"schema":{"type":"object"})"));
   CHECK(holds(bench.body(1), R"("max_tokens":64)"));
   CHECK(holds(bench.body(4), R"({"type":"json_object"})"));
+  request.sampling.sample = 1;
   CHECK(bench.mllm->chat(request).status == Status::ok);
   CHECK(bench.asked() == 7);
   const std::string body = bench.body(6);

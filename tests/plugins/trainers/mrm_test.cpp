@@ -134,7 +134,7 @@ TEST_CASE("Rewards are the same alone, in a pack of 64, in any order, with share
 TEST_CASE("What was announced and not asked for, or asked for and not announced, changes nothing") {
   FakeContext context;
   add_backbone(context);
-  const auto model = reward_model(context, with_head(context));
+  auto model = reward_model(context, with_head(context));
   const auto pairs = some_pairs(context);
   std::vector<std::vector<Response>> responses;
   for (const auto& pair : pairs) responses.push_back({pair.chosen, pair.rejected});
@@ -161,7 +161,8 @@ TEST_CASE("What was announced and not asked for, or asked for and not announced,
   model->prepare(all);
   model->prepare({});
   CHECK(near(model->rewards(all), 0));
-  model->prepare(all);  // and the model goes away
+  model->prepare(all);
+  model.reset();  // before the requests do
 }
 
 TEST_CASE("A length limit cuts the same whoever else asks about the prompt, and is told once") {

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole runs over HTTP by the command line: plan, run, report, export, and the same again from the export alone.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <fstream>
+
+#include "tests/cli/process.hpp"
+#include "tests/mock_endpoint/mock_endpoint.hpp"
+
+namespace dt2it {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Answers writers with a sentence and judges with scores that depend on what they are shown.
+std::string answer_to(const mock::Request& request) {
+  if (request.body.find("<task>") == std::string::npos)
+    return fmt::format("An answer of {} words.", std::hash<std::string>{}(request.body) % 7);
+  std::string responses;
+  for (int id = 1; request.body.find(fmt::format("<response id=\\\"{}\\\">", id)) != std::string::npos; ++id)
+    responses += fmt::format(R"({}{{"id":{},"scores":{{"accuracy":{}}}}})", id > 1 ? "," : "", id,
+                             (std::hash<std::string>{}(request.body) >> (4 * id)) % 11);
+  return R"({"weights":{"accuracy":1},"responses":[)" + responses + "]}";
+}
+
+struct Files {
+  testing::TemporaryFolder folder;
+  fs::path none, online, offline;
+  explicit Files(const std::string& url, const std::string& more = "") {
+    std::ofstream prompts(folder.path() / "prompts.jsonl");
+    for (int i = 0; i < 60; ++i)
+      prompts << fmt::format(R"({{"id":"p{}","messages":[{{"role":"user","content":"Question number {}?"}}]}})" "\n", i, i);
+    prompts.close();
+    none = folder.write("none.toml", "");
+    const std::string rest = R"(
+[datasets.own]
+type = "jsonl"
+file = "prompts.jsonl"
+[judges.teacher]
+type = "rubric"
+mllm = "teacher"
+criteria = ["accuracy"]
+[scorers.listwise]
+type = "listwise"
+judge = "teacher"
+[stages.distil]
+dataset = "own"
+pool = ["writer"]
+candidates = 3
+)";
+    std::string models, replays;
+    for (const std::string name : {"writer", "teacher"}) {
+      models += fmt::format("[mllms.{}]\ntype = \"openai\"\nmodel = \"{}\"\nendpoint = \"{}\"\napi_key_env = \"\"\nprice_input = 1.0\nprice_output = 4.0\nprice_date = \"2026-08-01\"\n{}", name, name, url, more);
+      replays += fmt::format("[mllms.{}]\ntype = \"replay\"\nmodel = \"{}\"\nfile = \"calls.jsonl\"\n", name, name);
+    }
+    online = folder.write("online.toml", models + rest);
+    offline = folder.write("offline.toml", replays + rest);
+  }
+  Finished run(const fs::path& file, const std::string& runs, Words more = {}) const {
+    Words words{"run", file.string(), "--profile", none.string(), "--runs", (folder.path() / runs).string(), "--quiet"};
+    words.insert(words.end(), more.begin(), more.end());
+    return dt2it(words);
+  }
+  std::string file(const std::string& runs, const std::string& name) const {
+    for (const auto& entry : fs::recursive_directory_iterator(folder.path() / runs / ".store"))
+      if (entry.path().filename() == name) return read_file(entry.path());
+    return {};
+  }
+  std::string pairs(const std::string& runs) const { return file(runs, "pairs.jsonl"); }
+};
+
+}  // namespace
+
+TEST_CASE("A run is planned, made, reported on, exported, and made again from the export alone") {
+  mock::Options options;
+  options.answer = answer_to;
+  mock::Endpoint endpoint(options);
+  const Files files(endpoint.url());
+
+  const Finished plan = dt2it({"plan", files.online.string(), "--profile", files.none.string(), "--runs", (files.folder.path() / "runs").string()});
+  INFO(plan.out << plan.err);
+  CHECK(plan.code == 0);
+  CHECK(endpoint.asked() == 0);
+  CHECK(plan.out.find("candidates        180") != std::string::npos);
+  CHECK(plan.out.find("listwise           60") != std::string::npos);
+  CHECK(plan.out.find("prices of 2026-08-01") != std::string::npos);
+
+  const Finished run = files.run(files.online, "runs");
+  INFO(run.out << run.err);
+  REQUIRE(run.code == 0);
+  CHECK(run.out.find("Calls of remote models") != std::string::npos);
+  CHECK(endpoint.asked() == 240);
+  const std::string pairs = files.pairs("runs");
+  CHECK(pairs.size() > 1000);
+
+  const std::string store = (files.folder.path() / "runs").string();
+  const Finished list = dt2it({"calls", "ls", "--runs", store, "--limit", "3"});
+  CHECK(list.out.find("3 of 240 calls") != std::string::npos);
+  const std::string name = list.out.substr(list.out.find('\n') + 1, 16);
+  const Finished shown = dt2it({"calls", "show", name, "--runs", store});
+  CHECK(shown.code == 0);
+  CHECK(shown.out.find("Question number") != std::string::npos);
+  const std::string calls = (files.folder.path() / "calls.jsonl").string();
+  CHECK(dt2it({"calls", "export", calls, "--runs", store}).out.find("240 calls") != std::string::npos);
+
+  SECTION("by mllms/replay") {
+    const Finished again = files.run(files.offline, "replayed");
+    INFO(again.err);
+    REQUIRE(again.code == 0);
+    CHECK(files.pairs("replayed") == pairs);
+  }
+  SECTION("by a store that it was imported into, without a network") {
+    const std::string other = (files.folder.path() / "other").string();
+    CHECK(dt2it({"calls", "import", calls, "--runs", other}).out.find("240 calls read, 240 of them new") != std::string::npos);
+    CHECK(dt2it({"calls", "import", calls, "--runs", other}).out.find("0 of them new") != std::string::npos);
+    const Finished again = files.run(files.online, "other", {"--offline"});
+    INFO(again.err);
+    REQUIRE(again.code == 0);
+    CHECK(files.pairs("other") == pairs);
+  }
+  SECTION("pruned calls are gone") {
+    CHECK(dt2it({"calls", "prune", "--runs", store}).code == 2);
+    CHECK(dt2it({"calls", "prune", "--model", "writer", "--runs", store}).out.find("180 calls removed") != std::string::npos);
+    CHECK(dt2it({"calls", "ls", "--runs", store}).out.find("of 60 calls") != std::string::npos);
+  }
+  CHECK(endpoint.asked() == 240);
+}
+
+TEST_CASE("One switch sends the same stage in batches, to the same pairs") {
+  mock::Options options;
+  options.answer = answer_to;
+  mock::Endpoint endpoint(options);
+  const Files files(endpoint.url()), in_batches(endpoint.url(), "batch = true\nbatch_poll_seconds = 0.05\n");
+  REQUIRE(files.run(files.online, "runs").code == 0);
+  const std::uint64_t asked = endpoint.asked();
+  const Finished run = in_batches.run(in_batches.online, "runs");
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  CHECK(endpoint.asked() == asked);
+  CHECK(in_batches.pairs("runs") == files.pairs("runs"));
+}
+
+TEST_CASE("An outage ends the run, and nothing of it is left in the results when the run goes on") {
+  std::atomic<bool> down{true};
+  mock::Options options;
+  options.answer = answer_to;
+  options.choose = [&](const mock::Request&) { return down ? "always_500" : "ok"; };
+  mock::Endpoint endpoint(options);
+  const Files files(endpoint.url(), "retries = 0\noutage_limit = 10\n");
+  const Finished failed = files.run(files.online, "runs");
+  CHECK(failed.code == 5);
+  CHECK(failed.err.find("gave no answer to 10 calls in a row") != std::string::npos);
+  CHECK(failed.err.find("run again to go on") != std::string::npos);
+  down = false;
+  REQUIRE(files.run(files.online, "runs").code == 0);
+  const std::string candidates = files.file("runs", "candidates.jsonl");
+  CHECK(candidates.size() > 1000);
+  CHECK(candidates.find("unavailable") == std::string::npos);
+}
+
+TEST_CASE("A cap ends the run with what is done, and a higher one goes on") {
+  mock::Options options;
+  options.answer = answer_to;
+  mock::Endpoint endpoint(options);
+  const Files files(endpoint.url());
+  const Finished capped = files.run(files.online, "runs", {"--max-tokens", "15000"});
+  CHECK(capped.code == 5);
+  CHECK(capped.err.find("cap is reached") != std::string::npos);
+  const std::uint64_t asked = endpoint.asked();
+  CHECK(asked > 0);
+  CHECK(asked < 240);
+  CHECK(files.run(files.online, "runs").code == 0);
+  CHECK(endpoint.asked() == 240);
+}
+
+}  // namespace dt2it
