@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-dt2it, work, cases = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
+dt2it, work, cases = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]), sys.argv[3:]
 observe = pathlib.Path(__file__).resolve().parents[2] / "peers/llamafactory_training/observe.py"
 BATCH = 4
 

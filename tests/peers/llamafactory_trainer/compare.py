@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "llamafactory_training"))
 import case  # noqa: E402
 
-dt2it, shared, work = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+dt2it, shared, work = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 observe = pathlib.Path(case.__file__).parent / "observe.py"
 STEPS, BATCH, CUTOFF = 4, 4, 400
 EXPERIMENT = """
@@ -52,7 +52,7 @@ trainer = "llama_factory"
 def experiment(name, settings):
     file = work / f"{name}.toml"
     file.write_text(EXPERIMENT.format(python=sys.executable, batch=BATCH, cutoff=CUTOFF, pairs=STEPS * BATCH, settings=settings))
-    return [dt2it, "run", str(file), "--runs", str(work / f"runs_{name}"), "-q"]
+    return [str(dt2it), "run", str(file), "--runs", str(work / f"runs_{name}"), "-q"]
 
 
 def result(name):

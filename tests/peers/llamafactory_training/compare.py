@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import case  # noqa: E402
 
-dt2it, shared, work = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+dt2it, shared, work = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 CUTOFF, STEPS, BATCH, SEED = 400, 8, 8, 42
 BACKBONE = {"freeze_vision_tower": "true", "freeze_projector": "true", "image_max_pixels": 268324, "cutoff_len": CUTOFF}
 TRAINER = {"recipe": "llamafactory", "head_dropout": 0, "batch_size": BATCH, "learning_rate": 5e-4, "order_seed": SEED}
