@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/nn/packed_batch.hpp"
 
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -77,7 +79,6 @@ PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProce
     std::int64_t first_feature;
   };
   std::unordered_map<const PreparedVisual*, Encoded> encoded;  // the same image in several trees is encoded once
-  std::vector<const PreparedVisual*> distinct;
   std::vector<std::int64_t> visual_rows, feature_rows, chosen;
   std::int64_t features = 0, base = 0;
   std::size_t next_row = 0;
@@ -99,7 +100,7 @@ PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProce
       const PreparedVisual* visual = tree->visuals[run.visual].get();
       const auto [place, fresh] = encoded.try_emplace(visual, Encoded{features});
       if (fresh) {
-        distinct.push_back(visual);
+        batch.visuals.push_back(tree->visuals[run.visual]);
         features += visual->tokens;
       }
       for (std::size_t i = 0; i < run.count; ++i) {
@@ -114,29 +115,58 @@ PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProce
     input.rows = index_tensor(rows);
     input.last_attention = std::make_shared<const Attention>(std::move(last_plan));
   }
-  if (distinct.empty()) return batch;
+  if (batch.visuals.empty()) return batch;
 
   input.visual_rows = index_tensor(visual_rows);
   bool in_order = static_cast<std::int64_t>(feature_rows.size()) == features;
   for (std::size_t i = 0; in_order && i < feature_rows.size(); ++i) in_order = feature_rows[i] == static_cast<std::int64_t>(i);
   if (!in_order) batch.feature_rows = index_tensor(feature_rows);
-  std::int64_t patches = 0;
-  for (const PreparedVisual* visual : distinct) {
+  batch.images = images;
+  for (const auto& visual : batch.visuals) {
     const std::int64_t steps = (visual->frames + images.temporal - 1) / images.temporal;
     batch.grids.push_back({steps, visual->height / images.patch, visual->width / images.patch});
-    patches += batch.grids.back().patches();
-  }
-  batch.pixels = at::empty({patches, images.patch_length()}, at::kFloat);
-  auto* out = batch.pixels.data_ptr<float>();
-  for (std::size_t k = 0; k < distinct.size(); ++k) {
-    write_patches(*distinct[k], images, out);
-    out += batch.grids[k].patches() * images.patch_length();
   }
   return batch;
 }
 
+namespace {
+
+// Visuals [first, first + count) of a batch through the tower.
+VisionFeatures computed(VlModel& model, const PackedBatch& batch, std::size_t first, std::size_t count) {
+  const auto grids = std::span(batch.grids).subspan(first, count);
+  std::int64_t patches = 0;
+  for (const Grid& grid : grids) patches += grid.patches();
+  const at::Tensor pixels = at::empty({patches, batch.images.patch_length()}, at::kFloat);
+  auto* out = pixels.data_ptr<float>();
+  for (std::size_t k = 0; k < count; ++k) {
+    write_patches(*batch.visuals[first + k], batch.images, out);
+    out += grids[k].patches() * batch.images.patch_length();
+  }
+  return model.vision(pixels, grids);
+}
+
+VisionFeatures cached(VlModel& model, const PackedBatch& batch, FeatureCache& cache) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<at::Tensor>> parts;
+  for (std::size_t k = 0; k < batch.visuals.size(); ++k) {
+    const VisionFeatures one = cache.get(*batch.visuals[k], [&] { return computed(model, batch, k, 1); });
+    parts.resize(1 + one.deepstack.size());
+    parts[0].push_back(one.output);
+    for (std::size_t i = 0; i < one.deepstack.size(); ++i) parts[i + 1].push_back(one.deepstack[i]);
+  }
+  const auto join = [&](const std::vector<at::Tensor>& list) {
+    return (list.size() == 1 ? list[0] : at::cat(list)).to(model.device());
+  };
+  VisionFeatures features{join(parts[0]), {}};
+  for (std::size_t i = 1; i < parts.size(); ++i) features.deepstack.push_back(join(parts[i]));
+  return features;
+}
+
+}  // namespace
+
 VisionFeatures vision_features(VlModel& model, const PackedBatch& batch) {
-  VisionFeatures features = model.vision(batch.pixels, batch.grids);
+  FeatureCache* cache = model.usable_feature_cache(batch.images);
+  VisionFeatures features = cache ? cached(model, batch, *cache) : computed(model, batch, 0, batch.visuals.size());
   if (batch.feature_rows.defined()) {
     const at::Tensor rows = batch.feature_rows.to(model.device());
     features.output = features.output.index_select(0, rows);
@@ -146,7 +176,7 @@ VisionFeatures vision_features(VlModel& model, const PackedBatch& batch) {
 }
 
 at::Tensor forward_packed(VlModel& model, PackedBatch& batch, HiddenState state) {
-  const bool seeing = batch.pixels.defined();
+  const bool seeing = !batch.visuals.empty();
   VisionFeatures features;
   if (seeing) features = vision_features(model, batch);
   DecoderInput& input = batch.input;

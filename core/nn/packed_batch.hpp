@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -18,8 +19,9 @@ namespace dt2it::nn {
 
 struct PackedBatch {
   DecoderInput input;  // on the CPU
-  at::Tensor pixels;   // undefined without images
-  std::vector<Grid> grids;  // of the different images and videos
+  std::vector<std::shared_ptr<const PreparedVisual>> visuals;  // the different images and videos
+  std::vector<Grid> grids;  // of these
+  ImageProcessorConfig images;
   at::Tensor feature_rows;  // which merged tokens of these go to visual_rows; undefined: all, in order
 };
 
@@ -27,7 +29,8 @@ struct PackedBatch {
 PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProcessorConfig& images,
                        std::span<const std::int64_t> rows = {});
 
-// Features of a batch's placeholders, in order; those of an image that is shown twice are repeated.
+// Features of a batch's placeholders, in order; those of an image that is shown twice are repeated. With a feature cache that
+// can be used each picture goes through the tower by itself, so that its features do not depend on what the cache holds.
 VisionFeatures vision_features(VlModel& model, const PackedBatch& batch);
 
 // Hidden states [tokens or rows, hidden] of a packed batch.

@@ -11,6 +11,7 @@
 
 #include "core/nn/decoding.hpp"
 #include "core/nn/safetensors.hpp"
+#include "core/weights/lora.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::nn {
@@ -77,6 +78,23 @@ void VlBackboneParams::describe(Schema<VlBackboneParams>& schema) {
   schema.field("gradient_checkpointing", &P::gradient_checkpointing,
                "In training keep only the input of each layer and compute the layer again in the backward pass: less memory, a "
                "third more work, the same gradients.");
+  schema.field("lora_rank", &P::lora_rank, "Train LoRA adapters of this rank and keep all other weights; 0: train the weights.")
+      .min(0).max(4096);
+  schema.field("lora_alpha", &P::lora_alpha, "Adapters count lora_alpha / lora_rank; 0: twice the rank, as LLaMA-Factory.").min(0);
+  schema.field("lora_dropout", &P::lora_dropout, "Dropout before the adapters, in training.").min(0).max(0.99);
+  schema.field("lora_targets", &P::lora_targets,
+               "Layers that are adapted, by the end of their name (q_proj), also in the vision tower where that is not frozen; all: every "
+               "linear layer of the language model.");
+  schema.field("use_rslora", &P::use_rslora, "Adapters count lora_alpha / sqrt(lora_rank).");
+  schema.field("adapter", &P::adapter, "Folder of a LoRA adapter (PEFT) to go on training, not merged; it brings rank and alpha.");
+  schema.field("merge_adapter", &P::merge_adapter, "Save whole weights with the adapter merged instead of the adapter.");
+  schema.field("feature_cache_mb", &P::feature_cache_mb,
+               "Memory for what the vision tower made of pictures, in MiB, used while its weights stay; -1: 256 where tower and "
+               "projector are frozen, else none.")
+      .min(-1);
+  schema.field("feature_cache", &P::feature_cache,
+               "Folder for the same on disk, for later runs and other processes; relative to the current folder; empty: none.");
+  schema.field("feature_cache_disk_mb", &P::feature_cache_disk_mb, "Most that the folder holds, in MiB.").min(1);
   schema.field("image_cache_mb", &P::image_cache_mb, "Memory for prepared images, in MiB.").min(1);
 }
 
@@ -86,6 +104,7 @@ VlBackbone::VlBackbone(Family family, const VlBackboneParams& params, Context& c
       images_(ImageProcessorConfig::read(params.checkpoint / "preprocessor_config.json")),
       tokenizer_(params.checkpoint / "tokenizer.json"),
       encoder_(tokenizer_, context.media(), encoder_options()),
+      seed_(context.rng("lora").next()),
       model_(config_, options_of(params, config_)) {
   if (images_.patch != config_.vision.patch || images_.merge != config_.vision.merge ||
       images_.temporal != config_.vision.temporal)
@@ -94,9 +113,35 @@ VlBackbone::VlBackbone(Family family, const VlBackboneParams& params, Context& c
   if (tokenizer_.size() > config_.text.vocabulary)
     throw ModelError(fmt::format("{}: tokenizer.json has {} tokens, config.json room for {}", params.checkpoint.string(),
                                  tokenizer_.size(), config_.text.vocabulary));
-  reload();
+  model_.load(Checkpoint(params_.checkpoint), at::get_num_threads());
   model_.set_recompute(params.gradient_checkpointing);
   for (const auto& [name, tensor] : model_.parameters()) tensor.requires_grad_(trainable(name));
+  if (params.lora_rank > 0 || !params.adapter.empty()) model_.add_adapters(lora_options());
+  const bool still = model_.adapters() ? !model_.adapters()->any_in_tower() : params.freeze_vision_tower && params.freeze_projector;
+  const std::int64_t memory = params.feature_cache_mb < 0 ? (still ? 256 : 0) : params.feature_cache_mb;
+  if (memory > 0 || !params.feature_cache.empty())
+    model_.set_feature_cache(std::make_unique<FeatureCache>(
+        FeatureCacheOptions{static_cast<std::uint64_t>(memory) << 20, params.feature_cache,
+                            static_cast<std::uint64_t>(params.feature_cache_disk_mb) << 20}));
+}
+
+LoraOptions VlBackbone::lora_options() const {
+  if (params_.lora_rank > 0 && !params_.adapter.empty())
+    throw ConfigError("adapter brings its own rank: leave lora_rank out");
+  if (LoraAdapter::is_adapter(params_.checkpoint) && !params_.merge_adapter)
+    throw ConfigError(fmt::format(
+        "{}: is an adapter itself; name its base as checkpoint and it as adapter, or set merge_adapter = true to train on top of "
+        "both and save whole weights", params_.checkpoint.string()));
+  LoraOptions options;
+  options.rank = params_.lora_rank;
+  options.alpha = params_.lora_alpha;
+  options.dropout = params_.lora_dropout;
+  options.rank_stabilised = params_.use_rslora;
+  options.targets = params_.lora_targets;
+  options.tower = !params_.freeze_vision_tower;
+  options.seed = seed_;
+  options.from = params_.adapter;
+  return options;
 }
 
 EncodedTree VlBackbone::encode(const Prompt& prompt, std::span<const std::string_view> responses) {
@@ -116,6 +161,8 @@ std::unique_ptr<Decoding> VlBackbone::decode(std::span<const TokenTree* const> p
 std::vector<NamedParameter> VlBackbone::parameters() {
   std::vector<NamedParameter> all;
   for (const auto& [name, tensor] : model_.parameters()) all.push_back({name, tensor, trainable(name)});
+  if (model_.adapters())
+    for (const auto& [name, tensor] : model_.adapters()->parameters()) all.push_back({name, tensor, true});
   return all;
 }
 
@@ -141,13 +188,22 @@ std::vector<std::int64_t> VlBackbone::end_tokens() const {
   return ids;
 }
 
-void VlBackbone::reload() { model_.load(Checkpoint(params_.checkpoint), at::get_num_threads()); }
+void VlBackbone::reload() {
+  model_.load(Checkpoint(params_.checkpoint), at::get_num_threads());
+  if (model_.adapters()) model_.adapters()->reset();
+}
 
 void VlBackbone::save(const fs::path& folder) {
   fs::create_directories(folder);
-  NamedTensors tensors;
-  for (const auto& [name, tensor] : model_.parameters()) tensors.emplace_back(name, tensor.detach());
-  save_weights(folder, tensors, {.type = config_.type});
+  if (!model_.adapters()) {
+    NamedTensors tensors;
+    for (const auto& [name, tensor] : model_.parameters()) tensors.emplace_back(name, tensor.detach());
+    save_weights(folder, tensors, {.type = config_.type});
+  } else if (params_.merge_adapter) {
+    save_merged(folder);
+  } else {
+    model_.adapters()->save(folder, fs::absolute(params_.checkpoint).lexically_normal().string());
+  }
   // What describes the model is the same before and after training.
   constexpr std::array kBeside{"config.json",           "generation_config.json", "tokenizer.json",
                                "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -157,7 +213,18 @@ void VlBackbone::save(const fs::path& folder) {
     if (fs::exists(params_.checkpoint / name)) write_text_file(folder / name, read_text_file(params_.checkpoint / name));
 }
 
+// One merged weight is in memory at a time.
+void VlBackbone::save_merged(const fs::path& folder) const {
+  std::vector<TensorPlan> plans;
+  for (const auto& [name, tensor] : model_.parameters()) plans.push_back({name, dtype_of(config_.type), tensor.sizes().vec()});
+  write_weights(folder, plans, {}, [&](const TensorPlan& plan, const ByteSink& sink) {
+    const at::Tensor tensor = model_.merged_parameter(plan.name).to(at::kCPU, config_.type).contiguous();
+    sink({static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()});
+  });
+}
+
 bool VlBackbone::trainable(const std::string& name) const {
+  if (params_.lora_rank > 0 || !params_.adapter.empty()) return false;
   if (!name.starts_with("model.visual.") && !name.starts_with("visual.")) return !params_.freeze_language_model;
   const bool projector = name.find("merger") != std::string::npos;
   return projector ? !params_.freeze_projector : !params_.freeze_vision_tower;

@@ -5,6 +5,8 @@
 
 #include <filesystem>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "core/nn/packed_batch.hpp"
 #include "core/nn/tree_encoder.hpp"
@@ -33,6 +35,16 @@ struct VlBackboneParams {
   bool freeze_projector = false;
   bool freeze_language_model = false;
   bool gradient_checkpointing = false;
+  std::int64_t lora_rank = 0;
+  double lora_alpha = 0;
+  double lora_dropout = 0;
+  std::vector<std::string> lora_targets{"all"};
+  bool use_rslora = false;
+  std::filesystem::path adapter;
+  bool merge_adapter = false;
+  std::int64_t feature_cache_mb = -1;
+  std::string feature_cache;
+  std::int64_t feature_cache_disk_mb = 10240;
   std::int64_t image_cache_mb = 256;
 
   static void describe(Schema<VlBackboneParams>& schema);
@@ -57,7 +69,11 @@ class VlBackbone : public Backbone {
   const std::filesystem::path& checkpoint() const override { return params_.checkpoint; }
   void save(const std::filesystem::path& folder) override;
 
+  VlModel& model() { return model_; }
+
  private:
+  LoraOptions lora_options() const;
+  void save_merged(const std::filesystem::path& folder) const;
   bool trainable(const std::string& name) const;
   TreeEncoder::Options encoder_options() const;
   VideoOptions video_options() const;
@@ -67,6 +83,7 @@ class VlBackbone : public Backbone {
   const ImageProcessorConfig images_;
   const Tokenizer tokenizer_;
   TreeEncoder encoder_;
+  const std::uint64_t seed_;
   VlModel model_;
 };
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/nn/vl_model.hpp"
 
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/Version.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
@@ -9,11 +12,14 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/pow.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <mutex>
 #include <tuple>
 
 #include "core/nn/vision_common.hpp"
+#include "core/util/sha256.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::nn {
@@ -57,6 +63,61 @@ VlModel::VlModel(const ModelConfig& config, at::TensorOptions options) : config_
 void VlModel::load(const Checkpoint& weights, int threads) {
   const at::NoGradGuard no_grad;
   weights.copy_into(parameters(), threads);
+  ++loads_;
+}
+
+void VlModel::add_adapters(const LoraOptions& options) {
+  adapters_ = std::make_unique<Adapters>(config_.family, table_, options);
+  for (const auto& [name, tensor] : parameters()) tensor.requires_grad_(false);
+  for (const auto& [name, tensor] : adapters_->parameters()) tensor.requires_grad_(true);
+}
+
+at::Tensor VlModel::merged_parameter(const std::string& name) const {
+  for (const auto& [layer, linear] : table_.linears())
+    if (name == layer + ".weight") return merged(linear);
+  return parameter(name).detach();
+}
+
+AdapterPass VlModel::adapter_pass() const {
+  AdapterPass pass;
+  pass.on = adapters_on_;
+  pass.dropout = at::GradMode::is_enabled() && adapters_on_ && adapters_ && adapters_->dropout() > 0;
+  if (pass.dropout) {
+    at::Generator generator = at::detail::getDefaultCPUGenerator();
+    const std::lock_guard<std::mutex> lock(generator.mutex());
+    pass.seed = at::check_generator<at::CPUGeneratorImpl>(generator)->random64();
+  }
+  return pass;
+}
+
+FeatureCache* VlModel::usable_feature_cache(const ImageProcessorConfig& images) {
+  if (!features_ || (adapters_ && adapters_->any_in_tower())) return nullptr;
+  std::uint64_t version = loads_;  // writing to a tensor counts up its version
+  for (const auto& [name, tensor] : parameters()) {
+    if (name.find("visual.") == std::string::npos) continue;
+    if (at::GradMode::is_enabled() && tensor.requires_grad()) return nullptr;
+    version += static_cast<std::uint64_t>(tensor._version());
+  }
+  features_->begin(version, [&] { return tower_identity(images); });
+  return features_.get();
+}
+
+// Everything that the features of given pixels depend on, to the last bit on one machine.
+std::string VlModel::tower_identity(const ImageProcessorConfig& images) const {
+  const VisionConfig& v = config_.vision;
+  std::string text = fmt::format("{} {} {} {} {} {} {} {} {} ", static_cast<int>(config_.family), v.heads, v.patch, v.merge,
+                                 v.temporal, v.position_side, v.window, fmt::join(v.deepstack, ","),
+                                 fmt::join(v.full_attention, ","));
+  text += fmt::format("{} {} {} {} {} ", fmt::join(images.mean, ","), fmt::join(images.deviation, ","), device().str(),
+                      at::get_num_threads(), at::get_cpu_capability());
+  for (const auto& [name, tensor] : parameters()) {
+    if (name.find("visual.") == std::string::npos) continue;
+    const at::Tensor host = tensor.detach().to(at::kCPU).contiguous();
+    const auto* bytes = static_cast<const std::uint8_t*>(host.const_data_ptr());
+    text += fmt::format("{} {} {} {} ", name, static_cast<int>(host.scalar_type()),
+                        fmt::join(host.sizes().vec(), "x"), sha256_hex(std::span(bytes, host.nbytes())));
+  }
+  return sha256_hex(text);
 }
 
 void VlModel::initialise(Rng& rng) {
@@ -81,7 +142,7 @@ at::Tensor VlModel::parameter(const std::string& name) const {
 }
 
 VisionFeatures VlModel::vision(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer) {
-  return tower_->forward(pixels.to(device(), type()), grids, {observer, recompute_, {}});
+  return tower_->forward(pixels.to(device(), type()), grids, {observer, recompute_, adapter_pass()});
 }
 
 // cos and sin [T, head_dim / 2] for positions [3, T].
@@ -158,6 +219,7 @@ at::Tensor VlModel::decode(const DecoderInput& input, const VisionFeatures* feat
   pass->last_attention = input.last_attention;
   pass->cache = input.cache;
   pass->cache_rows = input.cache_rows;
+  pass->adapters = adapter_pass();
   const bool recompute = recompute_ && recording && !observer && !input.cache;
   const std::size_t deep = features ? features->deepstack.size() : 0;
   for (std::size_t i = 0; i < layers_.size(); ++i) {

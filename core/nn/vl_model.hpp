@@ -14,6 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/nn/adapters.hpp"
+#include "core/nn/feature_cache.hpp"
+#include "core/nn/image_processor.hpp"
 #include "core/nn/model_config.hpp"
 #include "core/nn/ops.hpp"
 #include "core/nn/parameter_table.hpp"
@@ -64,6 +67,19 @@ class VlModel {
   // pass. The same gradients to the last bit. The model must outlive the graph.
   void set_recompute(bool on) { recompute_ = on; }
 
+  // LoRA: freezes all weights; the adapters' matrices are leaves that want gradients. Their dropout, which works while
+  // gradients are recorded, draws a seed for each pass from LibTorch's generator for the CPU.
+  void add_adapters(const LoraOptions& options);
+  Adapters* adapters() const { return adapters_.get(); }
+  // Whether passes from now on go through the adapters; returns what was before.
+  bool use_adapters(bool on) { return std::exchange(adapters_on_, on); }
+  // A parameter as it is without adapters; merged with them: in float32.
+  at::Tensor merged_parameter(const std::string& name) const;
+
+  void set_feature_cache(std::unique_ptr<FeatureCache> cache) { features_ = std::move(cache); }
+  // Null: there is none, or what the tower makes may change or is wanted with its graph.
+  FeatureCache* usable_feature_cache(const ImageProcessorConfig& images);
+
   // pixels: [patches, 3 * temporal * patch^2], on any device and in any type.
   VisionFeatures vision(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer = {});
   // Hidden states [T or rows, hidden], normed or not. `features` are those of the placeholders, in order.
@@ -93,6 +109,8 @@ class VlModel {
   // The layer's output; `pruned`: of pass.rows only; `keep`: x is not overwritten.
   at::Tensor run_layer(std::size_t i, at::Tensor x, const LayerPass& pass, bool pruned, bool keep, const Observer& observer) const;
   static std::vector<at::Tensor> weights_of(const Layer& layer);
+  AdapterPass adapter_pass() const;
+  std::string tower_identity(const ImageProcessorConfig& images) const;
 
   const ModelConfig config_;
   ParameterTable table_;
@@ -100,7 +118,10 @@ class VlModel {
   at::Tensor embeddings_, final_norm_, lm_head_;
   std::vector<Layer> layers_;
   at::Tensor inverse_frequencies_, frequency_axes_;
-  bool recompute_ = false;
+  bool recompute_ = false, adapters_on_ = true;
+  std::unique_ptr<Adapters> adapters_;
+  std::unique_ptr<FeatureCache> features_;
+  std::uint64_t loads_ = 0;
 };
 
 }  // namespace dt2it::nn

@@ -27,6 +27,9 @@ class LoraAdapter {
 
   const std::filesystem::path& folder() const { return folder_; }
   const std::string& base() const { return base_; }  // base_model_name_or_path
+  std::int64_t rank() const { return rank_; }
+  double alpha() const { return alpha_; }
+  bool rank_stabilised() const { return root_scale_; }
 
   struct Pair {
     const StoredTensor* a = nullptr;  // [r, in]

@@ -37,7 +37,7 @@ Step step_of(VlModel& model, const std::vector<TokenTree>& trees, bool recompute
   Step step;
   {
     const LiveBytes bytes;
-    const at::Tensor hidden = forward_trees(model, together, tiny_images(), HiddenState::normed, ends);
+    const at::Tensor hidden = forward_trees(model, together, tiny_images(), HiddenState::unnormed, ends);
     step.kept = bytes.now();
     hidden.pow(2).sum().backward();
     step.most = bytes.most();

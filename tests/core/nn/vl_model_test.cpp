@@ -131,3 +131,43 @@ TEST_CASE("Chosen rows get the hidden states that they get among all rows") {
     for (std::size_t i = 0; i < rows.size(); ++i) CHECK(difference(chosen[static_cast<std::int64_t>(i)], all[rows[i]]) < 1e-5);
   }
 }
+
+TEST_CASE("Gradients in bfloat16 are near those in float32") {
+  for (const Family family : {Family::qwen3_vl, Family::qwen2_5_vl})
+    for (const bool recompute : {false, true}) {
+      VlModel exact(tiny_config(family)), rounded(tiny_config(family), at::kBFloat16);
+      Rng rng(8);
+      exact.initialise(rng);
+      {
+        at::NoGradGuard no_grad;
+        for (std::size_t i = 0; i < exact.parameters().size(); ++i) {
+          rounded.parameters()[i].second.copy_(exact.parameters()[i].second);
+          exact.parameters()[i].second.copy_(rounded.parameters()[i].second);
+        }
+      }
+      rounded.set_recompute(recompute);
+      const TokenTree tree = made_tree(rng, 2, {4, 7});
+      const TokenTree* one = &tree;
+      const std::vector<std::int64_t> ends{static_cast<std::int64_t>(tree.branch_ends[0]) - 1, static_cast<std::int64_t>(tree.branch_ends[1]) - 1};
+      for (VlModel* model : {&exact, &rounded}) {
+        for (const auto& [name, tensor] : model->parameters()) tensor.requires_grad_(true);
+        const at::Tensor hidden = forward_trees(*model, {&one, 1}, tiny_images(), HiddenState::normed, ends).to(at::kFloat);
+        (hidden[0] - hidden[1]).pow(2).sum().backward();
+      }
+      double along = 0, own = 0, other = 0;
+      for (std::size_t i = 0; i < exact.parameters().size(); ++i) {
+        const auto& [name, tensor] = exact.parameters()[i];
+        CAPTURE(name, static_cast<int>(family), recompute);
+        const at::Tensor short_gradient = rounded.parameters()[i].second.grad();
+        REQUIRE(short_gradient.defined() == tensor.grad().defined());
+        if (!tensor.grad().defined()) continue;
+        CHECK(short_gradient.scalar_type() == at::kBFloat16);
+        const at::Tensor a = tensor.grad(), b = short_gradient.to(at::kFloat);
+        along += (a * b).sum().item<double>();
+        own += a.pow(2).sum().item<double>();
+        other += b.pow(2).sum().item<double>();
+      }
+      CHECK(along / std::sqrt(own * other) > .99);
+      CHECK(other / own == Approx(1).margin(.1));
+    }
+}

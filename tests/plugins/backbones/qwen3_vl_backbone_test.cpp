@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <catch2/catch.hpp>
 
+#include "core/nn/adapters.hpp"
 #include "core/nn/safetensors.hpp"
 #include "core/nn/tree_encoder.hpp"
 #include "dt2it/testing/fakes.hpp"
@@ -121,4 +122,59 @@ TEST_CASE("Freezing follows the parts of the model") {
     CHECK(parameter.trainable == !tower);
     CHECK(parameter.tensor.requires_grad() == !tower);
   }
+}
+
+TEST_CASE("With adapters only they train; they are saved for PEFT, merged on reading or saving, and gone on with") {
+  FakeContext context;
+  const Table lora{{"lora_rank", value_of(4)}, {"gradient_checkpointing", value_of(true)}};
+  const auto model = backbone(context, lora);
+  REQUIRE(nn::has_adapters(*model));
+  const EncodedTree encoded = model->encode(sample_prompt("p", "What color is the ring?"), kTwo);
+  const TokenTree* tree = &encoded.tree;
+  const auto hidden = [&](Backbone& of) { return of.forward({&tree, 1}, HiddenState::normed); };
+  const at::Tensor before = hidden(*model).detach();
+  hidden(*model).pow(2).sum().backward();
+  int adapters = 0;
+  for (const NamedParameter& parameter : model->parameters()) {
+    CAPTURE(parameter.name);
+    CHECK(parameter.trainable == (parameter.name.find(".lora_") != std::string::npos));
+    CHECK(parameter.tensor.requires_grad() == parameter.trainable);
+    CHECK(parameter.tensor.grad().defined() == parameter.trainable);
+    adapters += parameter.trainable;
+    const at::NoGradGuard no_grad;
+    if (parameter.name.ends_with(".lora_B.weight")) parameter.tensor.fill_(.02);
+  }
+  CHECK(adapters > 10);
+  const at::NoGradGuard no_grad;
+  const at::Tensor trained = hidden(*model);
+  CHECK((trained - before).abs().max().item<double>() > 1e-3);
+  {
+    const nn::WithoutAdapters reference(*model);
+    CHECK(hidden(*model).equal(before));
+  }
+  CHECK(hidden(*model).equal(trained));
+
+  const fs::path saved = context.scratch() / "adapter", whole = context.scratch() / "whole";
+  model->save(saved);
+  CHECK(fs::exists(saved / "adapter_model.safetensors"));
+  CHECK_FALSE(fs::exists(saved / "model.safetensors"));
+  const auto difference_of = [&](Table params) {
+    FakeContext other;
+    return (hidden(*backbone(other, std::move(params))) - trained).abs().max().item<double>();
+  };
+  CHECK(difference_of({{"checkpoint", value_of(saved.string())}}) < 1e-5);
+  CHECK(difference_of({{"adapter", value_of(saved.string())}}) == 0);
+  FakeContext third;
+  backbone(third, {{"adapter", value_of(saved.string())}, {"merge_adapter", value_of(true)}})->save(whole);
+  CHECK_FALSE(fs::exists(whole / "adapter_config.json"));
+  CHECK(difference_of({{"checkpoint", value_of(whole.string())}}) < 1e-5);
+
+  model->reload();  // as it was at first
+  CHECK(hidden(*model).equal(before));
+  FakeContext fourth;
+  CHECK_THROWS_WITH(backbone(fourth, {{"adapter", value_of(saved.string())}, {"lora_rank", value_of(2)}}), Catch::Contains("lora_rank"));
+  CHECK_THROWS_WITH(backbone(fourth, {{"checkpoint", value_of(saved.string())}, {"lora_rank", value_of(2)}}),
+                    Catch::Contains("adapter"));
+  CHECK_THROWS_WITH(backbone(fourth, {{"lora_rank", value_of(2)}, {"lora_targets", Value{List{value_of("nothing")}}}}),
+                    Catch::Contains("nothing"));
 }
