@@ -17,7 +17,8 @@ using simdjson::dom::object;
 
 class Parser {
  public:
-  Parser(const object& record, AnswerForm form, const Columns& columns, const MediaSource& source, const std::string& where)
+  Parser(const object& record, AnswerForm form, const Columns& columns, const MediaSource& source,
+         const std::string& where)
       : record_(record), form_(form), columns_(columns), source_(source), where_(where) {}
 
   AnswerRecord parse() {
@@ -25,7 +26,8 @@ class Parser {
     object prompt;
     const auto own = find(record_, "prompt");
     if (own && !own->get(prompt) && find(prompt, "messages")) {
-      if (form_ != AnswerForm::automatic && form_ != AnswerForm::dt2it) fail("is a record of this software's own form");
+      if (form_ != AnswerForm::automatic && form_ != AnswerForm::dt2it)
+        fail("is a record of this software's own form");
       parse_own(prompt);
     } else {
       if (form_ == AnswerForm::dt2it) fail("'prompt' must be an object with 'messages'");
@@ -126,11 +128,13 @@ class Parser {
     } else {
       fail("has no prompt (allowed: a list of messages, or a text 'prompt' or 'question')");
     }
-    if (const auto system = get(columns_.system); system && !system->get(text) && !text.empty()) prompt.set_system(text);
+    if (const auto system = get(columns_.system); system && !system->get(text) && !text.empty())
+      prompt.set_system(text);
 
     if (rejected) {
       // Without 'chosen' the conversation itself ends with the better answer.
-      std::string better = chosen ? answer_text(*chosen, columns_, "chosen", where_) : prompt.take_answer();
+      std::string better =
+          chosen ? answer_text(*chosen, columns_, "chosen", where_) : prompt.take_answer();
       add_pair(std::move(better), rejected_text(*rejected));
     } else if (chosen) {
       fail("has 'chosen' without 'rejected'");
@@ -139,21 +143,27 @@ class Parser {
     } else if (const auto answers = get(columns_.answers)) {
       add_answers(*answers);
     } else {
-      fail("has no answer (allowed: 'chosen' and 'rejected', 'responses', 'response', or a last message of the assistant)");
+      fail(
+          "has no answer (allowed: 'chosen' and 'rejected', 'responses', 'response', or a last "
+          "message of the assistant)");
     }
     if (const auto images = get(columns_.rejected_images)) {
       Conversation other = prompt;
       result_.rejected_prompt.emplace();
-      result_.rejected_prompt->messages = std::move(other).finish(media(columns_.rejected_images), media(columns_.videos));
+      result_.rejected_prompt->messages =
+          std::move(other).finish(media(columns_.rejected_images), media(columns_.videos));
     }
-    result_.prompt.messages = std::move(prompt).finish(media(columns_.images), media(columns_.videos));
+    result_.prompt.messages =
+        std::move(prompt).finish(media(columns_.images), media(columns_.videos));
   }
 
   // TRL's implicit prompt: what two conversations have in common but for their last answers.
   void parse_two_conversations(const array& better, const element& rejected) {
     array worse;
     if (rejected.get(worse) || worse.size() != better.size() || better.size() < 2)
-      fail("'chosen' and 'rejected' must be conversations of the same length that differ in the last message");
+      fail(
+          "'chosen' and 'rejected' must be conversations of the same length that differ in the "
+          "last message");
     for (std::size_t i = 0; i + 1 < better.size(); ++i)
       if (simdjson::minify(better.at(i)) != simdjson::minify(worse.at(i)))
         fail("'chosen' and 'rejected' are conversations that differ before the last message");
@@ -162,12 +172,14 @@ class Parser {
     other.add_messages(worse);
     std::string text = prompt.take_answer();
     add_pair(std::move(text), other.take_answer());
-    result_.prompt.messages = std::move(prompt).finish(media(columns_.images), media(columns_.videos));
+    result_.prompt.messages =
+        std::move(prompt).finish(media(columns_.images), media(columns_.videos));
   }
 
   std::string rejected_text(const element& rejected) const {
     array list;
-    if (rejected.get(list) || list.size() < 2) return answer_text(rejected, columns_, "rejected", where_);
+    if (rejected.get(list) || list.size() < 2)
+      return answer_text(rejected, columns_, "rejected", where_);
     Conversation conversation(columns_, source_, where_);  // POVID, ms-swift: a whole one
     conversation.add_messages(list);
     return conversation.take_answer();
@@ -175,7 +187,8 @@ class Parser {
 
   std::vector<Media> media(const std::vector<std::string>& names) const {
     for (const std::string& name : names)
-      if (const auto value = find(record_, name)) return media_values(*value, name, source_.root, source_.store, where_);
+      if (const auto value = find(record_, name))
+        return media_values(*value, name, source_.root, source_.store, where_);
     return {};
   }
 
@@ -202,8 +215,10 @@ class Parser {
 }  // namespace
 
 AnswerForm answer_form_named(const std::string& name) {
-  constexpr std::pair<const char*, AnswerForm> kForms[] = {{"auto", AnswerForm::automatic}, {"dt2it", AnswerForm::dt2it},
-                                                           {"sharegpt", AnswerForm::sharegpt}, {"trl", AnswerForm::trl},
+  constexpr std::pair<const char*, AnswerForm> kForms[] = {{"auto", AnswerForm::automatic},
+                                                           {"dt2it", AnswerForm::dt2it},
+                                                           {"sharegpt", AnswerForm::sharegpt},
+                                                           {"trl", AnswerForm::trl},
                                                            {"llava", AnswerForm::llava}};
   std::string allowed;
   for (const auto& [known, form] : kForms) {
@@ -213,8 +228,8 @@ AnswerForm answer_form_named(const std::string& name) {
   throw ConfigError("there is no form '" + name + "' of records (allowed: " + allowed + ")");
 }
 
-AnswerRecord parse_answers(const object& record, AnswerForm form, const Columns& columns, const MediaSource& source,
-                           const std::string& where) {
+AnswerRecord parse_answers(const object& record, AnswerForm form, const Columns& columns,
+                           const MediaSource& source, const std::string& where) {
   return Parser(record, form, columns, source, where).parse();
 }
 
@@ -223,12 +238,13 @@ PreferencePair pair_of(AnswerRecord record, const std::string& source) {
   if (!record.pair) throw DataError("record '" + record.id + "' is no preference pair");
   PreferencePair pair;
   pair.id = record.id.empty() ? std::to_string(record.row) : std::move(record.id);
-  pair.source = source;
+  pair.source = source.empty() ? record.prompt.source : source;
   pair.prompt = std::move(record.prompt);
   pair.rejected_prompt = std::move(record.rejected_prompt);
   if (pair.prompt.id.empty()) pair.prompt.id = pair.id;
   if (pair.rejected_prompt && pair.rejected_prompt->id.empty()) pair.rejected_prompt->id = pair.id;
-  for (Response* response : {&record.responses[0], &record.responses[1]}) response->origin = "dataset";
+  for (Response* response : {&record.responses[0], &record.responses[1]})
+    response->origin = "dataset";
   pair.chosen = std::move(record.responses[0]);
   pair.rejected = std::move(record.responses[1]);
   return pair;
