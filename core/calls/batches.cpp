@@ -9,9 +9,10 @@
 #include <chrono>
 #include <ctime>
 #include <fstream>
-#include <set>
 #include <thread>
+#include <utility>
 
+#include "core/calls/request_text.hpp"
 #include "core/calls/token_estimate.hpp"
 #include "core/util/files.hpp"
 #include "dt2it/error.hpp"
@@ -49,6 +50,17 @@ std::vector<CallKey> keys_of(const std::string& lines) {
 // A name of our own for a batch, by which it is found again when the answer to its making was lost.
 std::string mark_of(const CallStore::Batch& batch) {
   return hex_of(call_key(batch.file_id, batch.keys)).substr(0, 32);
+}
+
+// What a process that was killed had collected and not sent. Files that others are filling are younger.
+void remove_stale_files(const fs::path& folder) {
+  std::error_code ignored;
+  const auto limit = fs::file_time_type::clock::now() - std::chrono::hours(48);
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("batch-") && name.ends_with(".jsonl") && entry.last_write_time(ignored) < limit)
+      fs::remove(entry.path(), ignored);
+  }
 }
 
 }  // namespace
@@ -92,6 +104,7 @@ bool Batches::collect(RemoteMllm& model, CallStore::Waiting waiting, const WireR
   line += "}\n";
   if (line.size() > limits_.bytes)
     throw DataError(fmt::format("a call of {} bytes is more than a batch may hold", line.size()));
+  if (!std::exchange(tidied_, true)) remove_stale_files(store_.file().parent_path());
   if (group.files.empty() || group.files.back().second.size() >= limits_.lines ||
       group.bytes + line.size() > limits_.bytes) {
     const std::size_t number = group.files.size();
@@ -151,15 +164,16 @@ void Batches::create(const Endpoint& endpoint, CallStore::Batch& batch) {
 
 HttpAnswer Batches::get(const Endpoint& endpoint, const std::string& url) { return send_(endpoint, url, "", {}); }
 
-// The lines of an output or error file, in any order.
-void Batches::take(RemoteMllm& model, const std::string& file_id, bool errors) {
-  if (file_id.empty()) return;
+// The lines of an output or error file, in any order. Returns why the endpoint cannot be used, mostly nothing.
+std::string Batches::take(RemoteMllm& model, const std::string& file_id) {
+  if (file_id.empty()) return {};
   const Endpoint& endpoint = model.endpoint();
   const HttpAnswer file = get(endpoint, endpoint.files_url + "/" + file_id + "/content");
   if (file.status != 200)
     throw ModelError(fmt::format("{}/{}: {}. What is done is kept; run again to go on", endpoint.files_url, file_id,
                                  file.status == 0 ? file.problem : fmt::format("HTTP {}", file.status)));
   std::vector<CallStore::Waiting> done;
+  std::string stopped;
   for (std::size_t at = 0; at < file.body.size();) {
     const std::size_t end = std::min(file.body.find('\n', at), file.body.size());
     const std::string_view line = std::string_view(file.body).substr(at, end - at);
@@ -171,35 +185,36 @@ void Batches::take(RemoteMllm& model, const std::string& file_id, bool errors) {
     if (key.empty() || root.at_key("response").get(response) || !response.is_object()) continue;  // not got to
     std::optional<CallStore::Waiting> waiting = store_.waiting(key);
     if (!waiting) continue;  // not ours, or taken before
-    StoredCall* call = &waiting->call;
+    StoredCall& call = waiting->call;
     HttpAnswer answer;
     std::int64_t status = 0;
     if (!response.at_key("status_code").get(status)) answer.status = static_cast<long>(status);
     if (!response.at_key("body").get(body)) answer.body = simdjson::minify(body);
-    const WireReading reading = model.read({}, 0, answer);
-    const bool kept = reading.next == WireReading::Next::done && answer.status == 200 &&
-                      reading.reply.status != Status::invalid && reading.reply.status != Status::unavailable;
-    if (!kept) {
-      if (reading.next == WireReading::Next::retry && errors) continue;  // in the next batch
-      ChatReply reply = reading.reply;
-      if (reading.next != WireReading::Next::done) reply.status = Status::invalid;
-      if (reply.detail.empty()) reply.detail = reading.problem;
+    const ChatRequest request = request_of(call.request);
+    const WireReading reading = model.read(request, waiting->form, answer);
+    switch (reading.next) {
+      case WireReading::Next::retry:
+      case WireReading::Next::changed: continue;  // in the next batch
+      case WireReading::Next::stop: stopped = reading.problem; continue;
+      case WireReading::Next::done: break;
+    }
+    call.reply = reading.reply;
+    if (answer.status != 200 || call.reply.status == Status::invalid || call.reply.status == Status::unavailable) {
       std::lock_guard lock(mutex_);
-      failed_[key] = reply;
+      failed_[key] = call.reply;
       continue;
     }
-    call->reply = reading.reply;
-    call->usage_known = reading.usage_known;
+    call.usage_known = reading.usage_known;
     if (!reading.usage_known) {
-      call->reply.usage.prompt_tokens = static_cast<std::int64_t>(call->request.size() / 4);
-      call->reply.usage.completion_tokens = static_cast<std::int64_t>(call->reply.text.size() / 4);
+      call.reply.usage.prompt_tokens = prompt_tokens(request, endpoint.image_tokens);
+      call.reply.usage.completion_tokens = static_cast<std::int64_t>(call.reply.text.size() / 4);
     }
-    call->answer = std::move(answer.body);
-    call->request_id = text_of(response, "request_id");
-    call->cost = cost_of(call->reply.usage, endpoint.prices, true);
-    call->time = std::time(nullptr);
-    waiting->use.status = call->reply.status;
-    settle_(key, call->cost, call->reply.usage.prompt_tokens + call->reply.usage.completion_tokens);
+    call.answer = std::move(answer.body);
+    call.request_id = text_of(response, "request_id");
+    call.cost = cost_of(call.reply.usage, endpoint.prices, true);
+    call.time = std::time(nullptr);
+    waiting->use.status = call.reply.status;
+    settle_(key, call.cost, call.reply.usage.prompt_tokens + call.reply.usage.completion_tokens);
     done.push_back(std::move(*waiting));
   }
   std::vector<const StoredCall*> records;
@@ -209,39 +224,71 @@ void Batches::take(RemoteMllm& model, const std::string& file_id, bool errors) {
     uses.push_back(one.use);
   }
   if (!records.empty()) store_.put(records, uses);
+  return stopped;
 }
 
 // True: the batch is over, one way or another, and what it gave is kept.
-bool Batches::poll(RemoteMllm& model, CallStore::Batch& batch) {
+bool Batches::poll(RemoteMllm& model, const CallStore::Batch& batch) {
   const Endpoint& endpoint = model.endpoint();
   simdjson::dom::parser parser;
   const std::string url = endpoint.batches_url + "/" + batch.server_id;
   const element state = parsed(parser, get(endpoint, url), url);
   const std::string status = text_of(state, "status");
   if (status != "completed" && status != "failed" && status != "expired" && status != "cancelled") return false;
-  const std::string output = text_of(state, "output_file_id"), errors = text_of(state, "error_file_id");
   std::string why;
   if (element list; !state.at_pointer("/errors/data/0").get(list)) why = text_of(list, "message");
-  take(model, output, false);
-  take(model, errors, true);
+  std::string stopped = take(model, text_of(state, "output_file_id"));
+  if (const std::string also = take(model, text_of(state, "error_file_id")); stopped.empty()) stopped = also;
   const std::vector<CallKey> keys = keys_of(batch.keys);
-  std::lock_guard lock(mutex_);
-  store_.remove_waiting(keys);
-  for (const CallKey& key : keys) {
-    collected_.erase(key);
-    settle_(key, 0, 0);  // where there was no answer
-    ++tried_[key];
-    if (status == "failed") {
-      ChatReply reply;
-      reply.status = Status::invalid;
-      reply.detail = fmt::format("the batch was refused: {}", why);
-      failed_.emplace(key, reply);
+  {
+    std::lock_guard lock(mutex_);
+    store_.remove_waiting(keys);
+    for (const CallKey& key : keys) {
+      collected_.erase(key);
+      settle_(key, 0, 0);  // where there was no answer
+      ++tried_[key];
+      if (status == "failed") {
+        ChatReply reply;
+        reply.status = Status::invalid;
+        reply.detail = fmt::format("the batch was refused: {}", why);
+        failed_.emplace(key, reply);
+      }
     }
+    store_.remove_batch(batch.id);
   }
-  store_.remove_batch(batch.id);
   log_(status == "completed" ? LogLevel::info : LogLevel::warning,
        fmt::format("batch {} is {}{}{}", batch.server_id, status, why.empty() ? "" : ": ", why));
+  if (!stopped.empty())
+    throw ModelError(fmt::format("{} (model {}) cannot be used: {}. What is done is kept", endpoint.url,
+                                 endpoint.model, stopped));
   return true;
+}
+
+// Batches whose file was uploaded by a process that was killed before it knew whether they were made: they are
+// among the server's, or are made now.
+void Batches::find_lost(const Endpoint& endpoint, std::vector<CallStore::Batch>& open) {
+  const auto lost = [](const CallStore::Batch& batch) { return batch.server_id.empty(); };
+  std::string after;
+  for (bool more = true; more && std::any_of(open.begin(), open.end(), lost);) {
+    simdjson::dom::parser parser;
+    const std::string url = endpoint.batches_url + "?limit=100" + (after.empty() ? "" : "&after=" + after);
+    const element list = parsed(parser, get(endpoint, url), url);
+    more = !list.at_key("has_more").get(more) && more;
+    simdjson::dom::array made;
+    if (list.at_key("data").get(made) || made.size() == 0) break;
+    for (const element one : made) {
+      after = text_of(one, "id");
+      element metadata;
+      if (one.at_key("metadata").get(metadata)) continue;
+      for (CallStore::Batch& batch : open)
+        if (lost(batch) && text_of(metadata, "dt2it") == mark_of(batch)) {
+          batch.server_id = after;
+          store_.update_batch(batch);
+        }
+    }
+  }
+  for (CallStore::Batch& batch : open)
+    if (lost(batch)) create(endpoint, batch);
 }
 
 bool Batches::finish(const std::atomic<bool>& stop) {
@@ -251,37 +298,22 @@ bool Batches::finish(const std::atomic<bool>& stop) {
     std::lock_guard lock(mutex_);
     groups.swap(groups_);
   }
+  // All are sent before the first is waited for.
+  std::vector<std::pair<RemoteMllm*, CallStore::Batch>> open;
+  double pause = 3600;
   for (auto& [name, group] : groups) {
     const Endpoint& endpoint = group.model->endpoint();
     submit(endpoint, group);
-    std::vector<CallStore::Batch> open = store_.batches(endpoint.url, endpoint.model);
-    // Uploaded by a process that was killed before it knew whether the batch was made.
-    const bool lost = std::any_of(open.begin(), open.end(), [](const auto& batch) { return batch.server_id.empty(); });
-    if (lost) {
-      simdjson::dom::parser parser;
-      const std::string url = endpoint.batches_url + "?limit=100";
-      const element list = parsed(parser, get(endpoint, url), url);
-      simdjson::dom::array made;
-      if (!list.at_key("data").get(made))
-        for (const element one : made)
-          for (CallStore::Batch& batch : open) {
-            element metadata;
-            if (batch.server_id.empty() && !one.at_key("metadata").get(metadata) &&
-                text_of(metadata, "dt2it") == mark_of(batch)) {
-              batch.server_id = text_of(one, "id");
-              store_.update_batch(batch);
-            }
-          }
-      for (CallStore::Batch& batch : open)
-        if (batch.server_id.empty()) create(endpoint, batch);
-    }
-    while (!open.empty()) {
-      for (auto batch = open.begin(); batch != open.end();)
-        batch = poll(*group.model, *batch) ? open.erase(batch) : batch + 1;
-      for (double waited = 0; !open.empty() && waited < endpoint.batch_poll_seconds; waited += 0.05) {
-        if (stop.load()) return false;
-        std::this_thread::sleep_for(std::chrono::duration<double>(std::min(0.05, endpoint.batch_poll_seconds)));
-      }
+    std::vector<CallStore::Batch> batches = store_.batches(endpoint.url, endpoint.model);
+    find_lost(endpoint, batches);
+    for (CallStore::Batch& batch : batches) open.emplace_back(group.model, std::move(batch));
+    pause = std::min(pause, endpoint.batch_poll_seconds);
+  }
+  while (!open.empty()) {
+    std::erase_if(open, [&](const auto& one) { return poll(*one.first, one.second); });
+    for (double waited = 0; !open.empty() && waited < pause; waited += 0.05) {
+      if (stop.load()) return false;
+      std::this_thread::sleep_for(std::chrono::duration<double>(std::min(0.05, pause)));
     }
   }
   return true;

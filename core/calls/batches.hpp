@@ -31,11 +31,14 @@ class CollectScope {
   CollectScope(const CollectScope&) = delete;
   CollectScope& operator=(const CollectScope&) = delete;
   bool any() const { return waiting_ > 0; }  // what was made of the replies is worth nothing
+  bool unanswered() const { return unanswered_; }  // some call had no answer: the next run may do better
   static CollectScope* current();
   void add() { ++waiting_; }
+  void note_unanswered() { unanswered_ = true; }
 
  private:
   int waiting_ = 0;
+  bool unanswered_ = false;
   CollectScope* const outer_;
 };
 
@@ -80,8 +83,9 @@ class Batches {
   void save(Group& group);
   void submit(const Endpoint& endpoint, Group& group);
   void create(const Endpoint& endpoint, CallStore::Batch& batch);
-  bool poll(RemoteMllm& model, CallStore::Batch& batch);
-  void take(RemoteMllm& model, const std::string& file_id, bool errors);
+  void find_lost(const Endpoint& endpoint, std::vector<CallStore::Batch>& open);
+  bool poll(RemoteMllm& model, const CallStore::Batch& batch);
+  std::string take(RemoteMllm& model, const std::string& file_id);
   HttpAnswer get(const Endpoint& endpoint, const std::string& url);
 
   CallStore& store_;
@@ -91,6 +95,7 @@ class Batches {
   const Limits limits_;
   std::mutex finishing_;  // one at a time: stages may need the same calls
   std::mutex mutex_;      // guards what follows
+  bool tidied_ = false;  // files of processes that were killed are removed
   std::map<std::string, Group> groups_;
   std::unordered_set<CallKey> collected_;
   std::unordered_map<CallKey, int> tried_;             // batches that a call was in

@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/calls/call_service.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
-#include <deque>
-#include <map>
 
-#include "core/calls/pace.hpp"
+#include "core/calls/call_service_parts.hpp"
 #include "core/calls/token_estimate.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/request_key.hpp"
@@ -18,30 +13,6 @@
 namespace dt2it {
 
 namespace {
-
-constexpr double kLongestToldWait = 600;  // seconds; a server that asks for more counts as gone
-constexpr int kMostChanges = 8;           // of what is sent, by what a server refuses
-constexpr std::size_t kUsesAtOnce = 1024;
-constexpr int kSlowDownFactor = 5;        // a limit is no failure: so many times more attempts
-
-double unix_seconds() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-void blot_out(std::string& text, const std::string& secret) {
-  if (secret.empty()) return;
-  for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos;)
-    text.replace(at, secret.size(), "[key]");
-}
-
-// In [0, 1); only for spreading retries.
-double jitter() {
-  thread_local std::uint64_t state =
-      std::hash<std::thread::id>{}(std::this_thread::get_id()) ^
-      static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-  state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-  return static_cast<double>(state >> 11) * 0x1.0p-53;
-}
 
 class Probed final : public Mllm {
  public:
@@ -59,64 +30,6 @@ class Probed final : public Mllm {
 };
 
 }  // namespace
-
-struct CallService::Gate {
-  explicit Gate(const Endpoint& endpoint)
-      : name(fmt::format("{} (model {})", endpoint.url, endpoint.model)),
-        outage_limit(endpoint.outage_limit),
-        pace(endpoint) {}
-
-  const std::string name;
-  const int outage_limit;
-  std::mutex mutex;  // guards what follows
-  Pace pace;
-  std::deque<std::shared_ptr<Call>> ready;
-  std::multimap<double, std::shared_ptr<Call>> delayed;  // by the time from which they may go
-  std::string stopped;  // why no call is made any more; empty: calls are made
-  int without_answer = 0;
-  double counted = 0;              // answers whose usage the server said
-  double prompt_ratio = 1;         // tokens that servers count, to our estimate
-  double completion_tokens = 512;  // mean of late
-};
-
-class CallService::Managed final : public Mllm {
- public:
-  Managed(CallService& service, std::shared_ptr<RemoteMllm> mllm, std::string stage, std::string name)
-      : service(service), mllm(std::move(mllm)), stage(std::move(stage)), name(std::move(name)),
-        endpoint(this->mllm->endpoint()), gate(service.gate(endpoint)) {}
-  ChatReply chat(const ChatRequest& request) override { return service.ask(*this, request); }
-
-  CallUse use(const ChatRequest& request, const CallKey& key, Status status, bool paid) const {
-    return {stage, name, endpoint.url, endpoint.model, request.purpose, key, status, paid};
-  }
-
-  CallService& service;
-  const std::shared_ptr<RemoteMllm> mllm;
-  const std::string stage, name;
-  const Endpoint& endpoint;
-  const std::shared_ptr<Gate> gate;
-};
-
-struct CallService::Call : std::enable_shared_from_this<Call> {
-  Managed* mllm = nullptr;  // lives while its caller waits
-  const ChatRequest* request = nullptr;
-  CallKey key;
-  std::string request_text;
-  Exchange exchange;
-  std::uint32_t form = 0;
-  std::shared_ptr<Call> self;  // while the HTTP thread has it
-  int failures = 0, changes = 0, limited = 0;
-  double estimate = 0;  // tokens, for the pace
-  Budget::Amount reserved;
-  StoredCall record;
-  bool store = false;
-  std::exception_ptr error;
-  std::atomic<std::uint32_t> done{0};
-
-  void wait() {
-    while (done.load(std::memory_order_acquire) == 0) done.wait(0, std::memory_order_acquire);
-  }
-};
 
 CallService::CallService(CallOptions options, Log log)
     : options_(std::move(options)), log_(std::move(log)), budget_(options_.max_cost, options_.max_tokens) {}
@@ -259,6 +172,7 @@ ChatReply CallService::ask(Managed& mllm, const ChatRequest& request) {
       waiting.call.request = std::move(call->request_text);
       waiting.call.purpose = request.purpose;
       waiting.use = mllm.use(request, key, Status::ok, true);
+      waiting.form = wire.form;
       {
         std::lock_guard lock(set_aside_mutex_);
         if (!set_aside_.emplace(key, reserved).second) budget_.settle(reserved, {}, false);
@@ -362,6 +276,7 @@ double CallService::turn(HttpLoop& loop, double now) {
       const std::shared_ptr<Call> call = std::move(gate->ready.front());
       gate->ready.pop_front();
       gate->pace.started(now, call->estimate);
+      call->at_once = gate->pace.in_flight();
       call->self = call;
       loop.start(call->exchange);
     }
@@ -383,6 +298,7 @@ void CallService::arrived(std::vector<Exchange*>& finished) {
     Gate& gate = *call.mllm->gate;
     Pace::End end;
     end.started = exchange->started;
+    end.at_once = call.at_once;
     end.served = answer.status == 200;
     end.slow_down = answer.status == 429 || answer.status == 503 || answer.status == 529;
     if (end.slow_down) end.wait_seconds = told_wait(answer, unix_seconds());
@@ -399,184 +315,6 @@ void CallService::arrived(std::vector<Exchange*>& finished) {
                     std::make_move_iterator(calls.end()));
   }
   arrived_changed_.notify_one();
-}
-
-// ---------------------------------------------------------------- the finishing thread
-
-void CallService::finish_all() {
-  for (;;) {
-    std::vector<std::shared_ptr<Call>> calls;
-    std::vector<CallUse> uses;
-    {
-      std::unique_lock lock(arrived_mutex_);
-      arrived_changed_.wait(lock, [&] {
-        return over_ || !arrived_.empty() || uses_.size() >= kUsesAtOnce;
-      });
-      if (over_ && arrived_.empty() && uses_.empty()) return;
-      calls.swap(arrived_);
-      uses.swap(uses_);
-    }
-    std::vector<std::shared_ptr<Call>> ended;
-    std::vector<const StoredCall*> records;
-    for (std::shared_ptr<Call>& call : calls) {
-      bool is_final = true;
-      try {
-        is_final = finish(*call);
-      } catch (...) {
-        call->error = std::current_exception();
-        budget_.settle(call->reserved, {});
-      }
-      if (!is_final) continue;
-      if (!call->error) {
-        if (call->store) records.push_back(&call->record);
-        uses.push_back(call->mllm->use(*call->request, call->key, call->record.reply.status, call->store));
-      }
-      ended.push_back(std::move(call));
-    }
-    try {
-      if (!records.empty() || !uses.empty()) store().put(records, uses);
-    } catch (...) {  // the disk is full, say: an answer that is not kept does not count
-      for (const auto& call : ended)
-        if (!call->error) call->error = std::current_exception();
-    }
-    for (const auto& call : ended) release(call);
-  }
-}
-
-// The end of a call without an answer that could be kept.
-bool CallService::settle(Call& call, Status status, const std::string& detail) {
-  budget_.settle(call.reserved, {});
-  call.record.reply.status = status;
-  call.record.reply.detail = detail;
-  Gate& gate = *call.mllm->gate;
-  std::string stopped;
-  {
-    std::lock_guard lock(gate.mutex);
-    gate.without_answer = status == Status::unavailable ? gate.without_answer + 1 : 0;
-    if (gate.outage_limit > 0 && gate.without_answer >= gate.outage_limit && gate.stopped.empty())
-      stopped = fmt::format(
-          "{} gave no answer to {} calls in a row, the last: {}. What is done is kept; run again to go on",
-          gate.name, gate.without_answer, detail);
-  }
-  if (!stopped.empty()) {
-    stop(gate, stopped);
-    call.error = std::make_exception_ptr(ModelError(stopped));
-  }
-  return true;
-}
-
-void CallService::stop(Gate& gate, const std::string& reason) {
-  std::vector<std::shared_ptr<Call>> waiting;
-  {
-    std::lock_guard lock(gate.mutex);
-    if (gate.stopped.empty()) gate.stopped = reason;
-    for (auto& call : gate.ready) waiting.push_back(std::move(call));
-    for (auto& [time, call] : gate.delayed) waiting.push_back(std::move(call));
-    gate.ready.clear();
-    gate.delayed.clear();
-  }
-  for (const auto& call : waiting) {
-    call->error = std::make_exception_ptr(ModelError(reason));
-    budget_.settle(call->reserved, {});
-    release(call);
-  }
-}
-
-bool CallService::finish(Call& call) {
-  Managed& mllm = *call.mllm;
-  const Endpoint& endpoint = mllm.endpoint;
-  HttpAnswer& answer = call.exchange.answer;
-  blot_out(answer.body, endpoint.secret);
-  blot_out(answer.problem, endpoint.secret);
-  WireReading reading = mllm.mllm->read(*call.request, call.form, answer);
-  std::string request_id = answer.header("x-request-id");
-  if (request_id.empty()) request_id = answer.header("request-id");
-  blot_out(request_id, endpoint.secret);
-  const std::string named = request_id.empty() ? "" : fmt::format(" (request {})", request_id);
-
-  switch (reading.next) {
-    case WireReading::Next::done: break;
-    case WireReading::Next::stop:
-      budget_.settle(call.reserved, {});
-      stop(*mllm.gate, fmt::format("{} cannot be used: {}{}. What is done is kept", mllm.gate->name,
-                                   reading.problem, named));
-      {
-        std::lock_guard lock(mllm.gate->mutex);
-        call.error = std::make_exception_ptr(ModelError(mllm.gate->stopped));
-      }
-      return true;
-    case WireReading::Next::changed: {
-      if (++call.changes > kMostChanges) return settle(call, Status::invalid, reading.problem + named);
-      WireRequest wire = mllm.mllm->write(*call.request);
-      if (wire.status != Status::ok) return settle(call, wire.status, wire.detail);
-      call.exchange.body = std::move(wire.body);
-      call.form = wire.form;
-      send(call.shared_from_this(), 0);
-      return false;
-    }
-    case WireReading::Next::retry: {
-      const double asked = answer.status == 0 ? -1.0 : told_wait(answer, unix_seconds());
-      if (asked > kLongestToldWait) {
-        budget_.settle(call.reserved, {});
-        stop(*mllm.gate, fmt::format("{} asks to wait {:.0f} s: {}{}. What is done is kept; run again then to go on",
-                                     mllm.gate->name, asked, reading.problem, named));
-        std::lock_guard lock(mllm.gate->mutex);
-        call.error = std::make_exception_ptr(ModelError(mllm.gate->stopped));
-        return true;
-      }
-      const bool limited = answer.status == 429 || answer.status == 503 || answer.status == 529;
-      call.limited += limited;
-      call.failures += !limited;
-      const int attempts = call.failures + call.limited;
-      if (call.failures > endpoint.retries || call.limited > endpoint.retries * kSlowDownFactor)
-        return settle(call, Status::unavailable,
-                      attempts == 1 ? reading.problem + named
-                                    : fmt::format("{} attempts, the last: {}{}", attempts, reading.problem, named));
-      const double own = std::min(endpoint.retry_delay_seconds * std::pow(2.0, std::min(attempts - 1, 40)),
-                                  endpoint.max_retry_delay_seconds);
-      const double wait = asked >= 0 ? asked * (1 + 0.1 * jitter()) : own * (1 - 0.25 * jitter());
-      log_(LogLevel::debug, fmt::format("{}: {}{}; asking again in {:.2f} s", mllm.name, reading.problem, named, wait));
-      send(call.shared_from_this(), wait);
-      return false;
-    }
-  }
-
-  StoredCall& record = call.record;
-  record.reply = std::move(reading.reply);
-  ChatReply& reply = record.reply;
-  if (!reply.detail.empty()) reply.detail += named;
-  // An error that no repetition mends was not paid for, and may be mended in the configuration.
-  if (answer.status != 200 || reply.status == Status::invalid || reply.status == Status::unavailable)
-    return settle(call, reply.status, reply.detail);
-  record.usage_known = reading.usage_known;
-  if (!record.usage_known) {
-    reply.usage.prompt_tokens = prompt_tokens(*call.request, endpoint.image_tokens);
-    reply.usage.completion_tokens = static_cast<std::int64_t>(reply.text.size() / 4);
-  }
-  record.key = call.key;
-  record.identity = endpoint.identity;
-  record.model = endpoint.model;
-  record.request = std::move(call.request_text);
-  record.answer = std::move(answer.body);
-  record.request_id = std::move(request_id);
-  record.cost = cost_of(reply.usage, endpoint.prices, false);
-  record.seconds = call.exchange.ended - call.exchange.started;
-  record.time = static_cast<std::int64_t>(unix_seconds());
-  call.store = true;
-  const std::int64_t tokens = reply.usage.prompt_tokens + reply.usage.completion_tokens;
-  budget_.settle(call.reserved, {record.cost, tokens});
-  std::lock_guard lock(mllm.gate->mutex);
-  mllm.gate->without_answer = 0;
-  mllm.gate->pace.correct_tokens(steady_seconds(), static_cast<double>(tokens) - call.estimate);
-  if (record.usage_known) {
-    Gate& gate = *mllm.gate;
-    const auto estimate = static_cast<double>(prompt_tokens(*call.request, endpoint.image_tokens));
-    // Means that soon forget their first guess.
-    const double share = std::max(0.02, 1.0 / ++gate.counted);
-    gate.prompt_ratio += share * (static_cast<double>(reply.usage.prompt_tokens) / estimate - gate.prompt_ratio);
-    gate.completion_tokens += share * (static_cast<double>(reply.usage.completion_tokens) - gate.completion_tokens);
-  }
-  return true;
 }
 
 // ---------------------------------------------------------------- batches
@@ -603,9 +341,8 @@ HttpAnswer CallService::exchange(const Endpoint& endpoint, const std::string& ur
                          answer.status == 429 || answer.status >= 500;
     if (!passing || answer.hopeless || attempt >= endpoint.retries) return std::move(answer);
     lock.unlock();
-    const double asked = told_wait(answer, unix_seconds());
-    const double own = std::min(endpoint.retry_delay_seconds * std::pow(2.0, attempt), endpoint.max_retry_delay_seconds);
-    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(asked >= 0 ? asked : own, kLongestToldWait)));
+    const double wait = retry_wait(endpoint, attempt + 1, told_wait(answer, unix_seconds()));
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(wait, kLongestToldWait)));
   }
 }
 

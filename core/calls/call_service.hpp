@@ -73,7 +73,7 @@ class CallService {
   void arrived(std::vector<Exchange*>& finished);
   void finish_all();
   bool finish(Call& call);  // false: it is sent again
-  bool settle(Call& call, Status status, const std::string& detail);
+  bool settle(Call& call, Status status, const std::string& detail, const Budget::Amount& spent = {});
   void stop(Gate& gate, const std::string& reason);
   void release(const std::shared_ptr<Call>& call);
   void note_use(CallUse use);

@@ -38,7 +38,7 @@ constexpr const char* kTables = R"(
     file_id TEXT NOT NULL, server_id TEXT NOT NULL, keys TEXT NOT NULL);
   CREATE TABLE waiting(key BLOB PRIMARY KEY, identity TEXT NOT NULL, model TEXT NOT NULL,
     request TEXT NOT NULL, purpose TEXT NOT NULL, stage TEXT NOT NULL, mllm TEXT NOT NULL,
-    endpoint TEXT NOT NULL);
+    endpoint TEXT NOT NULL, form INTEGER NOT NULL);
 )";
 
 constexpr const char* kFind =
@@ -441,11 +441,12 @@ void CallStore::add_waiting(const std::vector<Waiting>& calls) {
   writer_->execute("BEGIN IMMEDIATE");
   try {
     Statement add(writer_->db,
-                  "INSERT OR REPLACE INTO waiting(key, identity, model, request, purpose, stage, mllm, endpoint) "
-                  "VALUES(?,?,?,?,?,?,?,?)");
-    for (const auto& [call, use] : calls) {
+                  "INSERT OR REPLACE INTO waiting(key, identity, model, request, purpose, stage, mllm, endpoint, form) "
+                  "VALUES(?,?,?,?,?,?,?,?,?)");
+    for (const auto& [call, use, form] : calls) {
       add.blob(1, call.key).text(2, call.identity).text(3, call.model).text(4, call.request);
-      add.text(5, call.purpose).text(6, use.stage).text(7, use.mllm).text(8, use.endpoint).step();
+      add.text(5, call.purpose).text(6, use.stage).text(7, use.mllm).text(8, use.endpoint);
+      add.number(9, std::int64_t{form}).step();
       add.reset();
     }
   } catch (...) {
@@ -458,7 +459,7 @@ void CallStore::add_waiting(const std::vector<Waiting>& calls) {
 std::optional<CallStore::Waiting> CallStore::waiting(const CallKey& key) {
   std::lock_guard lock(writer_mutex_);
   Statement row(writer_->db,
-                "SELECT identity, model, request, purpose, stage, mllm, endpoint FROM waiting WHERE key = ?");
+                "SELECT identity, model, request, purpose, stage, mllm, endpoint, form FROM waiting WHERE key = ?");
   row.blob(1, key);
   if (!row.step()) return std::nullopt;
   Waiting waiting;
@@ -470,6 +471,7 @@ std::optional<CallStore::Waiting> CallStore::waiting(const CallKey& key) {
   call.purpose = row.text(3);
   waiting.use = {std::string(row.text(4)), std::string(row.text(5)), std::string(row.text(6)),
                  call.model, call.purpose, key, Status::ok, true};
+  waiting.form = static_cast<std::uint32_t>(row.integer(7));
   return waiting;
 }
 

@@ -103,6 +103,7 @@ class CallStore {
   struct Waiting {
     StoredCall call;
     CallUse use;
+    std::uint32_t form = 0;  // as in WireRequest
   };
   void add_waiting(const std::vector<Waiting>& calls);
   std::optional<Waiting> waiting(const CallKey& key);

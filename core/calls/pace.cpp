@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace dt2it {
 
@@ -44,11 +45,12 @@ Pace::Pace(const Endpoint& endpoint)
   requests_.set(endpoint.requests_per_minute);
   tokens_.set(endpoint.tokens_per_minute);
   limit_ = adapt_ ? std::min(limit_, most_) : most_;
+  if (adapt_) ramp_.set(60 * 20);
 }
 
 double Pace::wait(double now) const {
   if (in_flight_ >= static_cast<int>(limit_)) return kNever;
-  return std::max({held_until_ - now, requests_.wait(now), tokens_.wait(now), found_.wait(now), 0.0});
+  return std::max({held_until_ - now, requests_.wait(now), tokens_.wait(now), found_.wait(now), ramp_.wait(now), 0.0});
 }
 
 void Pace::started(double now, double tokens) {
@@ -56,6 +58,7 @@ void Pace::started(double now, double tokens) {
   requests_.take(now, 1);
   tokens_.take(now, tokens);
   found_.take(now, 1);
+  ramp_.take(now, 1);
   looked_ += 1;
   full_ += in_flight_ >= static_cast<int>(limit_);
 }
@@ -66,10 +69,18 @@ void Pace::ended(double now, const End& end) {
   if (!end.served) return;
   told_off_ = 0;
   ++well_;
+  most_served_ = std::max(most_served_, end.at_once);
+  ++answers_counted_;
+  if (at_once_ > 0) at_once_ = std::max(at_once_, end.at_once);
   if (window_from_ == 0) window_from_ = now;
   if (now >= held_until_) recent_[answers_++ % kRecent] = now - paused_;
   grow_rate(now);
   if (!adapt_) return;
+  // More in flight come one after the other: in a burst they would meet limits that are meant for others.
+  if (const std::size_t count = std::min<std::size_t>(answers_, 16); count >= 4) {
+    const double rate = rate_of_last(count);
+    ramp_.set(rate < 1000 ? 60 * std::max(2.0, 1.5 * rate) : 0);
+  }
   if (skip_ > 0) {
     if (--skip_ <= 0) {
       window_from_ = now;
@@ -78,9 +89,11 @@ void Pace::ended(double now, const End& end) {
     return;
   }
   ++served_;
-  // Each place in flight was used several times: the answers of one window belong to one limit.
-  const double wanted = search_ == Search::doubling ? std::max(8.0, 2 * limit_) : std::max(24.0, 4 * limit_);
-  if (served_ >= wanted && now > window_from_) end_window(now);
+  // Each place in flight was used several times: the answers of one window belong to one limit. And not in an
+  // instant, in which a machine with other work does nothing or much.
+  const bool doubling = search_ == Search::doubling;
+  const double wanted = doubling ? std::max(8.0, 2 * limit_) : std::max(16.0, 4 * limit_);
+  if (served_ >= wanted && now >= window_from_ + (doubling ? 0.1 : 0.25)) end_window(now);
 }
 
 void Pace::correct_tokens(double now, double more) { tokens_.take(now, more); }
@@ -94,15 +107,17 @@ void Pace::end_window(double now) {
   served_ = full_ = looked_ = 0;
   if (!was_full) {
     if (search_ != Search::doubling) search_ = Search::steady;
-    throughput_ = 0;
+    throughput_ = level_ = 0;
     return;
   }
-  const auto step_to = [&](Search search, double limit) {
+  const auto step_to = [&](Search search, double limit, double reached) {
     before_ = limit_;
     search_ = search;
-    throughput_ = throughput;
+    throughput_ = reached;
     limit_ = std::clamp(limit, 1.0, most_);
     skip_ = before_;
+    level_ = 0;
+    doubted_ = false;
     if (static_cast<int>(limit_) == static_cast<int>(before_)) {
       search_ = Search::steady;
       rest_ = longest_rest_;
@@ -112,62 +127,71 @@ void Pace::end_window(double now) {
     skip_ = limit_;
     limit_ = before_;
     search_ = Search::steady;
-    rest_ = longest_rest_ = std::min(2 * longest_rest_, 32);
+    level_ = throughput_;
+    rest_ = longest_rest_ = std::min(2 * longest_rest_, 16);
   };
   switch (search_) {
     case Search::doubling:
-      // Half of what was added must come back as throughput.
-      if (throughput_ > 0 && throughput < throughput_ * (1 + 0.5 * (limit_ / before_ - 1))) {
-        if (throughput < 1.1 * throughput_) limit_ = before_;
+      // A third of what was added must come back as throughput; of two windows the better one says so.
+      if (throughput_ > 0 && throughput < throughput_ * (1 + 0.3 * (limit_ / before_ - 1))) {
+        if (!std::exchange(doubted_, true)) return;
         search_ = Search::steady;
-        rest_ = 1;
+        level_ = std::max(throughput, throughput_);
+        rest_ = 0;
+        down_next_ = false;
         return;
       }
-      return step_to(Search::doubling, 2 * limit_);
+      return step_to(Search::doubling, 2 * limit_, throughput);
     case Search::up:
-      if (throughput >= 1.05 * throughput_) return step_to(Search::up, limit_ * 1.25 + 1);
+      if (throughput >= 1.05 * throughput_) return step_to(Search::up, limit_ * 1.25 + 1, throughput);
       return step_back();
     case Search::down:
-      if (throughput >= 0.98 * throughput_) {
-        const double best = std::max(throughput, throughput_);  // small losses must not add up
-        step_to(Search::down, limit_ * 0.85);
-        throughput_ = best;
-        return;
-      }
+      // Small losses must not add up: the best so far is the measure.
+      if (throughput >= 0.98 * throughput_)
+        return step_to(Search::down, limit_ * 0.85, std::max(throughput, throughput_));
       return step_back();
     case Search::steady:
+      level_ = level_ > 0 ? 0.5 * (level_ + throughput) : throughput;
       if (rest_-- > 0) return;
       down_next_ = !down_next_;
-      return down_next_ || limit_ >= most_ ? step_to(Search::down, limit_ * 0.85)
-                                           : step_to(Search::up, limit_ * 1.25 + 1);
+      return down_next_ || limit_ >= most_ ? step_to(Search::down, limit_ * 0.85, level_)
+                                           : step_to(Search::up, limit_ * 1.25 + 1, level_);
   }
 }
 
 // ---------------------------------------------------------------- being told off
 
-// Answers a second, over the last of them; 0 where there are too few to tell.
-double Pace::served_rate() const {
-  if (answers_ < 20) return 0;
-  const std::size_t count = std::min(answers_, kRecent);
+double Pace::rate_of_last(std::size_t count) const {
   const double first = recent_[(answers_ - count) % kRecent], last = recent_[(answers_ - 1) % kRecent];
   return static_cast<double>(count - 1) / std::max(last - first, 1e-3);
 }
 
+// Answers a second, over the last 64 of them or the last second; 0 where there are too few to tell.
+double Pace::served_rate() const {
+  if (answers_ < 8) return 0;
+  const double last = recent_[(answers_ - 1) % kRecent];
+  const std::size_t most = std::min(answers_, kRecent);
+  std::size_t count = std::min<std::size_t>(answers_, 64);
+  while (count < most && recent_[(answers_ - count - 1) % kRecent] > last - 1) ++count;
+  return rate_of_last(count);
+}
+
+// Back to where it was told off on a flat curve, some time there, and then up faster and faster.
 void Pace::grow_rate(double now) {
-  if (ceiling_ <= 0) return;
-  const double passed = now - grown_at_;
-  if (passed < 0.1) return;
-  grown_at_ = now;
-  growth_ = std::min(growth_ * std::pow(2.0, passed / 10), 0.05);  // the longer it goes well, the faster
-  ceiling_ *= 1 + growth_ * passed;
-  found_.set(60 * ceiling_);
+  if (peak_ <= 0) return;
+  const double level = std::max(3.0, 30 / peak_);  // seconds
+  const double x = (now - lowered_at_) / level - 1;
+  found_.set(60 * peak_ * (1 + (x < 0 ? lowered_ : 0.1) * x * x * x));
 }
 
 void Pace::slow_down(double now, const End& end) {
   // Calls that were on their way when the pace was cut say nothing new.
   const bool news = end.started >= cut_at_;
+  const double ceiling = found_.per_second();  // 0: none was found
+  const bool near = ceiling > 0 && well_ >= 20;
   ++told_off_;
-  const double own = std::min(first_wait_ * std::pow(2.0, std::min(told_off_ - 1, 12)), 60.0);
+  double own = std::min(first_wait_ * std::pow(2.0, std::min(told_off_ - 1, 12)), 60.0);
+  if (near) own = std::min(own, 0.05 + 2 / ceiling);  // a rate that did so long is hardly too high
   const double wait = std::min(end.wait_seconds >= 0 ? end.wait_seconds : news ? own : 0, kLongestHold);
   if (now + wait > held_until_) {
     paused_ += now + wait - std::max(now, held_until_);
@@ -175,26 +199,44 @@ void Pace::slow_down(double now, const End& end) {
   }
   if (!news) return;
   cut_at_ = now;
-  // Who is to come back in a moment was hardly too fast; who is to wait for seconds was.
-  const double weight = wait >= 0.1 ? std::min(1.0, wait) : well_ < 20 ? 0.05 : 0;
+  if (well_ >= 20) ++refusals_;  // of one burst the first
   well_ = 0;
-  if (const double rate = served_rate(); rate > 0) {
-    // Again so soon: what was found was far too high.
-    const bool soon = lowered_at_ >= 0 && now - lowered_at_ < 5;
-    ceiling_ = (ceiling_ > 0 ? std::min(ceiling_, 1.05 * rate) : rate) * (1 - (soon ? 0.15 : 0.05) * weight);
-    found_.set(60 * ceiling_);
-    growth_ = 0.001;
-    lowered_at_ = now;
-    grown_at_ = std::max(now, held_until_);
-    answers_ = 0;
-  }
-  if (adapt_) {
-    limit_ = std::max(1.0, (1 - 0.25 * weight) * std::min(limit_, static_cast<double>(in_flight_ + 1)));
-    search_ = Search::steady;
-    rest_ = 2;
-  }
   served_ = full_ = looked_ = 0;
   window_from_ = std::max(now, held_until_);
+  if (adapt_ && too_many_at_once(end)) return;
+  const double rate = served_rate();
+  if (ceiling > 0)
+    peak_ = std::clamp((near ? 1.1 : 1.05) * rate, 0.75 * ceiling, ceiling);
+  else
+    peak_ = rate;
+  if (peak_ > 0) {
+    lowered_ = near ? 0.05 : 0.15;
+    lowered_at_ = std::max(now, held_until_);
+    found_.set(60 * peak_ * (1 - lowered_));
+    if (!near) answers_ = 0;
+  }
+  throughput_ = level_ = 0;
+  if (adapt_ && peak_ <= 0) limit_ = std::max(1.0, std::min(limit_, 0.75 * (in_flight_ + 1)));
+}
+
+// Some endpoints count calls at once and not by time: then all that were told off were beyond a number up to which
+// all were served.
+bool Pace::too_many_at_once(const End& end) {
+  least_refused_ = std::min(least_refused_, end.at_once);
+  if (at_once_ > 0 && end.at_once <= at_once_) at_once_ = 0;  // no longer so
+  if (refusals_ >= 3 && at_once_ == 0 && answers_counted_ >= 20) {
+    if (least_refused_ > most_served_) at_once_ = most_served_;
+    refusals_ = most_served_ = answers_counted_ = 0;
+    least_refused_ = std::numeric_limits<int>::max();
+  }
+  if (at_once_ == 0) return false;
+  limit_ = at_once_;
+  search_ = Search::steady;
+  throughput_ = level_ = 0;
+  rest_ = longest_rest_ = 16;
+  peak_ = 0;
+  found_.set(0);
+  return true;
 }
 
 void Pace::read_headers(double now, const HttpAnswer& answer) {

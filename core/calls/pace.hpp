@@ -5,12 +5,15 @@
 // configuration or from headers; a rate found by being told off (429); and a number in flight that is
 // found by what the endpoint gets done, since many servers queue in silence.
 //
-// The number in flight: doubled while the throughput follows, then tried a little up and a little down;
-// up only where it pays, down where it costs nothing. After a 429, 503 or 529: cut, pause as told, and
-// below the rate that was served until then; rising again slowly.
+// The number in flight: doubled until the throughput does not follow, then tried a little down and a little
+// up; down where it costs nothing, up only where it pays. So it comes from above: one call too many waits at the
+// server, one too few is lost. More come one after the other, not in a burst. After a 429, 503 or 529: pause as told, then stay
+// a little below the rate at which it came, back to it on a flat curve, and above it after a while. Where all that
+// were told off were beyond a number at once up to which all were served, that number is the bound instead.
 
 #include <array>
 #include <cstddef>
+#include <limits>
 #include <string_view>
 
 #include "dt2it/remote_mllm.hpp"
@@ -47,6 +50,7 @@ class Pace {
     bool served = false;
     bool slow_down = false;
     double wait_seconds = -1;
+    int at_once = 0;  // in_flight() when it had started
   };
   void ended(double now, const End& end);
   // A call used so many tokens more (or less) than started() was told.
@@ -62,19 +66,26 @@ class Pace {
  private:
   void end_window(double now);
   void slow_down(double now, const End& end);
+  double rate_of_last(std::size_t count) const;
   double served_rate() const;
   void grow_rate(double now);
+  bool too_many_at_once(const End& end);
 
   const double most_;
   const bool adapt_;
   const double first_wait_;  // after a 429 that does not say how long
   int in_flight_ = 0;
   double held_until_ = 0;
-  Spread requests_, tokens_, found_;  // found_: the rate that 429s taught
-  double ceiling_ = 0;                // of found_, requests a second; 0: none was found
-  double growth_ = 0, grown_at_ = 0;
+  Spread requests_, tokens_;
+  Spread found_;  // the rate that 429s taught
+  Spread ramp_;   // how fast the number in flight may rise
+  double peak_ = 0;                   // calls a second at which it was told off; 0: never, or too early to know
+  double lowered_ = 0, lowered_at_ = 0;  // by what share, and when, found_ was put below it
   int told_off_ = 0;                  // in a row
-  double cut_at_ = -1, lowered_at_ = -1;
+  double cut_at_ = -1;
+  // For endpoints that bound the number at once: what was found, and by what.
+  int at_once_ = 0, most_served_ = 0, least_refused_ = std::numeric_limits<int>::max();
+  int refusals_ = 0, answers_counted_ = 0;
 
   // The search for the number in flight.
   enum class Search { doubling, steady, up, down };
@@ -82,6 +93,8 @@ class Pace {
   double limit_ = 8;
   double before_ = 0;       // limit before the step that is tried
   double throughput_ = 0;   // of the step before
+  double level_ = 0;        // mean of late at this limit
+  bool doubted_ = false;    // the last doubling did not pay, in one window
   int rest_ = 0, longest_rest_ = 1;  // windows until the next step
   bool down_next_ = false;
   double window_from_ = 0;
@@ -89,7 +102,7 @@ class Pace {
   double skip_ = 0;  // answers that still belong to the limit before
 
   // When the last answers came, a ring: what was served lately.
-  static constexpr std::size_t kRecent = 64;
+  static constexpr std::size_t kRecent = 1024;
   std::array<double, kRecent> recent_{};
   std::size_t answers_ = 0;  // since the rate was looked at
   std::size_t well_ = 0;     // answers since the last telling-off

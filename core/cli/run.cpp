@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <boost/optional.hpp>
 #include <iostream>
 
 #include "core/cli/verbs.hpp"

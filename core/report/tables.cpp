@@ -349,14 +349,26 @@ TextTable noise_table(std::span<const RunSummary> runs) {
   return table;
 }
 
+namespace {
+
+// "https://api.openai.com/v1" -> "api.openai.com"
+std::string host_of(const std::string& url) {
+  const std::size_t scheme = url.find("//");
+  const std::size_t start = scheme == std::string::npos ? 0 : scheme + 2;
+  return url.substr(start, url.find_first_of("/?", start) - start);
+}
+
+}  // namespace
+
 TextTable calls_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "Calls of remote models";
-  table.header = {"Stage", "Model", "Purpose", "Calls", "Paid", "Failed", "Sent", "Cached", "Answered", "Cost"};
+  table.header = {"Stage", "Model", "Endpoint", "Purpose", "Calls", "Paid", "Failed", "Sent", "Cached", "Answered", "Cost"};
   LedgerLine sum;
   std::set<std::filesystem::path> seen;  // runs share stages
   const auto add = [&](const std::string& stage, const LedgerLine& line) {
-    std::vector<Cell> cells{{stage}, {line.model.empty() ? "" : line.mllm + " (" + line.model + ")"}, {line.purpose}};
+    std::vector<Cell> cells{{stage}, {line.model.empty() ? "" : line.mllm + " (" + line.model + ")"},
+                            {host_of(line.endpoint)}, {line.purpose}};
     for (const std::int64_t count : {line.calls, line.paid, line.failed, line.prompt_tokens, line.cached_tokens,
                                      line.completion_tokens})
       cells.push_back({std::to_string(count), static_cast<double>(count)});
@@ -387,7 +399,7 @@ TextTable calls_table(std::span<const RunSummary> runs) {
 TextTable judges_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "Judges";
-  table.header = {"Scorer", "Asked", "Read, %", "Mean", "Ties, %", "Longer ahead, %", "Spread of repeats"};
+  table.header = {"Scorer", "Asked", "Read, %", "Mean", "Ties, %", "First place", "Longer ahead, %", "Spread of repeats"};
   std::set<std::filesystem::path> seen;
   for (const RunSummary& run : runs) {
     // The last file of candidates has the scores of all scorers before it.
@@ -408,12 +420,13 @@ TextTable judges_table(std::span<const RunSummary> runs) {
                       share(scorer.scored, scorer.asked()),
                       mean(scorer.sum, scorer.scored),
                       share(scorer.ties, scorer.couples),
+                      scorer.places.empty() ? Cell{} : mean(scorer.places[0].deviation, scorer.places[0].count),
                       share(scorer.longer_ahead, scorer.unequal),
                       mean(scorer.spread, scorer.repeated)});
       for (const auto& [writer, figures] : scorer.writers)
         if (scorer.writers.size() > 1 && !writer.empty())
           add_row(table, {{"  of " + writer}, {std::to_string(figures.first), static_cast<double>(figures.first)}, {},
-                          mean(figures.second, figures.first), {}, {}, {}});
+                          mean(figures.second, figures.first), {}, {}, {}, {}});
     }
   }
   return table;

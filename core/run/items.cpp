@@ -48,19 +48,26 @@ std::vector<std::size_t> StageRun::work_through(const std::vector<std::size_t>& 
   std::exception_ptr failure;
   std::mutex mutex;
   std::vector<std::size_t> again;
+  // Kept back until the work is through: a run that ends in an outage asks for them again when it goes on.
+  std::vector<std::pair<std::size_t, std::string>> unanswered;
   auto worker = [&] {
     while (!failed && !stop.load(std::memory_order_relaxed)) {
       const std::size_t at = next.fetch_add(1);
       if (at >= todo.size()) return;
       try {
         const CollectScope collected;
-        const std::string line = work_on(todo[at]);
+        std::string line = work_on(todo[at]);
         if (collected.any()) {
           std::lock_guard lock(mutex);
           again.push_back(todo[at]);
           continue;
         }
-        journal.append(todo[at], line);
+        if (collected.unanswered()) {
+          std::lock_guard lock(mutex);
+          unanswered.emplace_back(todo[at], std::move(line));
+        } else {
+          journal.append(todo[at], line);
+        }
         progress->add(1);
       } catch (...) {
         std::lock_guard lock(mutex);
@@ -77,6 +84,7 @@ std::vector<std::size_t> StageRun::work_through(const std::vector<std::size_t>& 
   journal.sync();
   if (failure) std::rethrow_exception(failure);
   check_stop();
+  for (const auto& [at, line] : unanswered) journal.append(at, line);
   std::sort(again.begin(), again.end());
   return again;
 }

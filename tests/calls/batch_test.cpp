@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <catch2/catch.hpp>
-#include <optional>
 
+#include "core/calls/request_text.hpp"
+#include "dt2it/request_key.hpp"
 #include "tests/calls/asker.hpp"
 
 using namespace dt2it;
@@ -28,7 +29,9 @@ Rounds work(Asker& asker, const std::atomic<bool>& stop) {
     result.replies.clear();
     for (int i = 0; i < kItems; ++i) {
       CollectScope scope;
-      result.replies.push_back(asker.ask("question", i));
+      ChatRequest request = question("question", i);
+      request.sampling.max_tokens = 64;
+      result.replies.push_back(asker.mllm->chat(request));
       again = scope.any() || again;
     }
     if (again && !asker.calls().finish_batches(stop)) return result;
@@ -101,6 +104,24 @@ TEST_CASE("Expired, refused and partial batches") {
     CHECK(with(rounds, Status::invalid) == kItems);
     CHECK(holds(rounds.replies[0].detail, "takes no batches"));
   }
+  SECTION("lines that were told off go into the next batch") {
+    Asker asker(endpoint.url(), batch_params("mock:batch_limited"));
+    const Rounds rounds = work(asker, stop);
+    CHECK(with(rounds, Status::ok) == kItems);
+    CHECK(rounds.rounds == 3);
+  }
+  SECTION("what lines are refused for is learned for the next batch") {
+    Asker asker(endpoint.url(), batch_params("mock:batch_token_name"));
+    const Rounds rounds = work(asker, stop);
+    CHECK(with(rounds, Status::ok) == kItems);
+    CHECK(rounds.rounds == 3);
+  }
+  SECTION("no credit ends the run; what was answered is kept, and the batch is not waited for again") {
+    Asker asker(endpoint.url(), batch_params("mock:batch_quota"));
+    CHECK_THROWS_AS(work(asker, stop), ModelError);
+    CHECK(asker.calls().store().count() == kItems - kItems / 3);
+    CHECK(asker.calls().store().batches(endpoint.url(), "mock:batch_quota").empty());
+  }
   SECTION("an output that breaks off is read again") {
     Asker asker(endpoint.url(), batch_params("mock:batch_partial"));
     CHECK(with(work(asker, stop), Status::ok) == kItems);
@@ -116,11 +137,7 @@ TEST_CASE("A batch under way is found again by the next process, and made once")
   const std::atomic<bool> stopped{true}, stop{false};
   {
     Asker killed(endpoint.url(), batch_params("mock"), {}, file);
-    for (int i = 0; i < kItems; ++i) {
-      CollectScope scope;
-      killed.ask("question", i);
-    }
-    CHECK_FALSE(killed.calls().finish_batches(stopped));  // sent, and then the process ends
+    CHECK(work(killed, stopped).rounds == 0);  // sent, and then the process ends
     CHECK(killed.calls().store().batches(endpoint.url(), "mock").size() == 1);
   }
   const bool answer_lost = GENERATE(false, true);
@@ -136,6 +153,50 @@ TEST_CASE("A batch under way is found again by the next process, and made once")
   int made = 0;
   for (const mock::Request& request : endpoint.requests()) made += request.method == "POST" && request.target.ends_with("/batches");
   CHECK(made == 1);
+}
+
+TEST_CASE("Batches of several models are all under way before the first is waited for") {
+  mock::Options options;
+  options.record = true;
+  mock::Endpoint endpoint(options);
+  Asker asker(endpoint.url(), batch_params("mock"));
+  Table other = batch_params("mock2");
+  other["endpoint"] = value_of(endpoint.url());
+  other["api_key_env"] = value_of("");
+  const auto second = asker.calls().manage(PluginLibrary("mllms/openai").make<Mllm>("openai", other, asker.context), "stage", "other");
+  for (Mllm* mllm : {asker.mllm.get(), second.get()}) {
+    CollectScope scope;
+    mllm->chat(question("one"));
+  }
+  const std::atomic<bool> stop{false};
+  CHECK(asker.calls().finish_batches(stop));
+  std::string order;
+  for (const mock::Request& request : endpoint.requests())
+    if (holds(request.target, "/batches")) order += request.method == "POST" ? 'c' : 'p';
+  CHECK(order.starts_with("ccp"));
+  CHECK(asker.mllm->chat(question("one")).status == Status::ok);
+  CHECK(second->chat(question("one")).status == Status::ok);
+  CHECK(endpoint.asked() == 0);
+}
+
+TEST_CASE("A request is read back from what it is stored as") {
+  ChatRequest request = question("What is \"it\"?\n\x01", 3);
+  Media image;
+  image.id = "abc";
+  Media video;
+  video.frames = {"f1", "f2"};
+  request.messages[0].content.push_back(Part::of_image(image));
+  request.messages[0].content.push_back({Part::Kind::video, "", video});
+  request.messages.insert(request.messages.begin(), {Message::Role::system, {Part::of_text("Be brief.")}});
+  request.messages.push_back({Message::Role::assistant, {Part::of_text("It is")}});
+  request.sampling.temperature = 0;
+  request.sampling.top_p = 0.3;
+  request.sampling.max_tokens = 5;
+  request.format = ResponseFormat::json;
+  request.json_schema = R"({"type":"object"})";
+  const std::string text = request_text(request);
+  CHECK(request_text(request_of(text)) == text);
+  CHECK(request_of("nonsense").messages.empty());
 }
 
 TEST_CASE("Outside of a stage's items a batch model answers at once") {

@@ -3,6 +3,10 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <functional>
+#include <queue>
+
+#include "dt2it/rng.hpp"
 
 #include "tests/calls/asker.hpp"
 
@@ -108,28 +112,133 @@ TEST_CASE("One call told off pauses all of the endpoint") {
   CHECK(pace.limit() == cut);
 }
 
+namespace {
+
+// A server without clocks and threads: so many places with a queue of any length before them, so many calls a
+// second (a bucket of a tenth of a second's tokens), so many at once.
+struct Server {
+  double latency = 1;
+  int places = 1 << 20;
+  double rate = 0;
+  int most_at_once = 0;
+  bool tells_wait = true;
+
+  double best(int most_in_flight) const {  // answers a second
+    double best = std::min(places, most_in_flight) / latency;
+    if (rate > 0) best = std::min(best, rate);
+    if (most_at_once > 0) best = std::min(best, most_at_once / latency);
+    return best;
+  }
+};
+
+// Answers a second behind `pace`, by the best that could be, after some time to find it; latencies vary by a third.
+double share_of_best(const Endpoint& endpoint, const Server& server, double settle, double seconds) {
+  Pace pace(endpoint);
+  Rng rng(7);
+  struct Event {
+    double at;
+    Pace::End end;
+    bool operator>(const Event& other) const { return at > other.at; }
+  };
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> events;
+  std::priority_queue<double, std::vector<double>, std::greater<>> busy;  // when places come free
+  const double begin = 1000;
+  double now = begin, tokens = 1, filled = now;
+  int at_once = 0;
+  double counted = 0;
+  while (now < begin + settle + seconds) {
+    double wait = 0;
+    while ((wait = pace.wait(now)) <= 0) {
+      pace.started(now, 1);
+      Event event{now, {.started = now, .at_once = pace.in_flight()}};
+      if (server.rate > 0) {
+        tokens = std::min(std::max(1.0, 0.1 * server.rate), tokens + server.rate * (now - filled));
+        filled = now;
+      }
+      if ((server.rate > 0 && tokens < 1) || (server.most_at_once > 0 && at_once >= server.most_at_once)) {
+        event.end.slow_down = true;
+        if (server.tells_wait && server.rate > 0) event.end.wait_seconds = (1 - tokens) / server.rate;
+        event.at += 0.001;
+      } else {
+        tokens -= 1;
+        ++at_once;
+        event.end.served = true;
+        double from = now;
+        if (static_cast<int>(busy.size()) >= server.places) {
+          from = std::max(now, busy.top());
+          busy.pop();
+        }
+        event.at = from + server.latency * (0.67 + 0.66 * rng.uniform());
+        busy.push(event.at);
+      }
+      events.push(event);
+    }
+    const double next = events.empty() ? now + wait : std::min(events.top().at, now + wait);
+    now = std::max(now, next);
+    while (!events.empty() && events.top().at <= now) {
+      const Event event = events.top();
+      events.pop();
+      at_once -= event.end.served;
+      if (event.end.served && now >= begin + settle) ++counted;
+      pace.ended(now, event.end);
+    }
+  }
+  return counted / seconds / server.best(endpoint.max_in_flight);
+}
+
+}  // namespace
+
+TEST_CASE("The best rate is found, whatever the server is like") {
+  Endpoint endpoint;
+  SECTION("that queues in silence") {
+    for (const int places : {1, 3, 10, 40, 150, 1000})
+      for (const double latency : {0.02, 1.0, 10.0}) {
+        const double share = share_of_best(endpoint, {.latency = latency, .places = places}, 60 * latency + 5, 100 * latency + 10);
+        CAPTURE(places, latency, share);
+        CHECK(share >= 0.9);
+      }
+  }
+  SECTION("that tells off above a rate") {
+    for (const double rate : {2.0, 20.0, 400.0, 3000.0})
+      for (const double latency : {0.02, 1.0})
+        for (const bool tells_wait : {true, false}) {
+          endpoint.max_in_flight = 4096;
+          const double share = share_of_best(endpoint, {.latency = latency, .rate = rate, .tells_wait = tells_wait}, 120, 300);
+          CAPTURE(rate, latency, tells_wait, share);
+          CHECK(share >= 0.9);
+        }
+  }
+  SECTION("that tells off above a number at once") {
+    for (const int most : {2, 20, 100}) {
+      const double share = share_of_best(endpoint, {.latency = 1, .most_at_once = most}, 200, 600);
+      CAPTURE(most, share);
+      CHECK(share >= 0.9);
+    }
+  }
+}
+
+// The same by way of HTTP. Slow servers, so that a machine with other work does not decide.
+
 TEST_CASE("Behind a server that queues in silence the pace finds its places") {
-  const int slots = 24;
   mock::Options options;
-  options.latency = 0.02;
-  options.slots = slots;
-  mock::Endpoint endpoint(options);
+  options.latency = 0.1;
+  options.slots = 20;
+  mock::Endpoint endpoint(options), same(options);
   Asker asker(endpoint.url());
-  const double rate = rate_of(endpoint, asker, 256, 3, 3);
-  mock::Endpoint same(options);
-  Asker fixed(same.url(), {{"adapt_in_flight", value_of(false)}, {"max_in_flight", value_of(slots + 8)}});
-  const double best = rate_of(same, fixed, 256, 0.5, 2);
+  const double rate = rate_of(endpoint, asker, 128, 3, 3);
+  Asker fixed(same.url(), {{"adapt_in_flight", value_of(false)}, {"max_in_flight", value_of(options.slots + 8)}});
+  const double best = rate_of(same, fixed, 128, 0.5, 2);
   CAPTURE(rate, best, endpoint.most_at_work());
   CHECK(rate >= 0.9 * best);
 }
 
 TEST_CASE("Below a rate that is told by 429 only, the pace stays near it") {
   mock::Options options;
-  options.latency = 0.01;
-  options.rate = 400;
+  options.latency = 0.05;
+  options.rate = 100;
   mock::Endpoint endpoint(options);
   Asker asker(endpoint.url());
-  const double rate = rate_of(endpoint, asker, 128, 4, 4);
+  const double rate = rate_of(endpoint, asker, 64, 3, 4);
   CAPTURE(rate);
   CHECK(rate >= 0.9 * options.rate);
 }

@@ -2,6 +2,7 @@
 // Whole runs over HTTP by the command line: plan, run, report, export, and the same again from the export alone.
 #include <fmt/format.h>
 
+#include <atomic>
 #include <fstream>
 
 #include "tests/cli/process.hpp"
@@ -61,11 +62,12 @@ candidates = 3
     words.insert(words.end(), more.begin(), more.end());
     return dt2it(words);
   }
-  std::string pairs(const std::string& runs) const {
+  std::string file(const std::string& runs, const std::string& name) const {
     for (const auto& entry : fs::recursive_directory_iterator(folder.path() / runs / ".store"))
-      if (entry.path().filename() == "pairs.jsonl") return read_file(entry.path());
+      if (entry.path().filename() == name) return read_file(entry.path());
     return {};
   }
+  std::string pairs(const std::string& runs) const { return file(runs, "pairs.jsonl"); }
 };
 
 }  // namespace
@@ -137,6 +139,24 @@ TEST_CASE("One switch sends the same stage in batches, to the same pairs") {
   REQUIRE(run.code == 0);
   CHECK(endpoint.asked() == asked);
   CHECK(in_batches.pairs("runs") == files.pairs("runs"));
+}
+
+TEST_CASE("An outage ends the run, and nothing of it is left in the results when the run goes on") {
+  std::atomic<bool> down{true};
+  mock::Options options;
+  options.answer = answer_to;
+  options.choose = [&](const mock::Request&) { return down ? "always_500" : "ok"; };
+  mock::Endpoint endpoint(options);
+  const Files files(endpoint.url(), "retries = 0\noutage_limit = 10\n");
+  const Finished failed = files.run(files.online, "runs");
+  CHECK(failed.code == 5);
+  CHECK(failed.err.find("gave no answer to 10 calls in a row") != std::string::npos);
+  CHECK(failed.err.find("run again to go on") != std::string::npos);
+  down = false;
+  REQUIRE(files.run(files.online, "runs").code == 0);
+  const std::string candidates = files.file("runs", "candidates.jsonl");
+  CHECK(candidates.size() > 1000);
+  CHECK(candidates.find("unavailable") == std::string::npos);
 }
 
 TEST_CASE("A cap ends the run with what is done, and a higher one goes on") {

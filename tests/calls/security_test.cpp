@@ -65,11 +65,16 @@ TEST_CASE("Certificates are checked: unknown, right, and of another address") {
 }
 
 TEST_CASE("A redirect to another host is not followed, so the key stays") {
-  mock::Endpoint endpoint({});
+  mock::Options options;
+  options.record = true;
+  mock::Endpoint other(options);
+  options.content = other.url();
+  mock::Endpoint endpoint(options);
   Asker asker(endpoint.url(), {{"model", value_of("mock:redirect")}});
   CHECK_THROWS_AS(asker.ask("hello"), ModelError);
+  CHECK(endpoint.requests().at(0).authorization == std::string("Bearer ") + kSecret);
   CHECK(endpoint.asked() == 1);
-  CHECK(endpoint.connections() == 1);
+  CHECK(other.connections() == 0);
 }
 
 TEST_CASE("The key is in one header, and in no store, log or message") {
@@ -94,6 +99,11 @@ TEST_CASE("The key is in one header, and in no store, log or message") {
     CHECK(holds(all_bytes_below(folder.path()), "What did I send?"));
     CHECK_FALSE(holds(all_bytes_below(folder.path()), kSecret));
   }
+  setenv("DT2IT_TEST_WORD", "EMPTY", 1);  // what users of servers that check no keys set; no secret
+  options.answer = [](const mock::Request&) { return "The glass is EMPTY."; };
+  mock::Endpoint local(options);
+  Asker unchecked(local.url(), {{"api_key_env", value_of("DT2IT_TEST_WORD")}});
+  CHECK(unchecked.ask("What is in the glass?").text == "The glass is EMPTY.");
   const auto requests = endpoint.requests();
   REQUIRE(requests.size() == 2);
   CHECK(requests[0].authorization == std::string("Bearer ") + kSecret);

@@ -76,6 +76,7 @@ class Process {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   }
+  std::string out_so_far() const { return read_file(output_.path() / "out"); }
   std::string err_so_far() const { return read_file(output_.path() / "err"); }
   Finished wait() {
     int status = 0;

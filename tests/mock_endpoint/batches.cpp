@@ -66,8 +66,24 @@ void Batches::work_on(Batch& batch, const Options& options) {
     batch.model = text_of(body, "model");
     const std::string id = text_of(root, "custom_id");
     ++number;
+    const auto refuse = [&](int status, std::string_view error) {
+      errors += fmt::format(R"({{"id":"r{}","custom_id":"{}","response":{{"status_code":{},"request_id":"q","body":{{"error":{{{}}}}}}},"error":null}})" "\n",
+                            number, id, status, error);
+    };
     if (batch.model == "mock:batch_errors" && number % 3 == 0) {
-      errors += fmt::format(R"({{"id":"r{}","custom_id":"{}","response":{{"status_code":400,"request_id":"q","body":{{"error":{{"message":"this line is refused","type":"invalid_request_error"}}}}}},"error":null}})" "\n", number, id);
+      refuse(400, R"("message":"this line is refused","type":"invalid_request_error")");
+      continue;
+    }
+    if (batch.model == "mock:batch_limited" && number % 3 == 0 && batches_.size() == 1) {
+      refuse(429, R"("message":"too many tokens are queued","code":"rate_limit_exceeded")");
+      continue;
+    }
+    if (batch.model == "mock:batch_quota" && number % 3 == 0) {
+      refuse(429, R"("message":"You exceeded your current quota","code":"insufficient_quota")");
+      continue;
+    }
+    if (batch.model == "mock:batch_token_name" && line.find("\"max_completion_tokens\":") != std::string::npos) {
+      refuse(400, R"("message":"Unrecognized request argument supplied: max_completion_tokens","param":"max_completion_tokens")");
       continue;
     }
     if (batch.model == "mock:batch_expired" && number * 2 > lines.size()) {
@@ -120,8 +136,13 @@ bool Batches::handle(const Request& request, const Options& options, Answer& ans
   }
   if (target.ends_with("/batches")) {
     std::string list;
-    for (const auto& [id, batch] : batches_) list += (list.empty() ? "" : ",") + describe(batch);
-    answer = plain(200, fmt::format(R"({{"object":"list","data":[{}],"has_more":false}})", list));
+    // Pages of two, whatever the client asks for.
+    const std::size_t after = request.target.find("after=");
+    auto next = after == std::string::npos ? batches_.begin() : batches_.upper_bound(request.target.substr(after + 6));
+    for (int count = 0; count < 2 && next != batches_.end(); ++count, ++next)
+      list += (list.empty() ? "" : ",") + describe(next->second);
+    const bool more = next != batches_.end();
+    answer = plain(200, fmt::format(R"({{"object":"list","data":[{}],"has_more":{}}})", list, more));
     return true;
   }
   const auto found = batches_.find(target.substr(batches + 9));

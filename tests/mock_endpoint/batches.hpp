@@ -13,7 +13,9 @@ namespace dt2it::mock {
 // Files and batches as the service keeps them. Named by the model of a batch's lines: "mock" is done at the
 // second look with its lines in reverse order; "mock:batch_expired" expires with half of them;
 // "mock:batch_errors" puts every third into the error file; "mock:batch_failed" is refused as a whole;
-// "mock:batch_partial" gives its output cut in the middle the first time.
+// "mock:batch_partial" gives its output cut in the middle the first time; "mock:batch_limited" tells every third line
+// off (429) in the first batch; "mock:batch_token_name" refuses max_completion_tokens; "mock:batch_quota" has no
+// credit left for every third line.
 class Batches {
  public:
   // False: not about files or batches.

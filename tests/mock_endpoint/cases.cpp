@@ -103,15 +103,15 @@ const std::map<std::string, Make, std::less<>>& table() {
     t["no_choices"] = body(raw_chat(""));
     t["empty"] = content_of(" \n");
     // ---- limits
-    t["429_ms"] = once(plain(429, kRate, "retry-after-ms: 30\r\n"));
-    t["429_seconds"] = once(plain(429, kRate, "Retry-After: 0.05\r\n"));
+    t["429_ms"] = once(plain(429, kRate, "retry-after-ms: 5\r\n"));
+    t["429_seconds"] = once(plain(429, kRate, "Retry-After: 0.01\r\n"));
     t["429_date"] = [](const Request& request, std::string_view content) {
       if (request.before > 0) return plain(200, chat_body(content));
       return plain(429, kRate, fmt::format("Retry-After: {:%a, %d %b %Y %H:%M:%S} GMT\r\n", fmt::gmtime(std::time(nullptr) + 1)));
     };
     t["429_none"] = once(plain(429, kRate));
-    t["429_words"] = once(plain(429, error_body("Please try again in 40ms.", "tokens", "rate_limit_exceeded")));
-    t["429_slow_down"] = once(plain(429, error_body("Slow down", "rate_limit_error", "slow_down"), "retry-after-ms: 30\r\n"));
+    t["429_words"] = once(plain(429, error_body("Please try again in 8ms.", "tokens", "rate_limit_exceeded")));
+    t["429_slow_down"] = once(plain(429, error_body("Slow down", "rate_limit_error", "slow_down"), "retry-after-ms: 5\r\n"));
     t["429_quota"] = always(plain(429, error_body("You exceeded your current quota", "insufficient_quota", "insufficient_quota")));
     t["rate_headers_minus"] = [](const Request&, std::string_view content) {
       return plain(200, chat_body(content), "x-ratelimit-limit-requests: -1\r\nx-ratelimit-remaining-requests: -1\r\nx-ratelimit-limit-tokens: 0\r\nx-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 1h2m3.5s\r\n");
@@ -130,16 +130,19 @@ const std::map<std::string, Make, std::less<>>& table() {
     };
     t["400_context"] = always(plain(400, error_body("This model's maximum context length is 8192 tokens", "invalid_request_error", "context_length_exceeded", "messages")));
     t["413"] = always(plain(413, "<html>too large</html>", "", "text/html"));
-    t["redirect"] = always(plain(302, "", "Location: http://127.0.0.2:9/v1/chat/completions\r\n"));
+    t["redirect"] = [](const Request&, std::string_view content) {  // to where the content says
+      return plain(302, "", fmt::format("Location: {}/chat/completions\r\n", content));
+    };
     // ---- servers in trouble
     t["500_html"] = once(plain(500, "<html>oops</html>", "", "text/html"));
     t["502_html"] = once(plain(502, "<html>bad gateway</html>", "", "text/html"));
-    t["503_html"] = once(plain(503, "<html>unavailable</html>", "retry-after-ms: 20\r\n", "text/html"));
+    t["503_html"] = once(plain(503, "<html>unavailable</html>", "retry-after-ms: 5\r\n", "text/html"));
     t["503_loading"] = [](const Request& request, std::string_view content) {
       if (request.before >= 2) return plain(200, chat_body(content));
-      return plain(503, R"({"error":{"code":503,"message":"Loading model","type":"unavailable_error"}})", "retry-after-ms: 20\r\n");
+      return plain(503, R"({"error":{"code":503,"message":"Loading model","type":"unavailable_error"}})", "retry-after-ms: 5\r\n");
     };
-    t["529"] = once(plain(529, R"({"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}})", "retry-after-ms: 20\r\n"));
+    t["529"] = once(plain(529, R"({"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}})", "retry-after-ms: 5\r\n"));
+    t["always_500"] = always(plain(500, error_body("The server had an error", "server_error", "")));
     t["500_flat"] = once(plain(500, R"({"object":"error","message":"flat words","type":"InternalServerError","param":null,"code":500})"));
     t["500_list"] = once(plain(500, R"([{"error":{"code":500,"message":"in a list","status":"INTERNAL"}}])"));
     t["error_in_200"] = once(plain(200, R"({"error":{"message":"upstream","code":502}})"));

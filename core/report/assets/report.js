@@ -177,7 +177,8 @@
   function judges() {
     if (!data.judges || !data.judges.rows.length) return;
     figures(section(main, data.judges.title,
-      "Read: replies that gave a score. Longer ahead: of candidates that differ in length and score; 50 is no preference. "
+      "Read: replies that gave a score. First place: how much more than its prompt's mean the candidate got that was shown first; "
+      + "0 without a preference. Longer ahead: of candidates that differ in length and score; 50 is no preference. "
       + "Spread: standard deviation over repeated draws. Below a scorer: its mean score by who wrote the candidates."),
       data.judges, () => false);
   }

@@ -67,12 +67,12 @@ class EnsembleJudge final : public Judge {
 
   Verdict compare(const Prompt& prompt, const Response& first, const Response& second) override {
     Verdict verdict;
-    std::size_t for_first = 0, for_second = 0, readable = 0;
+    std::size_t for_first = 0, for_second = 0, readable = 0, abstained = 0;
     std::string votes;
     for (std::size_t k = 0; k < judges_.size(); ++k) {
       const Verdict vote = judges_[k]->compare(prompt, first, second);
       if (!vote.ok()) {
-        if (verdict.detail.empty()) {
+        if (abstained++ == 0) {  // where too few answer, the first one's trouble is told
           verdict.status = vote.status;
           verdict.detail = vote.detail;
         }

@@ -9,8 +9,8 @@
 
 #include "dt2it/mllm.hpp"
 #include "dt2it/plugin.hpp"
+#include "dt2it/request_key.hpp"
 #include "engine.hpp"
-#include "plugins/mllms/replay/request_key.hpp"
 
 namespace dt2it::local {
 namespace {
@@ -107,6 +107,6 @@ class LocalMllm final : public Mllm {
 }  // namespace
 }  // namespace dt2it::local
 
-DT2IT_PLUGIN("mllms/local", "1.0.0", registrar) {
+DT2IT_PLUGIN("mllms/local", "1.1.0", registrar) {
   registrar.add<dt2it::Mllm, dt2it::local::LocalMllm>("local", "A model on this machine; answers are decoded together.");
 }

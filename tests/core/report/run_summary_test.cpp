@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/report/run_summary.hpp"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
+#include <cmath>
 
 #include "core/report/gallery.hpp"
 #include "core/report/judge_statistics.hpp"
@@ -95,6 +98,30 @@ TEST_CASE("judge statistics: places, agreement, failures") {
   CHECK(judge.agreements[0].opposed == 1);  // of the only couple that both have scored
   CHECK(judge.agreements[0].agree == 0);
   CHECK(judge.agreements[0].correlation == Approx(-1));
+}
+
+TEST_CASE("judge statistics: length, ties, repeats, writers") {
+  TemporaryFolder root;
+  const auto file = root.path() / "candidates.jsonl";
+  const auto candidate = [](const char* text, const char* mllm) {
+    return fmt::format(R"({{"text":"{}","mllm":"{}"}})", text, mllm);
+  };
+  const auto score = [](double overall, const char* detail) {
+    return fmt::format(R"({{"status":"ok","overall":{},"detail":"{}"}})", overall, detail);
+  };
+  // The longest is ahead of the short one and level with the other; the own one gets more.
+  write(file, R"({"prompt":{"id":"a"},"candidates":[)" + candidate("long and longer", "own") + "," + candidate("short", "other") +
+                  "," + candidate("tall!", "other") + R"(],"scores":{"list":[)" + score(8, "2 of 2 draws: 7 9") + "," +
+                  score(4, "2 of 2 draws: 4 4") + "," + score(8, "1 of 2 draws: 8") + R"(]},"shown":{"list":[0,1,2]}})" + "\n");
+  const ScorerStatistics list = judge_statistics(file).scorers.at(0);
+  CHECK(list.couples == 3);
+  CHECK(list.ties == 1);
+  CHECK(list.unequal == 1);
+  CHECK(list.longer_ahead == 1);
+  CHECK(list.repeated == 2);
+  CHECK(list.spread == Approx(std::sqrt(2.0)));
+  CHECK(list.writers.at("own") == std::pair<std::int64_t, double>(1, 8));
+  CHECK(list.writers.at("other") == std::pair<std::int64_t, double>(2, 12));
 }
 
 TEST_CASE("the gallery is bounded, spread over the file, and joins candidates to pairs") {
