@@ -9,6 +9,7 @@
 
 #include "dt2it/dataset.hpp"
 #include "dt2it/plugin.hpp"
+#include "dt2it/prompt_sources.hpp"
 #include "plugins/benchmarks/records/record_fields.hpp"
 #include "plugins/datasets/records/draw.hpp"
 #include "plugins/datasets/records/input_files.hpp"
@@ -215,8 +216,9 @@ class PromptsDataset final : public Dataset {
         Prompt& prompt = ready_[i];
         if (!params.source.empty() || prompt.source.empty()) prompt.source = input.source;
         if (!params.domain.empty()) prompt.domain = params.domain;
-        if (prompt.domain.empty()) prompt.domain = records::table9_domain(prompt.source);
-        if (prompt.domain.empty()) prompt.domain = records::table9_domain(input.source);
+        for (const std::string& name : {prompt.source, input.source})
+          if (const PromptSource* row = table9_row(name); row && prompt.domain.empty())
+            prompt.domain = row->domain;
         prompt.id = input.source + "/" + std::to_string(row_ - 1);
         if (i > 0 || ready_.size() > 1) prompt.id += "/" + std::to_string(i);
       }

@@ -33,6 +33,14 @@ class Parser {
       if (form_ == AnswerForm::dt2it) fail("'prompt' must be an object with 'messages'");
       parse_foreign();
     }
+    // Put back by pair_of; kept where nothing else is lost for it.
+    if (const auto provenance = get(columns_.provenance)) {
+      std::string_view text;
+      result_.prompt.extra =
+          !provenance->get(text) ? std::string(text) : std::string(simdjson::minify(*provenance));
+      result_.prompt.extra =
+          result_.prompt.extra.empty() ? "" : R"({"dt2it":)" + result_.prompt.extra + "}";
+    }
     result_.prompt.id = result_.id;
     if (result_.rejected_prompt) result_.rejected_prompt->id = result_.id;
     for (std::size_t i = 0; i < result_.responses.size(); ++i)
@@ -233,6 +241,73 @@ AnswerRecord parse_answers(const object& record, AnswerForm form, const Columns&
   return Parser(record, form, columns, source, where).parse();
 }
 
+namespace {
+
+std::string raw(const object& from, std::string_view key) {
+  const auto value = find(from, key);
+  return value ? std::string(simdjson::minify(*value)) : std::string();
+}
+
+void put_back(const object& from, Prompt& prompt, const std::string& where) {
+  prompt.id = optional_text(from, "id", where);
+  prompt.reference = optional_text(from, "reference", where);
+  prompt.source = optional_text(from, "source", where);
+  prompt.domain = optional_text(from, "domain", where);
+  prompt.extra = raw(from, "extra");
+  array sources;
+  if (from["image_sources"].get(sources)) return;
+  auto source = sources.begin();
+  for (Message& message : prompt.messages)
+    for (Part& part : message.content)
+      if (std::string_view text;
+          part.kind != Part::Kind::text && source != sources.end() && !(*source).get(text)) {
+        part.media.source = text;
+        ++source;
+      }
+}
+
+void put_back(const object& from, Response& response, const std::string& where) {
+  response.id = optional_text(from, "id", where);
+  response.mllm = optional_text(from, "mllm", where);
+  response.origin = optional_text(from, "origin", where);
+  response.finish_reason = optional_text(from, "finish_reason", where);
+  response.extra = raw(from, "extra");
+  object image;
+  if (!from["noised_image"].get(image)) {
+    response.noised_image.id = optional_text(image, "id", where);
+    response.noised_image.mime = optional_text(image, "mime", where);
+    response.noised_image.source = optional_text(image, "source", where);
+    std::int64_t pixels = 0;
+    if (!image["width"].get(pixels)) response.noised_image.width = static_cast<int>(pixels);
+    if (!image["height"].get(pixels)) response.noised_image.height = static_cast<int>(pixels);
+  }
+}
+
+// What our exporters wrote beside a record (exporters/records/exported_pair).
+void put_back(const object& from, PreferencePair& pair) {
+  const std::string where = "record '" + pair.id + "': dt2it";
+  pair.id = optional_text(from, "id", where);
+  pair.source = optional_text(from, "source", where);
+  pair.group = optional_text(from, "group", where);
+  pair.extra = raw(from, "extra");
+  object part;
+  if (!from["prompt"].get(part)) put_back(part, pair.prompt, where);
+  if (pair.rejected_prompt && !from["rejected_prompt"].get(part))
+    put_back(part, *pair.rejected_prompt, where);
+  for (const auto& [name, response] :
+       {std::pair{"chosen", &pair.chosen}, std::pair{"rejected", &pair.rejected}}) {
+    *response = Response{{}, std::move(response->text)};
+    if (!from[name].get(part)) put_back(part, *response, where);
+  }
+  double number = 0;
+  if (!from["strength"].get(number)) pair.strength = number;
+  if (array list; !from["strengths"].get(list))
+    for (const element& one : list)
+      if (!one.get(number)) pair.strengths.push_back(number);
+}
+
+}  // namespace
+
 PreferencePair pair_of(AnswerRecord record, const std::string& source) {
   if (record.status != Status::ok) throw DataError(record.detail);
   if (!record.pair) throw DataError("record '" + record.id + "' is no preference pair");
@@ -247,6 +322,13 @@ PreferencePair pair_of(AnswerRecord record, const std::string& source) {
     response->origin = "dataset";
   pair.chosen = std::move(record.responses[0]);
   pair.rejected = std::move(record.responses[1]);
+  if (pair.prompt.extra.starts_with(R"({"dt2it":)")) {
+    const std::string provenance = std::move(pair.prompt.extra);
+    pair.prompt.extra.clear();
+    simdjson::dom::parser parser;
+    object from;
+    if (!parser.parse(provenance)["dt2it"].get(from)) put_back(from, pair);
+  }
   return pair;
 }
 

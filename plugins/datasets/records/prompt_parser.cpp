@@ -16,55 +16,6 @@ using simdjson::dom::array;
 using simdjson::dom::element;
 using simdjson::dom::object;
 
-// The paper's Table 9. Names are compared without case and anything but letters and digits.
-struct Table9 {
-  const char* name;
-  const char* domain;
-  std::vector<const char*> others;  // how carriers call it
-};
-
-const std::vector<Table9>& table9() {
-  static const std::vector<Table9> rows{
-      {"GQA", "visual_understanding", {}},
-      {"IconQA", "visual_understanding", {"iconqa(mathv360k)"}},
-      {"InfoVQA",
-       "visual_understanding",
-       {"infographic_vqa", "infographicvqa", "infographic_vqa_llava_format"}},
-      {"ChartQA", "visual_understanding", {"chartqa(cauldron)"}},
-      {"DVQA", "visual_understanding", {"dvqa(cauldron,llava_format)"}},
-      {"MapQA", "visual_understanding", {"mapqa(cauldron,llava_format)", "mapqa(mathv360k)"}},
-      {"AI2D", "reasoning", {"ai2d(cauldron,llava_format)", "ai2d(gpt4v)", "ai2d(internvl)"}},
-      {"M3CoT", "reasoning", {}},
-      {"ScienceQA", "reasoning", {"scienceqa(cauldron,llava_format)", "scienceqa(nona_context)"}},
-      {"MMK12", "reasoning", {}},
-      {"CLEVR-Math", "reasoning", {"clevr_math(mathv360k)", "clevr-math(mathv360k)"}},
-      {"GeoQA+", "reasoning", {"geoqa_plus", "geoqa+(mathv360k)"}},
-      {"Geometry3K", "reasoning", {"geo3k", "intergps", "geometry3k(mathv360k)"}},
-      {"Geo170K", "reasoning", {"geo170k(qa)", "geo170k_qa", "geol170k"}},
-      {"GEOS", "reasoning", {"geos(mathv360k)"}},
-      {"UniGeo", "reasoning", {"unigeo(mathv360k)"}},
-      {"SPA-VL", "safety", {"spavl"}}};
-  return rows;
-}
-
-std::string bare(std::string_view text) {
-  std::string result;
-  for (const char c : text)
-    if (std::isalnum(static_cast<unsigned char>(c)) || c == '+')
-      result += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return result;
-}
-
-const Table9* table9_row(std::string_view source) {
-  const std::string wanted = bare(source);
-  for (const Table9& row : table9()) {
-    if (bare(row.name) == wanted) return &row;
-    for (const char* other : row.others)
-      if (bare(other) == wanted) return &row;
-  }
-  return nullptr;
-}
-
 std::optional<element> get(const object& record, const std::vector<std::string>& names) {
   for (const std::string& name : names)
     if (const auto value = find(record, name)) return value;
@@ -370,16 +321,6 @@ std::vector<Prompt> parse_prompts(const object& record, const PromptForm& form,
                                   const std::map<std::string, Media>* images,
                                   const std::string& where) {
   return Parser(record, form, source, images, where).parse();
-}
-
-std::string_view table9_domain(std::string_view source) {
-  const Table9* row = table9_row(source);
-  return row ? row->domain : "";
-}
-
-std::string_view table9_name(std::string_view source) {
-  const Table9* row = table9_row(source);
-  return row ? row->name : "";
 }
 
 }  // namespace dt2it::records

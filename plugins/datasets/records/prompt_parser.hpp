@@ -59,10 +59,4 @@ std::vector<Prompt> parse_prompts(const simdjson::dom::object& record, const Pro
                                   const std::map<std::string, Media>* images,
                                   const std::string& where);
 
-// "visual_understanding", "reasoning" or "safety" for a data set of the paper's Table 9, by any of
-// its usual names; else empty.
-std::string_view table9_domain(std::string_view source);
-// As the table writes it ("GeoQA+"), by any usual name; else empty.
-std::string_view table9_name(std::string_view source);
-
 }  // namespace dt2it::records
