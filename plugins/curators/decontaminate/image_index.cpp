@@ -47,6 +47,9 @@ void ImageIndex::build() {
     images.resize(size());
     std::vector<std::uint32_t> next(begins.begin(), begins.end() - 1);
     for (std::uint32_t i = 0; i < size(); ++i) images[next[band(perceptual_[i], b)]++] = i;
+    std::vector<std::uint64_t>& hashes = hashes_[static_cast<std::size_t>(b)];
+    hashes.resize(size());
+    for (std::size_t at = 0; at < images.size(); ++at) hashes[at] = perceptual_[images[at]];
   }
 }
 
@@ -67,15 +70,21 @@ std::vector<ImageIndex::Hit> ImageIndex::find(std::uint64_t content, std::uint64
     }
     for (int b = 0; b < kBands; ++b) {
       const std::uint32_t value = band(perceptual, b);
+      const auto& begins = begins_[static_cast<std::size_t>(b)];
+      const auto& hashes = hashes_[static_cast<std::size_t>(b)];
+      // Asked for together before they are looked at one by one: else each would be waited for.
+      for (const std::uint32_t mask : masks)
+        if (const std::uint32_t at = begins[value ^ mask]; at < hashes.size())
+          __builtin_prefetch(&hashes[at]);
       for (const std::uint32_t mask : masks) {
         const std::uint32_t near = value ^ mask;
-        const auto& begins = begins_[static_cast<std::size_t>(b)];
         for (std::uint32_t at = begins[near]; at < begins[near + 1]; ++at) {
-          const std::uint32_t image = images_[static_cast<std::size_t>(b)][at];
-          const std::uint64_t difference = perceptual_[image] ^ perceptual;
+          const std::uint64_t difference = hashes[at] ^ perceptual;
           const int distance = std::popcount(difference);
-          if (distance > max_distance || content_[image] == content) continue;
-          bool seen = false;  // by an earlier band
+          if (distance > max_distance) continue;
+          const std::uint32_t image = images_[static_cast<std::size_t>(b)][at];
+          if (content_[image] == content) continue;  // it is among the exact ones
+          bool seen = false;                         // by an earlier band
           for (int before = 0; before < b && !seen; ++before)
             seen = std::popcount(band(difference, before)) <= masks_for;
           if (!seen) hits.push_back({image, distance, false});
@@ -94,9 +103,10 @@ std::size_t ImageIndex::bytes() const {
   std::size_t sum = (content_.capacity() + perceptual_.capacity()) * sizeof(std::uint64_t) +
                     by_content_.capacity() * sizeof(std::uint32_t);
   for (int b = 0; b < kBands; ++b)
-    sum += (begins_[static_cast<std::size_t>(b)].capacity() +
+    sum += hashes_[static_cast<std::size_t>(b)].capacity() * sizeof(std::uint64_t) +
+           (begins_[static_cast<std::size_t>(b)].capacity() +
             images_[static_cast<std::size_t>(b)].capacity()) *
-           sizeof(std::uint32_t);
+               sizeof(std::uint32_t);
   return sum;
 }
 

@@ -9,7 +9,7 @@
 namespace dt2it {
 
 // Images by content and by perceptual hash: finds all whose hash differs in at most so many of 64
-// bits. 37 bytes an image. Looks at hashes in four bands of 16 bits: where two differ in at most d
+// bits. 69 bytes an image. Looks at hashes in four bands of 16 bits: where two differ in at most d
 // bits, one band differs in at most d / 4, so that all values of a band that near are looked up
 // (Norouzi et al., multi-index hashing). Thread-safe once built.
 class ImageIndex {
@@ -38,6 +38,8 @@ class ImageIndex {
   std::array<std::vector<std::uint32_t>, kBands>
       begins_;  // per value of a band: where its images begin
   std::array<std::vector<std::uint32_t>, kBands> images_;
+  std::array<std::vector<std::uint64_t>, kBands>
+      hashes_;  // of these images: what lies together is looked at together
 };
 
 }  // namespace dt2it
