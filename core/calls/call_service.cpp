@@ -214,8 +214,11 @@ void CallService::release(const std::shared_ptr<Call>& call) {
     std::lock_guard lock(here.mutex);
     here.calls.erase(call->key);
   }
-  call->done.store(1, std::memory_order_release);
-  call->done.notify_all();
+  {
+    std::lock_guard lock(call->mutex);
+    call->done = true;
+  }
+  call->changed.notify_all();
 }
 
 void CallService::note_use(CallUse use) {

@@ -5,10 +5,11 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
+#include <condition_variable>
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "core/calls/call_service.hpp"
@@ -83,10 +84,14 @@ struct CallService::Call : std::enable_shared_from_this<Call> {
   StoredCall record;
   bool store = false;
   std::exception_ptr error;
-  std::atomic<std::uint32_t> done{0};
+  // No std::atomic::wait: that spins first, and answers take long.
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool done = false;
 
   void wait() {
-    while (done.load(std::memory_order_acquire) == 0) done.wait(0, std::memory_order_acquire);
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return done; });
   }
 };
 

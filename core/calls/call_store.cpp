@@ -76,22 +76,6 @@ Status status_of(std::string_view name) {
 
 }  // namespace
 
-struct CallStore::Connection {
-  sqlite3* db = nullptr;
-  sqlite3_stmt* find = nullptr;
-
-  ~Connection() {
-    sqlite3_finalize(find);
-    sqlite3_close_v2(db);
-  }
-  [[noreturn]] void fail(const std::string& what) const {
-    throw DataError(fmt::format("{}: {}: {}", sqlite3_db_filename(db, "main"), what, sqlite3_errmsg(db)));
-  }
-  void execute(const char* sql) const {
-    if (sqlite3_exec(db, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail("the call store cannot be used");
-  }
-};
-
 namespace {
 
 // A prepared statement: finalised at the end of its scope.
@@ -138,6 +122,51 @@ class Statement {
   sqlite3* db_;
   sqlite3_stmt* statement_ = nullptr;
 };
+
+}  // namespace
+
+struct CallStore::Connection {
+  sqlite3* db = nullptr;
+  sqlite3_stmt* find = nullptr;
+  std::unique_ptr<Statement> add, add_wire, add_use;  // the writer's
+
+  ~Connection() {
+    forget();
+    sqlite3_finalize(find);
+    sqlite3_close_v2(db);
+  }
+  void prepare() {
+    if (!add) add = std::make_unique<Statement>(db, kAdd);
+    if (!add_wire) add_wire = std::make_unique<Statement>(db, kAddWire);
+    if (!add_use) add_use = std::make_unique<Statement>(db, kAddUse);
+  }
+  void forget() {
+    add.reset();
+    add_wire.reset();
+    add_use.reset();
+  }
+  // All that `work` writes or nothing; `undone` is called in that case.
+  void transaction(const std::function<void()>& work, const std::function<void()>& undone = {}) {
+    execute("BEGIN IMMEDIATE");
+    try {
+      work();
+      execute("COMMIT");
+    } catch (...) {
+      if (undone) undone();
+      forget();
+      sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
+      throw;
+    }
+  }
+  [[noreturn]] void fail(const std::string& what) const {
+    throw DataError(fmt::format("{}: {}: {}", sqlite3_db_filename(db, "main"), what, sqlite3_errmsg(db)));
+  }
+  void execute(const char* sql) const {
+    if (sqlite3_exec(db, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail("the call store cannot be used");
+  }
+};
+
+namespace {
 
 void bind(Statement& statement, const CallFilter& filter) {
   statement.text(1, filter.model).text(2, filter.purpose).text(3, filter.status);
@@ -257,9 +286,9 @@ std::optional<ChatReply> CallStore::find(const CallKey& key) {
 void CallStore::put(const std::vector<const StoredCall*>& calls, const std::vector<CallUse>& uses) {
   std::lock_guard lock(writer_mutex_);
   sqlite3* db = writer_->db;
-  writer_->execute("BEGIN IMMEDIATE");
-  try {
-    Statement add(db, kAdd), add_wire(db, kAddWire);
+  writer_->transaction([&] {
+    writer_->prepare();
+    Statement &add = *writer_->add, &add_wire = *writer_->add_wire, &add_use = *writer_->add_use;
     std::string identity;
     std::int64_t model = 0;
     for (const StoredCall* call : calls) {
@@ -284,7 +313,6 @@ void CallStore::put(const std::vector<const StoredCall*>& calls, const std::vect
       add_wire.text(3, call->answer).text(4, call->request_id).step();
       add_wire.reset();
     }
-    Statement add_use(db, kAddUse);
     for (const CallUse& use : uses) {
       std::int64_t& asker = askers_[fmt::format("{}\n{}\n{}\n{}\n{}", use.stage, use.mllm, use.endpoint,
                                                 use.model, use.purpose)];
@@ -300,12 +328,7 @@ void CallStore::put(const std::vector<const StoredCall*>& calls, const std::vect
       add_use.number(4, std::int64_t{use.paid}).step();
       add_use.reset();
     }
-  } catch (...) {
-    askers_.clear();
-    sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
-    throw;
-  }
-  writer_->execute("COMMIT");
+  }, [&] { askers_.clear(); });
 }
 
 std::vector<LedgerRow> CallStore::ledger(const std::string& stage) {
@@ -370,19 +393,14 @@ void CallStore::each(const CallFilter& filter, const std::function<void(const St
 std::int64_t CallStore::remove(const CallFilter& filter) {
   std::lock_guard lock(writer_mutex_);
   sqlite3* db = writer_->db;
-  writer_->execute("BEGIN IMMEDIATE");
   std::int64_t removed = 0;
-  try {
+  writer_->transaction([&] {
     Statement remove(db, std::string("DELETE FROM calls WHERE id IN (SELECT c.id") + kWhere + ")");
     bind(remove, filter);
     remove.step();
     removed = sqlite3_changes(db);
     Statement(db, "DELETE FROM wire WHERE id NOT IN (SELECT id FROM calls)").step();
-  } catch (...) {
-    sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
-    throw;
-  }
-  writer_->execute("COMMIT");
+  });
   sqlite3_exec(db, "VACUUM", nullptr, nullptr, nullptr);  // not while another process reads
   return removed;
 }
@@ -438,8 +456,7 @@ std::vector<CallStore::Batch> CallStore::batches(const std::string& endpoint, co
 void CallStore::add_waiting(const std::vector<Waiting>& calls) {
   if (calls.empty()) return;
   std::lock_guard lock(writer_mutex_);
-  writer_->execute("BEGIN IMMEDIATE");
-  try {
+  writer_->transaction([&] {
     Statement add(writer_->db,
                   "INSERT OR REPLACE INTO waiting(key, identity, model, request, purpose, stage, mllm, endpoint, form) "
                   "VALUES(?,?,?,?,?,?,?,?,?)");
@@ -449,11 +466,7 @@ void CallStore::add_waiting(const std::vector<Waiting>& calls) {
       add.number(9, std::int64_t{form}).step();
       add.reset();
     }
-  } catch (...) {
-    sqlite3_exec(writer_->db, "ROLLBACK", nullptr, nullptr, nullptr);
-    throw;
-  }
-  writer_->execute("COMMIT");
+  });
 }
 
 std::optional<CallStore::Waiting> CallStore::waiting(const CallKey& key) {
@@ -477,18 +490,13 @@ std::optional<CallStore::Waiting> CallStore::waiting(const CallKey& key) {
 
 void CallStore::remove_waiting(const std::vector<CallKey>& keys) {
   std::lock_guard lock(writer_mutex_);
-  writer_->execute("BEGIN IMMEDIATE");
-  try {
+  writer_->transaction([&] {
     Statement remove(writer_->db, "DELETE FROM waiting WHERE key = ?");
     for (const CallKey& key : keys) {
       remove.blob(1, key).step();
       remove.reset();
     }
-  } catch (...) {
-    sqlite3_exec(writer_->db, "ROLLBACK", nullptr, nullptr, nullptr);
-    throw;
-  }
-  writer_->execute("COMMIT");
+  });
 }
 
 }  // namespace dt2it

@@ -45,6 +45,7 @@ Pace::Pace(const Endpoint& endpoint)
   requests_.set(endpoint.requests_per_minute);
   tokens_.set(endpoint.tokens_per_minute);
   limit_ = adapt_ ? std::min(limit_, most_) : most_;
+  skip_ = limit_;  // the first answers come all at once
   if (adapt_) ramp_.set(60 * 20);
 }
 
@@ -65,6 +66,7 @@ void Pace::started(double now, double tokens) {
 
 void Pace::ended(double now, const End& end) {
   --in_flight_;
+  refused_share_ += 0.05 * (end.slow_down - refused_share_);
   if (end.slow_down) return slow_down(now, end);
   if (!end.served) return;
   told_off_ = 0;
@@ -128,7 +130,7 @@ void Pace::end_window(double now) {
     limit_ = before_;
     search_ = Search::steady;
     level_ = throughput_;
-    rest_ = longest_rest_ = std::min(2 * longest_rest_, 16);
+    rest_ = longest_rest_ = std::min(2 * longest_rest_, 8);
   };
   switch (search_) {
     case Search::doubling:
@@ -179,14 +181,36 @@ double Pace::served_rate() const {
 // Back to where it was told off on a flat curve, some time there, and then up faster and faster.
 void Pace::grow_rate(double now) {
   if (peak_ <= 0) return;
-  const double level = std::max(3.0, 30 / peak_);  // seconds
-  const double x = (now - lowered_at_) / level - 1;
+  const double x = (now - lowered_at_) / level_seconds() - 1;
   found_.set(60 * peak_ * (1 + (x < 0 ? lowered_ : 0.1) * x * x * x));
+}
+
+double Pace::level_seconds() const { return std::max(3.0, 30 / peak_); }
+
+// Being told off again and again well below the rate that it began with, with answers in between: it is not the rate.
+bool Pace::by_chance(double now, const End& end) {
+  if (refused_share_ > 0.2) return false;
+  if (peak_ > 0) {
+    const double level = level_seconds();
+    if (now - lowered_at_ < 0.5 * level) ++surprises_;
+    if (now - lowered_at_ >= level) surprises_ = 0;
+    if (surprises_ >= 3) {
+      chance_until_ = now + 60;
+      surprises_ = 0;
+      peak_ = 0;
+      found_.set(0);
+    }
+  }
+  return now < chance_until_ && end.wait_seconds < 1;
 }
 
 void Pace::slow_down(double now, const End& end) {
   // Calls that were on their way when the pace was cut say nothing new.
   const bool news = end.started >= cut_at_;
+  if (news && by_chance(now, end)) {
+    well_ = 0;
+    return;
+  }
   const double ceiling = found_.per_second();  // 0: none was found
   const bool near = ceiling > 0 && well_ >= 20;
   ++told_off_;

@@ -70,6 +70,8 @@ class Pace {
   double served_rate() const;
   void grow_rate(double now);
   bool too_many_at_once(const End& end);
+  bool by_chance(double now, const End& end);
+  double level_seconds() const;
 
   const double most_;
   const bool adapt_;
@@ -83,6 +85,9 @@ class Pace {
   double lowered_ = 0, lowered_at_ = 0;  // by what share, and when, found_ was put below it
   int told_off_ = 0;                  // in a row
   double cut_at_ = -1;
+  double refused_share_ = 0;  // of late
+  int surprises_ = 0;         // in a row
+  double chance_until_ = -1;  // being told off says nothing about the rate
   // For endpoints that bound the number at once: what was found, and by what.
   int at_once_ = 0, most_served_ = 0, least_refused_ = std::numeric_limits<int>::max();
   int refusals_ = 0, answers_counted_ = 0;

@@ -122,6 +122,7 @@ struct Server {
   double rate = 0;
   int most_at_once = 0;
   bool tells_wait = true;
+  double refuses = 0;  // this share, whatever the rate
 
   double best(int most_in_flight) const {  // answers a second
     double best = std::min(places, most_in_flight) / latency;
@@ -155,9 +156,9 @@ double share_of_best(const Endpoint& endpoint, const Server& server, double sett
         tokens = std::min(std::max(1.0, 0.1 * server.rate), tokens + server.rate * (now - filled));
         filled = now;
       }
-      if ((server.rate > 0 && tokens < 1) || (server.most_at_once > 0 && at_once >= server.most_at_once)) {
+      if (rng.uniform() < server.refuses || (server.rate > 0 && tokens < 1) || (server.most_at_once > 0 && at_once >= server.most_at_once)) {
         event.end.slow_down = true;
-        if (server.tells_wait && server.rate > 0) event.end.wait_seconds = (1 - tokens) / server.rate;
+        if (server.tells_wait) event.end.wait_seconds = server.rate > 0 ? std::max(0.0, 1 - tokens) / server.rate : 0.01;
         event.at += 0.001;
       } else {
         tokens -= 1;
@@ -208,9 +209,16 @@ TEST_CASE("The best rate is found, whatever the server is like") {
           CHECK(share >= 0.9);
         }
   }
+  SECTION("that tells off by chance") {
+    for (const double latency : {0.02, 1.0}) {
+      const double share = share_of_best(endpoint, {.latency = latency, .places = 40, .refuses = 0.05}, 60, 300);
+      CAPTURE(latency, share);
+      CHECK(share >= 0.8);
+    }
+  }
   SECTION("that tells off above a number at once") {
     for (const int most : {2, 20, 100}) {
-      const double share = share_of_best(endpoint, {.latency = 1, .most_at_once = most}, 200, 600);
+      const double share = share_of_best(endpoint, {.latency = 1, .most_at_once = most, .tells_wait = false}, 200, 600);
       CAPTURE(most, share);
       CHECK(share >= 0.9);
     }
@@ -238,7 +246,7 @@ TEST_CASE("Below a rate that is told by 429 only, the pace stays near it") {
   options.rate = 100;
   mock::Endpoint endpoint(options);
   Asker asker(endpoint.url());
-  const double rate = rate_of(endpoint, asker, 64, 3, 4);
+  const double rate = rate_of(endpoint, asker, 64, 10, 3);
   CAPTURE(rate);
   CHECK(rate >= 0.9 * options.rate);
 }

@@ -76,7 +76,10 @@ class Process {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   }
-  std::string out_so_far() const { return read_file(output_.path() / "out"); }
+  std::string out_so_far() const {
+    const auto file = output_.path() / "out";
+    return std::filesystem::exists(file) ? read_file(file) : "";  // the child makes it
+  }
   std::string err_so_far() const { return read_file(output_.path() / "err"); }
   Finished wait() {
     int status = 0;
