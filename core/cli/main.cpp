@@ -33,6 +33,8 @@ constexpr Verb kVerbs[] = {
     {"train", "train a model on the pairs of a file, in one process or several", cli::train},
     {"doctor", "what a checkpoint folder is, and which hidden state its reward head reads", cli::doctor},
     {"report", "print the tables of runs and write report.html", cli::report},
+    {"export", "write pairs for LLaMA-Factory, TRL, Hugging Face datasets, ms-swift, InternVL", cli::export_pairs},
+    {"explain", "print every candidate, score, decision and call behind a pair", cli::explain},
     {"calls", "list, show, export, import or remove stored answers of models", cli::calls},
     {"convert", "write a checkpoint in another head layout or type, or with its adapter merged", cli::convert},
     {"clean", "remove unfinished work and stages that no run uses", cli::clean},

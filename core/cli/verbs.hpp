@@ -23,6 +23,8 @@ int check(const Arguments& arguments);
 int show(const Arguments& arguments);
 int plan(const Arguments& arguments);
 int plugins(const Arguments& arguments);
+int explain(const Arguments& arguments);
+int export_pairs(const Arguments& arguments);
 int evaluate(const Arguments& arguments);
 int score(const Arguments& arguments);
 int train(const Arguments& arguments);

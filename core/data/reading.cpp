@@ -383,26 +383,30 @@ std::optional<JsonRef> JsonRef::member(std::string_view key) const {
   return found;
 }
 
+JsonRef JsonParser::parse(std::string_view text, const std::string& where) {
+  JsonRef json({}, text, false);
+  // A surrogate escape is looked at by ourselves: simdjson 3.0 makes some text or other of a half pair.
+  auto error = simdjson::SUCCESS;
+  bool simplify = text.find("\\ud") != std::string_view::npos || text.find("\\uD") != std::string_view::npos;
+  if (!simplify) {
+    error = parser_.parse(text.data(), text.size()).get(json.element);
+    simplify = error == simdjson::NUMBER_ERROR;
+  }
+  if (simplify) {
+    simplified_ = simplify_json(text);
+    json.simplified = simplified_ != text;
+    error = parser_.parse(simplified_).get(json.element);
+  }
+  if (error != simdjson::SUCCESS) fail(where, fmt::format("not valid JSON: {}", simdjson::error_message(error)));
+  return json;
+}
+
 bool JsonLineReader::next(JsonRef& json) {
   std::string_view line;
   do {
     if (!lines_.next(line)) return false;
   } while (line.find_first_not_of(" \t\r") == std::string_view::npos);
-  json = JsonRef({}, line, false);
-  // A surrogate escape is looked at by ourselves: simdjson 3.0 makes some text or other of a half pair.
-  auto error = simdjson::SUCCESS;
-  bool simplify = line.find("\\ud") != std::string_view::npos || line.find("\\uD") != std::string_view::npos;
-  if (!simplify) {
-    error = parser_.parse(line.data(), line.size()).get(json.element);
-    simplify = error == simdjson::NUMBER_ERROR;
-  }
-  if (simplify) {
-    simplified_ = simplify_json(line);
-    json.simplified = simplified_ != line;
-    error = parser_.parse(simplified_).get(json.element);
-  }
-  if (error != simdjson::SUCCESS)
-    fail(where(), fmt::format("not valid JSON: {}", simdjson::error_message(error)));
+  json = parser_.parse(line, where());
   return true;
 }
 

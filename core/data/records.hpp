@@ -67,6 +67,16 @@ Score score_from(const JsonRef& json, const std::string& where);
 PreferencePair pair_from(const JsonRef& json, const std::string& where);
 ImagePreference image_preference_from(const JsonRef& json, const std::string& where);
 
+// Parses one text after the other. What it gives is valid until the next call, and as long as the text is. Not thread-safe.
+class JsonParser {
+ public:
+  JsonRef parse(std::string_view text, const std::string& where);  // DataError when it is no JSON
+
+ private:
+  simdjson::dom::parser parser_;
+  std::string simplified_;
+};
+
 // One JSON value a line.
 class JsonLineReader {
  public:
@@ -80,8 +90,7 @@ class JsonLineReader {
 
  private:
   LineReader lines_;
-  simdjson::dom::parser parser_;
-  std::string simplified_;
+  JsonParser parser_;
 };
 
 template <class Record, auto from_json>

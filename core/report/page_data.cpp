@@ -324,6 +324,10 @@ std::string page_data(std::span<const RunSummary> runs, const PageOptions& optio
   json.end_array();
   json.key("noise");
   write_table(json, noise_table(runs));
+  json.key("mixture");
+  write_table(json, mixture_table(runs));
+  json.key("bias");
+  write_table(json, bias_table(runs));
   json.key("judges");
   write_table(json, judges_table(runs));
   json.key("calls");

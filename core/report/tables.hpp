@@ -43,6 +43,12 @@ std::vector<TextTable> benchmark_tables(std::span<const RunSummary> runs);
 // Wrong labels against known truth, by source; no rows when no run was audited.
 TextTable noise_table(std::span<const RunSummary> runs);
 
+// What style tells of the labels of pairs, by stage and source (stages of type bias): accuracies of small classifiers that see only
+// length, Markdown, first words, all of style, or the writer's name. Per cent; 50 is chance. No rows when nothing was measured.
+TextTable bias_table(std::span<const RunSummary> runs);
+// The sources of the prompts beside the paper's Table 9; no rows when none were collected with a mixture.
+TextTable mixture_table(std::span<const RunSummary> runs);
+
 // What calls of remote models came to, by stage, model and purpose; no rows when there were none.
 TextTable calls_table(std::span<const RunSummary> runs);
 

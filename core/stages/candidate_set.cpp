@@ -3,9 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
+#include <iterator>
+
 #include "core/data/records.hpp"
 #include "core/util/json.hpp"
 #include "dt2it/error.hpp"
+#include "dt2it/rng.hpp"
 
 namespace dt2it {
 namespace {
@@ -82,11 +87,92 @@ std::string to_line(const CandidateSet& set) {
   return json.text();
 }
 
+CandidateSet CandidateFile::read(std::size_t index) const {
+  thread_local JsonParser parser;
+  const std::string line = lines_.line(index);
+  const std::string where = lines_.where(index);
+  return set_from(parser.parse(line, where), where);
+}
+
 std::vector<CandidateSet> read_candidate_sets(const std::filesystem::path& file) {
+  const CandidateFile lines(file);
   std::vector<CandidateSet> sets;
-  JsonLineReader lines(file);
-  for (JsonRef line; lines.next(line);) sets.push_back(set_from(line, lines.where()));
+  for (std::size_t i = 0; i < lines.size(); ++i) sets.push_back(lines.read(i));
   return sets;
+}
+
+namespace {
+
+// Lower-case words, without what stands between them. Bytes beyond ASCII are letters.
+std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  bool within = false;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool letter = byte >= 0x80 || std::isalnum(byte);
+    if (letter) {
+      if (!within) words.emplace_back();
+      words.back() += byte < 0x80 ? static_cast<char>(std::tolower(byte)) : c;
+    }
+    within = letter;
+  }
+  return words;
+}
+
+std::vector<std::uint64_t> triples_of(const std::vector<std::string>& words) {
+  std::vector<std::uint64_t> triples;
+  for (std::size_t i = 0; i + 2 < words.size(); ++i)
+    triples.push_back(stable_hash(words[i + 2], stable_hash(words[i + 1], stable_hash(words[i]))));
+  std::sort(triples.begin(), triples.end());
+  triples.erase(std::unique(triples.begin(), triples.end()), triples.end());
+  return triples;
+}
+
+bool near_identical(const std::vector<std::string>& one, const std::vector<std::string>& other, double similarity) {
+  if (one == other) return !one.empty();
+  if (similarity >= 1) return false;
+  const auto a = triples_of(one), b = triples_of(other);
+  if (a.empty() || b.empty()) return false;
+  std::vector<std::uint64_t> common;
+  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(common));
+  const double all = static_cast<double>(a.size() + b.size() - common.size());
+  return static_cast<double>(common.size()) >= similarity * all;
+}
+
+}  // namespace
+
+bool near_identical(std::string_view one, std::string_view other, double similarity) {
+  // Nothing but signs ("+", "<"): the texts themselves.
+  const auto a = words_of(one), b = words_of(other);
+  return a.empty() && b.empty() ? one == other : near_identical(a, b, similarity);
+}
+
+std::size_t merge_candidates(CandidateSet& set, double similarity) {
+  std::vector<Response> kept;
+  std::vector<std::vector<std::string>> merged;
+  for (Response& candidate : set.candidates) {
+    std::size_t same = kept.size();
+    if (candidate.status == Status::ok)
+      for (std::size_t i = 0; i < kept.size() && same == kept.size(); ++i)
+        if (kept[i].status == Status::ok && near_identical(kept[i].text, candidate.text, similarity)) same = i;
+    if (same < kept.size()) {
+      merged[same].push_back(candidate.id);
+    } else {
+      kept.push_back(std::move(candidate));
+      merged.emplace_back();
+    }
+  }
+  const std::size_t gone = set.candidates.size() - kept.size();
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    if (merged[i].empty()) continue;
+    JsonWriter json;
+    json.begin_object().key("merged").begin_array();
+    for (const std::string& id : merged[i]) json.value(id);
+    json.end_array().end_object();
+    kept[i].extra = json.text();
+  }
+  set.candidates = std::move(kept);
+  return gone;
 }
 
 Prompt without_extra(const Prompt& prompt) {

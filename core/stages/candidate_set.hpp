@@ -4,8 +4,10 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "core/util/line_file.hpp"
 #include "dt2it/types.hpp"
 
 namespace dt2it {
@@ -28,7 +30,27 @@ struct CandidateSet {
 void require_scores(const CandidateSet& set, const std::string& scorer);
 
 std::string to_line(const CandidateSet& set);
-std::vector<CandidateSet> read_candidate_sets(const std::filesystem::path& file);
+
+// The sets of a candidates.jsonl, read when they are asked for: memory is eight bytes a set. Thread-safe.
+class CandidateFile {
+ public:
+  explicit CandidateFile(const std::filesystem::path& file) : lines_(file) {}
+  std::size_t size() const { return lines_.size(); }
+  CandidateSet read(std::size_t index) const;  // DataError when the line is not one
+
+ private:
+  LineFile lines_;
+};
+
+std::vector<CandidateSet> read_candidate_sets(const std::filesystem::path& file);  // all of them: for small files
+
+// Whether two answers say the same: equal but for case, spaces and punctuation, or, where `similarity` is below 1, at least
+// that share of their words in a row of three in common (Jaccard).
+bool near_identical(std::string_view one, std::string_view other, double similarity);
+
+// Leaves one of candidates that are near-identical, the first; its `extra` lists the ids of the others under "merged". Only answers
+// with status ok. Returns how many went. Not for sets that have scores.
+std::size_t merge_candidates(CandidateSet& set, double similarity);
 
 // The prompt as plugins that talk to models may see it: without `extra`, where truth may be.
 Prompt without_extra(const Prompt& prompt);

@@ -3,6 +3,7 @@
 // that chosen and rejected share a style.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "core/data/records.hpp"
@@ -23,6 +24,7 @@ struct CandidatesParams {
   double temperature = 1.0;
   double top_p = 0.95;
   std::int64_t max_tokens = 1024;
+  double merge = 0;
 
   static void describe(Schema<CandidatesParams>& schema) {
     schema.component<StageInputs>("prompts", &CandidatesParams::prompts, "Stage that collected the prompts.")
@@ -35,6 +37,10 @@ struct CandidatesParams {
     schema.field("temperature", &CandidatesParams::temperature, "Sampling temperature.").min(0).max(2);
     schema.field("top_p", &CandidatesParams::top_p, "Nucleus sampling.").min(0).max(1);
     schema.field("max_tokens", &CandidatesParams::max_tokens, "Longest response in tokens.").min(1);
+    schema.field("merge", &CandidatesParams::merge,
+                 "Leave one of candidates that say the same: 1: equal but for case, spaces and punctuation; 0.8: also those with so "
+                 "much of their wording (three words in a row) in common; 0: leave all.")
+        .min(0).max(1);
   }
 };
 
@@ -48,11 +54,13 @@ void run(const CandidatesParams& params, StageRun& stage) {
     if (std::find(params.pool.begin(), params.pool.end(), name) == params.pool.end() || weight < 0)
       throw ConfigError(fmt::format("pool_weights: '{}' = {} (allowed: names of the pool, weights >= 0)",
                                     name, weight));
-  const std::vector<Prompt> prompts = read_prompts(stage.input(params.prompts) / "prompts.jsonl");
+  const LineFile prompts(stage.input(params.prompts) / "prompts.jsonl");
 
   stage.for_each_item("candidates.jsonl", prompts.size(), [&](std::size_t i) {
     CandidateSet set;
-    set.prompt = prompts[i];
+    thread_local JsonParser parser;
+    const std::string line = prompts.line(i);
+    set.prompt = prompt_from(parser.parse(line, prompts.where(i)), prompts.where(i));
     // By the prompt's id and place: ids of foreign data may repeat.
     Rng rng = stage.context().rng(fmt::format("pool/{}/{}", i, set.prompt.id));
     const std::string& name = params.pool[rng.weighted(weights)];
@@ -72,20 +80,31 @@ void run(const CandidatesParams& params, StageRun& stage) {
       response.finish_reason = reply.finish_reason;
       set.candidates.push_back(std::move(response));
     }
+    if (params.merge > 0) merge_candidates(set, params.merge);
     return to_line(set);
   });
 
   std::map<std::string, std::size_t> failed;
-  std::size_t usable = 0;
-  for (const CandidateSet& set : read_candidate_sets(stage.output / "candidates.jsonl"))
+  std::size_t usable = 0, different = 0;
+  const CandidateFile results(stage.output / "candidates.jsonl");
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const CandidateSet set = results.read(i);
+    different += set.candidates.size();
     for (const Response& response : set.candidates) {
       if (response.status == Status::ok)
         ++usable;
       else
         ++failed[fmt::format("{}: {}", response.mllm, to_string(response.status))];
     }
+  }
   Funnel funnel;
   funnel.step("prompts", prompts.size());
+  const std::size_t drawn = prompts.size() * static_cast<std::size_t>(params.count);
+  if (params.merge > 0) {
+    funnel.step("candidates drawn", drawn);
+    funnel.step("different candidates", different);
+    funnel.drop("merged", drawn - different);
+  }
   funnel.step("candidates", usable);
   for (const auto& [reason, count] : failed) funnel.drop(reason, count);
   funnel.write(stage.output);
@@ -96,7 +115,7 @@ void run(const CandidatesParams& params, StageRun& stage) {
 StageType candidates_stage() {
   return make_stage<CandidatesParams>(
       "candidates", "Draws one MLLM for each prompt and K responses from it (paper section 3.1, step 2).",
-      "1", run);
+      "2", run);
 }
 
 }  // namespace dt2it

@@ -1,54 +1,259 @@
 // SPDX-License-Identifier: Apache-2.0
+// Step 1 of the distillation (paper section 3.1 and appendix A): the prompts of a data set, without what cannot be used or must not
+// be, in the mixture that is asked for.
 #include <fmt/format.h>
 
-#include <set>
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_set>
 
 #include "core/data/records.hpp"
 #include "core/stages/funnel.hpp"
+#include "core/stages/mixture.hpp"
 #include "core/stages/stages.hpp"
+#include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
+#include "dt2it/curator.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it {
 namespace {
 
+constexpr std::size_t kReviewed = 4096;  // prompts shown to a curator at once
+
 struct CollectParams {
   std::string dataset;
   std::int64_t limit = 0;
+  std::map<std::string, std::int64_t> quota;
+  std::map<std::string, std::int64_t> domain_quota;
+  bool deduplicate = false;
+  bool need_reference = false;
+  std::string images = "any";
+  std::vector<std::string> scripts;
+  std::string decontaminate;
+
   static void describe(Schema<CollectParams>& schema) {
     schema.component<Dataset>("dataset", &CollectParams::dataset, "Data set to read.").required();
     schema.field("limit", &CollectParams::limit, "Read only so many records; 0: all.").min(0);
+    schema.field("quota", &CollectParams::quota,
+                 "Most prompts of a source, by its name, drawn at random: { dvqa = 20000 }; \"*\": of every other one.");
+    schema.field("domain_quota", &CollectParams::domain_quota, "Most prompts of a domain, likewise; after `quota`.");
+    schema.field("deduplicate", &CollectParams::deduplicate,
+                 "Keep the first of prompts with the same images and the same words.");
+    schema.field("need_reference", &CollectParams::need_reference, "Drop prompts without a reference answer.");
+    schema.field("images", &CollectParams::images,
+                 "any; present: drop prompts with an image that is absent, of no known type, or too large to be decoded; decoded: also "
+                 "those with one that does not decode.")
+        .choices({"any", "present", "decoded"});
+    schema.field("scripts", &CollectParams::scripts,
+                 "Keep only questions mostly written in these; none given: all.")
+        .choices({"latin", "han", "kana", "hangul", "cyrillic", "arabic", "other"});
+    schema.component<Curator>("decontaminate", &CollectParams::decontaminate,
+                              "Curator (curators/decontaminate) whose discards are dropped; it sees prompts without answers.");
   }
 };
 
-template <class Record>
-std::size_t collect(Stream<Record>& stream, std::int64_t limit, const std::string& file, StageRun& stage) {
-  LineWriter out(stage.output / file);
-  Record record;
+std::string question_of(const Prompt& prompt) {
+  std::string text;
+  for (const Part& part : prompt.messages.back().content)
+    if (part.kind == Part::Kind::text) text += part.text + '\n';
+  return text;
+}
+
+// Images and words of all messages; case and spaces do not count.
+std::uint64_t content_hash(const Prompt& prompt) {
+  std::string content;
+  for (const Message& message : prompt.messages) {
+    content += static_cast<char>('0' + static_cast<int>(message.role));
+    for (const Part& part : message.content) {
+      if (part.kind != Part::Kind::text) {
+        content += '\1' + (part.media.present() ? part.media.id : part.media.source);
+        for (const std::string& frame : part.media.frames) content += '\1' + frame;
+        continue;
+      }
+      for (const char c : part.text)
+        if (!std::isspace(static_cast<unsigned char>(c))) content += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    }
+  }
+  return stable_hash(content);
+}
+
+class Collection {
+ public:
+  Collection(const CollectParams& params, StageRun& stage)
+      : params_(params), stage_(stage), passed_(stage.work / "passed.jsonl"), dropped_(stage.output / "dropped.jsonl") {
+    if (!params.decontaminate.empty()) curator_ = stage.context().component<Curator>(params.decontaminate);
+  }
+
+  void run(Stream<Prompt>& stream) {
+    Prompt prompt;
+    while ((params_.limit == 0 || read_ < static_cast<std::size_t>(params_.limit)) && stream.next(prompt)) {
+      stage_.check_stop();
+      ++read_;
+      ++mixture_.of(prompt).read;
+      stage_.progress->add(1);
+      if (const auto [reason, detail] = objection(prompt); !reason.empty())
+        drop(prompt, reason, detail);
+      else if (curator_)
+        review(std::move(prompt));
+      else
+        pass(prompt);
+      prompt = {};
+    }
+    if (curator_) finish_review();
+    passed_.close();
+  }
+
+  void write() {
+    const std::vector<char> wanted = mixture_.draw(params_.quota, params_.domain_quota);
+    LineWriter out(stage_.output / "prompts.jsonl");
+    LineReader lines(stage_.work / "passed.jsonl");
+    std::string_view line;
+    std::size_t row = 0, kept = 0;
+    for (; lines.next(line); ++row) {
+      if (!wanted[row]) continue;
+      out.write(line);
+      ++kept;
+    }
+    out.close();
+    dropped_.close();
+    mixture_.write(stage_.output / "mixture.json");
+    std::filesystem::remove(stage_.work / "passed.jsonl");
+    Funnel funnel;
+    if (dropped_count_.empty() && kept == read_) {
+      funnel.step("prompts", kept);
+    } else {
+      funnel.step("records", read_);
+      funnel.step("prompts", kept);
+      for (const auto& [reason, count] : dropped_count_) funnel.drop(reason, count);
+      funnel.drop("over the quota", row - kept);
+    }
+    funnel.write(stage_.output);
+  }
+
+ private:
+  // Why a prompt is not taken, and more about it; empty: it is.
+  std::pair<std::string, std::string> objection(const Prompt& prompt) {
+    if (prompt.messages.empty()) return {"unusable record", prompt.extra};
+    if (params_.need_reference && prompt.reference.empty()) return {"no reference answer", ""};
+    if (!params_.scripts.empty()) {
+      const std::string_view script = main_script(question_of(prompt));
+      if (std::ranges::find(params_.scripts, script) == params_.scripts.end()) return {"other script", std::string(script)};
+    }
+    if (params_.images != "any")
+      for (const Message& message : prompt.messages)
+        for (const Part& part : message.content)
+          if (part.kind != Part::Kind::text)
+            if (std::string problem = problem_of(part); !problem.empty())
+              return {part.media.present() ? "image cannot be used" : "image missing", std::move(problem)};
+    if (params_.deduplicate && !seen_.insert(content_hash(prompt)).second) return {"duplicate", ""};
+    return {};
+  }
+
+  std::string problem_of(const Part& part) {
+    const Media& media = part.media;
+    if (!media.present()) return media.source;
+    if (part.kind == Part::Kind::video) return {};
+    if (media.mime.empty()) return media.source + ": of no known type";
+    constexpr std::int64_t kMaxPixels = 49'000'000;
+    if (std::int64_t{media.width} * media.height > kMaxPixels)
+      return fmt::format("{}: {} x {} pixels (allowed: {})", media.source, media.width, media.height, kMaxPixels);
+    if (params_.images != "decoded") return {};
+    const DecodedImage decoded = stage_.context().media().decode(media);
+    return decoded.status == Status::ok ? std::string() : media.source + ": " + decoded.detail;
+  }
+
+  void pass(const Prompt& prompt) {
+    mixture_.pass(prompt, stage_.context().rng("mixture/" + prompt.id).next());
+    passed_.write(to_json(prompt));
+  }
+
+  void drop(const Prompt& prompt, const std::string& reason, const std::string& detail) {
+    ++dropped_count_[reason];
+    ++mixture_.of(prompt).dropped[reason];
+    JsonWriter json;
+    json.begin_object().key("id").value(prompt.id).key("source").value(prompt.source).key("reason").value(reason);
+    if (detail.starts_with('{'))
+      json.key("detail").raw(detail);
+    else if (!detail.empty())
+      json.key("detail").value(detail);
+    json.end_object();
+    dropped_.write(json.text());
+  }
+
+  void review(Prompt prompt) {
+    PreferencePair pair;
+    pair.id = prompt.id;
+    pair.source = prompt.source;
+    pair.prompt = std::move(prompt);
+    waiting_.push_back(std::move(pair));
+    if (waiting_.size() == kReviewed) finish_review();
+  }
+
+  void finish_review() {
+    if (waiting_.empty()) return;
+    const std::vector<Decision> decisions = curator_->review(waiting_);
+    if (decisions.size() != waiting_.size())
+      throw PluginError(fmt::format("curator '{}' gave {} decisions for {} prompts", params_.decontaminate, decisions.size(),
+                                    waiting_.size()));
+    for (std::size_t i = 0; i < waiting_.size(); ++i) {
+      if (decisions[i].action != Decision::Action::discard) {
+        pass(waiting_[i].prompt);
+        continue;
+      }
+      JsonWriter json;
+      json.begin_object().key("reason").value(decisions[i].reason);
+      if (!decisions[i].detail.empty()) json.key("evidence").raw(decisions[i].detail);
+      json.end_object();
+      drop(waiting_[i].prompt, "contaminated", json.text());
+    }
+    waiting_.clear();
+  }
+
+  const CollectParams& params_;
+  StageRun& stage_;
+  LineWriter passed_, dropped_;
+  std::shared_ptr<Curator> curator_;
+  std::vector<PreferencePair> waiting_;
+  std::unordered_set<std::uint64_t> seen_;
+  Mixture mixture_;
+  std::size_t read_ = 0;
+  std::map<std::string, std::size_t> dropped_count_;
+};
+
+void run_prompts(const CollectParams& params, StageRun& stage) {
+  const auto stream = stage.context().component<Dataset>(params.dataset)->prompts();
+  Collection collection(params, stage);
+  collection.run(*stream);
+  collection.write();
+}
+
+struct CollectPairsParams {
+  std::string dataset;
+  std::int64_t limit = 0;
+  static void describe(Schema<CollectPairsParams>& schema) {
+    schema.component<Dataset>("dataset", &CollectPairsParams::dataset, "Data set to read.").required();
+    schema.field("limit", &CollectPairsParams::limit, "Read only so many records; 0: all.").min(0);
+  }
+};
+
+void run_pairs(const CollectPairsParams& params, StageRun& stage) {
+  const auto stream = stage.context().component<Dataset>(params.dataset)->pairs();
+  LineWriter out(stage.output / "pairs.jsonl");
+  PreferencePair pair;
   std::size_t count = 0;
-  while ((limit == 0 || count < static_cast<std::size_t>(limit)) && stream.next(record)) {
+  while ((params.limit == 0 || count < static_cast<std::size_t>(params.limit)) && stream->next(pair)) {
     stage.check_stop();
-    out.write(to_json(record));
+    out.write(to_json(pair));
     stage.progress->add(1);
     ++count;
   }
   out.close();
-  return count;
-}
-
-void run_prompts(const CollectParams& params, StageRun& stage) {
-  const auto stream = stage.context().component<Dataset>(params.dataset)->prompts();
-  const std::size_t count = collect(*stream, params.limit, "prompts.jsonl", stage);
-  Funnel funnel;
-  funnel.step("prompts", count);
-  funnel.write(stage.output);
-}
-
-void run_pairs(const CollectParams& params, StageRun& stage) {
-  const auto stream = stage.context().component<Dataset>(params.dataset)->pairs();
-  const std::size_t count = collect(*stream, params.limit, "pairs.jsonl", stage);
   Funnel funnel;
   funnel.step("pairs of " + params.dataset, count);
   funnel.write(stage.output);
@@ -58,12 +263,12 @@ void run_pairs(const CollectParams& params, StageRun& stage) {
 
 StageType collect_stage() {
   return make_stage<CollectParams>(
-      "collect", "Collects the prompts of a data set with their reference answers.", "1", run_prompts);
+      "collect", "Collects the prompts of a data set with their reference answers: what is usable, in the mixture asked for.", "2",
+      run_prompts);
 }
 
 StageType collect_pairs_stage() {
-  return make_stage<CollectParams>("collect_pairs", "Collects the preference pairs of a data set as they are.",
-                                   "1", run_pairs);
+  return make_stage<CollectPairsParams>("collect_pairs", "Collects the preference pairs of a data set as they are.", "1", run_pairs);
 }
 
 }  // namespace dt2it

@@ -2,6 +2,7 @@
 // Step 4 of the distillation (paper section 3.1): more candidates where those at hand are all alike.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "core/data/records.hpp"
@@ -33,17 +34,24 @@ struct DiversifyParams {
   }
 };
 
+// Numbers go on; merged candidates have left gaps.
+std::string free_id(const CandidateSet& set) {
+  for (std::size_t number = set.candidates.size();; ++number) {
+    std::string id = fmt::format("{}", number);
+    if (std::ranges::none_of(set.candidates, [&](const Response& one) { return one.id == id; })) return id;
+  }
+}
+
 void run(const DiversifyParams& params, StageRun& stage) {
-  const std::vector<CandidateSet> sets =
-      read_candidate_sets(stage.input(params.candidates) / "candidates.jsonl");
+  const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
   stage.for_each_item("candidates.jsonl", sets.size(), [&](std::size_t i) {
-    CandidateSet set = sets[i];
+    CandidateSet set = sets.read(i);
     require_scores(set, params.scorer);
     const auto strategy = stage.context().component<DiversityStrategy>(params.strategy);
     std::vector<Response> added =
         strategy->extend(without_extra(set.prompt), set.candidates, set.scores.at(params.scorer));
     for (Response& response : added) {
-      response.id = fmt::format("{}", set.candidates.size());
+      response.id = free_id(set);
       set.candidates.push_back(std::move(response));
     }
     return to_line(set);
@@ -52,7 +60,9 @@ void run(const DiversifyParams& params, StageRun& stage) {
   std::map<std::string, std::size_t> added;
   std::map<std::string, std::size_t> failed;
   std::size_t extended = 0;
-  for (const CandidateSet& set : read_candidate_sets(stage.output / "candidates.jsonl")) {
+  const CandidateFile results(stage.output / "candidates.jsonl");
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const CandidateSet set = results.read(i);
     bool any = false;
     for (const Response& response : set.candidates) {
       if (response.origin == "sampled") continue;

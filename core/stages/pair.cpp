@@ -3,6 +3,11 @@
 // every scorer puts i strictly above j.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+
 #include "core/data/records.hpp"
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/funnel.hpp"
@@ -10,6 +15,7 @@
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
+#include "dt2it/error.hpp"
 #include "dt2it/scorer.hpp"
 
 namespace dt2it {
@@ -19,6 +25,8 @@ struct PairParams {
   std::string candidates;
   std::vector<std::string> scorers;
   double margin = 0;
+  std::map<std::string, double> margins;
+  bool balance_strength = false;
   std::int64_t max_pairs = 4;
   std::int64_t max_new_pairs = 4;
 
@@ -30,6 +38,10 @@ struct PairParams {
     schema.field("margin", &PairParams::margin,
                  "Each scorer's difference must be larger than this many points (0: any difference).")
         .min(0).max(10);
+    schema.field("margins", &PairParams::margins, "The same for single scorers, by name, such as { pointwise = 0.5 }.");
+    schema.field("balance_strength", &PairParams::balance_strength,
+                 "Where max_pairs or max_new_pairs leaves some over, draw those whose strength (mean difference of the scores, in "
+                 "points) is rare among all prompts rather than any.");
     schema.field("max_pairs", &PairParams::max_pairs,
                  "Pairs of sampled candidates kept for each prompt, drawn at random; 0: all.").min(0);
     schema.field("max_new_pairs", &PairParams::max_new_pairs,
@@ -39,18 +51,95 @@ struct PairParams {
 
 enum class Outcome { agreed, unscored, tie, disagreed };
 
-// What the scorers together say of "i above j", seen from the first scorer's order.
-Outcome agreement(const CandidateSet& set, const std::vector<std::string>& scorers, double margin,
+// What the scorers together say of "i above j", seen from the first scorer's order. `margins`: one for each scorer.
+Outcome agreement(const CandidateSet& set, const std::vector<std::string>& scorers, const std::vector<double>& margins,
                   std::size_t i, std::size_t j) {
   bool tie = false;
   for (std::size_t s = 0; s < scorers.size(); ++s) {
     const std::vector<Score>& scores = set.scores.at(scorers[s]);
     if (!scores[i].ok() || !scores[j].ok()) return Outcome::unscored;
     const double difference = scores[i].overall - scores[j].overall;
-    if (difference < -margin) return Outcome::disagreed;
-    tie |= !(difference > margin);
+    if (difference < -margins[s]) return Outcome::disagreed;
+    tie |= !(difference > margins[s]);
   }
   return tie ? Outcome::tie : Outcome::agreed;
+}
+
+// Mean difference of the scores, in points.
+double strength_of(const CandidateSet& set, const std::vector<std::string>& scorers, std::size_t chosen, std::size_t rejected) {
+  double sum = 0;
+  for (const std::string& scorer : scorers) {
+    const std::vector<Score>& scores = set.scores.at(scorer);
+    sum += scores[chosen].overall - scores[rejected].overall;
+  }
+  return sum / static_cast<double>(scorers.size());
+}
+
+struct Couple {
+  std::size_t chosen, rejected;
+  double strength;
+};
+
+struct Counts {
+  std::size_t couples = 0, unscored = 0, ties = 0, disagreed = 0, agreed = 0, kept = 0;
+};
+
+// The couples of one prompt on which all scorers agree: of sampled candidates, and with an added one.
+struct Agreed {
+  std::vector<Couple> sampled, with_added;
+};
+
+Agreed agreed_couples(const CandidateSet& set, const PairParams& params, const std::vector<double>& margins, Counts& counts) {
+  Agreed found;
+  for (std::size_t a = 0; a < set.candidates.size(); ++a)
+    for (std::size_t b = a + 1; b < set.candidates.size(); ++b) {
+      ++counts.couples;
+      Outcome outcome = agreement(set, params.scorers, margins, a, b);
+      std::size_t chosen = a, rejected = b;
+      if (outcome == Outcome::disagreed) {
+        outcome = agreement(set, params.scorers, margins, b, a);
+        std::swap(chosen, rejected);
+      }
+      switch (outcome) {
+        case Outcome::unscored: ++counts.unscored; break;
+        case Outcome::tie: ++counts.ties; break;
+        case Outcome::disagreed: ++counts.disagreed; break;
+        case Outcome::agreed: {
+          ++counts.agreed;
+          const bool added = set.candidates[a].origin != "sampled" || set.candidates[b].origin != "sampled";
+          (added ? found.with_added : found.sampled)
+              .push_back({chosen, rejected, strength_of(set, params.scorers, chosen, rejected)});
+        }
+      }
+    }
+  return found;
+}
+
+// How many couples of each strength there are, in steps of half a point.
+class Strengths {
+ public:
+  void add(double strength) { ++counts_[bin(strength)]; }
+  double weight(double strength) const { return 1.0 / static_cast<double>(std::max<std::size_t>(1, counts_[bin(strength)])); }
+
+ private:
+  static std::size_t bin(double strength) { return static_cast<std::size_t>(std::clamp(strength * 2, 0.0, 19.0)); }
+  std::array<std::size_t, 20> counts_{};
+};
+
+// At most `limit` (0: all), drawn at random: each alike, or by weight.
+void draw(std::vector<Couple>& list, std::int64_t limit, const Strengths* strengths, Rng& rng) {
+  const std::size_t wanted = limit > 0 ? std::min(list.size(), static_cast<std::size_t>(limit)) : list.size();
+  if (!strengths || wanted == list.size()) {
+    rng.shuffle(list);
+    list.resize(wanted);
+    return;
+  }
+  for (std::size_t taken = 0; taken < wanted; ++taken) {
+    std::vector<double> weights;
+    for (std::size_t i = taken; i < list.size(); ++i) weights.push_back(strengths->weight(list[i].strength));
+    std::swap(list[taken], list[taken + rng.weighted(weights)]);
+  }
+  list.resize(wanted);
 }
 
 PreferencePair make_pair(const CandidateSet& set, const std::vector<std::string>& scorers, std::size_t row,
@@ -76,59 +165,57 @@ PreferencePair make_pair(const CandidateSet& set, const std::vector<std::string>
 }
 
 void run(const PairParams& params, StageRun& stage) {
-  const std::vector<CandidateSet> sets =
-      read_candidate_sets(stage.input(params.candidates) / "candidates.jsonl");
+  std::vector<double> margins;
+  for (const std::string& scorer : params.scorers) {
+    const auto own = params.margins.find(scorer);
+    margins.push_back(own == params.margins.end() ? params.margin : own->second);
+  }
+  for (const auto& [name, margin] : params.margins)
+    if (std::ranges::find(params.scorers, name) == params.scorers.end() || !(margin >= 0))
+      throw ConfigError(fmt::format("margins: '{}' = {} (allowed: names of the scorers, numbers >= 0)", name, margin));
+
+  const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
+  std::optional<Strengths> strengths;
+  if (params.balance_strength) {
+    strengths.emplace();
+    Counts ignored;
+    for (std::size_t row = 0; row < sets.size(); ++row) {
+      stage.check_stop();
+      const CandidateSet set = sets.read(row);
+      for (const std::string& scorer : params.scorers) require_scores(set, scorer);
+      const Agreed found = agreed_couples(set, params, margins, ignored);
+      for (const std::vector<Couple>* list : {&found.sampled, &found.with_added})
+        for (const Couple& couple : *list) strengths->add(couple.strength);
+    }
+  }
+
   LineWriter out(stage.output / "pairs.jsonl");
-  std::size_t couples = 0, unscored = 0, ties = 0, disagreed = 0, agreed = 0, kept = 0;
-  using Couple = std::pair<std::size_t, std::size_t>;
+  Counts counts;
+  stage.progress->set_total(sets.size());
   for (std::size_t row = 0; row < sets.size(); ++row) {
     stage.check_stop();
-    const CandidateSet& set = sets[row];
+    const CandidateSet set = sets.read(row);
     for (const std::string& scorer : params.scorers) require_scores(set, scorer);
-    std::vector<Couple> sampled;
-    std::vector<Couple> with_added;
-    for (std::size_t a = 0; a < set.candidates.size(); ++a)
-      for (std::size_t b = a + 1; b < set.candidates.size(); ++b) {
-        ++couples;
-        Outcome outcome = agreement(set, params.scorers, params.margin, a, b);
-        Couple couple{a, b};
-        if (outcome == Outcome::disagreed) {
-          outcome = agreement(set, params.scorers, params.margin, b, a);
-          couple = {b, a};
-        }
-        switch (outcome) {
-          case Outcome::unscored: ++unscored; break;
-          case Outcome::tie: ++ties; break;
-          case Outcome::disagreed: ++disagreed; break;
-          case Outcome::agreed: {
-            ++agreed;
-            const bool added = set.candidates[a].origin != "sampled" || set.candidates[b].origin != "sampled";
-            (added ? with_added : sampled).push_back(couple);
-          }
-        }
-      }
+    Agreed found = agreed_couples(set, params, margins, counts);
     Rng rng = stage.context().rng(fmt::format("pairs/{}/{}", row, set.prompt.id));
-    auto keep = [&](std::vector<Couple>& list, std::int64_t limit) {
-      rng.shuffle(list);
-      if (limit > 0 && list.size() > static_cast<std::size_t>(limit))
-        list.resize(static_cast<std::size_t>(limit));
-      for (const auto& [chosen, rejected] : list)
-        out.write(to_json(make_pair(set, params.scorers, row, chosen, rejected)));
-      kept += list.size();
+    const auto keep = [&](std::vector<Couple>& list, std::int64_t limit) {
+      draw(list, limit, strengths ? &*strengths : nullptr, rng);
+      for (const Couple& couple : list) out.write(to_json(make_pair(set, params.scorers, row, couple.chosen, couple.rejected)));
+      counts.kept += list.size();
     };
-    keep(sampled, params.max_pairs);
-    keep(with_added, params.max_new_pairs);
+    keep(found.sampled, params.max_pairs);
+    keep(found.with_added, params.max_new_pairs);
     stage.progress->add(1);
   }
   out.close();
   Funnel funnel;
-  funnel.step("couples of candidates", couples);
-  funnel.step("pairs on which all scorers agree", agreed);
-  funnel.drop("not scored", unscored);
-  funnel.drop("equal scores", ties);
-  funnel.drop("scorers disagree", disagreed);
-  funnel.step("pairs kept", kept);
-  funnel.drop("over the limit per prompt", agreed - kept);
+  funnel.step("couples of candidates", counts.couples);
+  funnel.step("pairs on which all scorers agree", counts.agreed);
+  funnel.drop("not scored", counts.unscored);
+  funnel.drop("equal scores", counts.ties);
+  funnel.drop("scorers disagree", counts.disagreed);
+  funnel.step("pairs kept", counts.kept);
+  funnel.drop("over the limit per prompt", counts.agreed - counts.kept);
   funnel.write(stage.output);
 }
 

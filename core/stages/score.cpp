@@ -56,10 +56,9 @@ void score(CandidateSet& set, std::size_t row, const std::string& name, StageRun
 }
 
 void run(const ScoreParams& params, StageRun& stage) {
-  const std::vector<CandidateSet> sets =
-      read_candidate_sets(stage.input(params.candidates) / "candidates.jsonl");
+  const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
   stage.for_each_item("candidates.jsonl", sets.size(), [&](std::size_t i) {
-    CandidateSet set = sets[i];
+    CandidateSet set = sets.read(i);
     if (!set.scored_by(params.scorer)) score(set, i, params.scorer, stage);
     return to_line(set);
   });
@@ -67,10 +66,11 @@ void run(const ScoreParams& params, StageRun& stage) {
   std::size_t good = 0;
   std::size_t asked = 0;
   std::map<std::string, std::size_t> failed;
-  const std::vector<CandidateSet> scored = read_candidate_sets(stage.output / "candidates.jsonl");
+  const CandidateFile scored(stage.output / "candidates.jsonl");
   for (std::size_t i = 0; i < scored.size(); ++i) {
-    if (sets[i].scored_by(params.scorer)) continue;
-    for (const Score& score : scored[i].scores.at(params.scorer)) {
+    if (sets.read(i).scored_by(params.scorer)) continue;
+    const CandidateSet set = scored.read(i);
+    for (const Score& score : set.scores.at(params.scorer)) {
       ++asked;
       if (score.ok())
         ++good;

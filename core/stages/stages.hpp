@@ -19,6 +19,7 @@ StageType reformulate_stage();     // paper 3.2
 StageType mix_stage();             // several sets of pairs as one
 StageType curate_stage();          // paper 3.3, the curation pipeline
 StageType audit_stage();           // label noise against the truth, where it is known
+StageType bias_stage();          // what style tells of the labels
 StageType train_stage();           // one checkpoint
 StageType iterate_stage();         // composite: paper 3.3, the five steps of a round
 StageType evaluate_stage();        // benchmarks

@@ -19,7 +19,8 @@ std::set<std::string> components(const toml::table& tables) {
   std::set<std::string> names;
   for (const auto& [kind, group] : tables)
     for (const auto& [name, component] : *group.as_table())
-      if (component.is_table())
+      // datasets.source_...: parts of a profile's own, which experiments do not name.
+      if (component.is_table() && !(kind == "datasets" && name.str().starts_with("source_")))
         names.insert(std::string(kind.str()) + '.' + std::string(name.str()));
   return names;
 }

@@ -192,6 +192,31 @@
     figures(section(main, data.calls.title), data.calls, () => false);
   }
 
+  function mixture() {
+    if (!data.mixture || !data.mixture.rows.length) return;
+    figures(section(main, data.mixture.title), data.mixture, () => false);
+  }
+
+  function bias() {
+    if (!data.bias || !data.bias.rows.length) return;
+    const node = section(main, data.bias.title,
+      "Of pairs held out, the per cent whose chosen side a small classifier tells that sees nothing but manner: 50 is chance. "
+      + "Longer, more Markdown, earlier: how often the chosen side is that one, of pairs that differ in it.");
+    figures(node, data.bias, () => false);
+    const column = data.bias.header.indexOf("Style");
+    chart(node, "What style tells", "per cent of labels; 50 is chance", {
+      type: "bar",
+      data: {
+        labels: data.bias.rows.map((row) => row[0]),
+        datasets: [{
+          label: "told by style", backgroundColor: color(0), maxBarThickness: 44,
+          data: data.bias.values.map((row) => (row[column] === null ? null : 100 * row[column])),
+        }],
+      },
+      options: without_legend(axes("", "per cent", { min: 40, max: 100 })),
+    });
+  }
+
   function noise() {
     if (!data.noise.rows.length) return;
     const node = section(main, "Labels against known truth",
@@ -479,6 +504,8 @@
   }
   results();
   benchmarks();
+  mixture();
+  bias();
   noise();
   judges();
   calls();

@@ -111,26 +111,35 @@ std::filesystem::path find_data_file(const std::filesystem::path& path,
 }
 
 RecordReader::RecordReader(std::filesystem::path file, bool python_numbers)
-    : file_(std::move(file)), python_numbers_(python_numbers), lines_(file_, std::ios::binary) {
-  if (!lines_) throw DataError(file_.string() + ": cannot be opened for reading");
-  char bom[3] = {};
-  lines_.read(bom, 3);
-  if (!(lines_.gcount() == 3 && std::string_view(bom, 3) == "\xEF\xBB\xBF")) {
-    lines_.clear();
-    lines_.seekg(0);
+    : file_(std::move(file)), python_numbers_(python_numbers), stream_(file_, std::ios::binary) {
+  if (!stream_) throw DataError(file_.string() + ": cannot be opened for reading");
+  fill();
+  if (text_.starts_with("\xEF\xBB\xBF")) position_ = 3;
+  std::size_t first = position_;
+  for (;; ++first) {
+    if (first == text_.size() && !fill()) break;
+    if (!is_space(text_[first])) break;
   }
-  const auto start = lines_.tellg();
-  char c = ' ';
-  while (lines_.get(c) && is_space(c)) {
-  }
-  array_ = lines_ && c == '[';
-  lines_.clear();
-  lines_.seekg(start);
+  array_ = first < text_.size() && text_[first] == '[';
   if (!array_) return;
-  text_.assign(std::istreambuf_iterator<char>(lines_), {});
   reading_line_ = 1;
   peek();
   ++position_;  // the '['
+}
+
+bool RecordReader::fill() {
+  constexpr std::size_t kBlock = std::size_t{1} << 20, kLongest = std::size_t{256} << 20;
+  if (text_.size() > kLongest) {
+    line_ = std::max<std::size_t>(line_, 1);
+    end("a record is longer than 256 MiB");
+  }
+  if (!stream_) return false;
+  const std::size_t size = text_.size();
+  text_.resize(size + kBlock);
+  stream_.read(text_.data() + size, kBlock);
+  text_.resize(size + static_cast<std::size_t>(stream_.gcount()));
+  if (stream_.bad() && !closed_) end("reading failed");
+  return text_.size() > size;
 }
 
 void RecordReader::fail(const std::string& what) const { throw DataError(where() + ": " + what); }
@@ -141,13 +150,29 @@ void RecordReader::end(const std::string& what) {
 }
 
 char RecordReader::peek() {
-  while (position_ < text_.size() && is_space(text_[position_]))
-    if (text_[position_++] == '\n') ++reading_line_;
-  return position_ < text_.size() ? text_[position_] : '\0';
+  for (;; ++position_) {
+    if (position_ == text_.size() && !fill()) return '\0';
+    if (!is_space(text_[position_])) return text_[position_];
+    if (text_[position_] == '\n') ++reading_line_;
+  }
 }
 
-bool RecordReader::next_line(std::string& text) {
-  while (std::getline(lines_, text, '\n')) {
+bool RecordReader::next_line(std::string_view& text) {
+  while (!closed_) {
+    if (position_ > text_.size() / 2) {  // given away
+      text_.erase(0, position_);
+      position_ = 0;
+    }
+    std::size_t from = position_, end = text_.find('\n', from);
+    while (end == text_.npos) {
+      from = text_.size();
+      if (!fill()) break;
+      end = text_.find('\n', from);
+    }
+    if (end == text_.npos && position_ == text_.size()) return false;
+    text =
+        std::string_view(text_).substr(position_, end == text_.npos ? text_.npos : end - position_);
+    position_ = end == text_.npos ? text_.size() : end + 1;
     ++line_;
     if (std::any_of(text.begin(), text.end(), [](char c) { return !is_space(c); })) return true;
   }
@@ -156,6 +181,10 @@ bool RecordReader::next_line(std::string& text) {
 
 bool RecordReader::next_element(std::string_view& text) {
   if (closed_) return false;
+  if (position_ > text_.size() / 2) {  // given away
+    text_.erase(0, position_);
+    position_ = 0;
+  }
   char c = peek();
   line_ = reading_line_;
   if (c == ']') {
@@ -177,7 +206,10 @@ bool RecordReader::next_element(std::string_view& text) {
   const std::size_t start = position_;
   int depth = 0;
   bool in_string = false;
-  for (; position_ < text_.size(); ++position_) {
+  for (;; ++position_) {
+    while (position_ >= text_.size())
+      if (!fill()) break;
+    if (position_ >= text_.size()) break;
     c = text_[position_];
     if (c == '\n') ++reading_line_;
     if (in_string) {
@@ -202,17 +234,14 @@ bool RecordReader::next_element(std::string_view& text) {
   return true;
 }
 
+bool RecordReader::skip() {
+  std::string_view text;
+  return array_ ? next_element(text) : next_line(text);
+}
+
 bool RecordReader::next(simdjson::dom::object& record) {
   std::string_view element;
-  if (array_) {
-    if (!next_element(element)) return false;
-  } else {
-    if (!next_line(text_)) {
-      if (lines_.bad() && !closed_) end("reading failed");
-      return false;
-    }
-    element = text_;
-  }
+  if (array_ ? !next_element(element) : !next_line(element)) return false;
   if (python_numbers_) {
     std::string clean(element);
     replace_python_numbers(clean);

@@ -20,35 +20,38 @@ std::filesystem::path find_data_file(const std::filesystem::path& path,
                                      const std::vector<std::string>& usual_names);
 
 // Reads JSON objects one after the other from a JSON array (.json) or from lines split at "\n" only
-// (.jsonl, .ndjson; also a .json file whose first character is not '['). A jsonl file is read line
-// by line; the text of an array is held in memory. Not thread-safe.
+// (.jsonl, .ndjson; also a .json file whose first character is not '['). Memory: the largest
+// record, which may have 256 MiB. Not thread-safe.
 class RecordReader {
  public:
   // python_numbers: NaN and +-Infinity, which Python writes though JSON has no such words, read as
   // null.
   explicit RecordReader(std::filesystem::path file, bool python_numbers = false);
 
-  // False at the end. `record` is valid until the next call. Throws DataError naming file and line; the records
-  // behind one that is no JSON can still be read.
+  // False at the end. `record` is valid until the next call. Throws DataError naming file and line;
+  // the records behind one that is no JSON can still be read.
   bool next(simdjson::dom::object& record);
+  // Passes over one record without parsing it.
+  bool skip();
 
   // "file:line" where the current record starts.
   std::string where() const { return file_.string() + ":" + std::to_string(line_); }
   const std::filesystem::path& file() const { return file_; }
 
  private:
-  bool next_line(std::string& text);
+  bool next_line(std::string_view& text);
   bool next_element(std::string_view& text);
   [[noreturn]] void fail(const std::string& what) const;
   [[noreturn]] void end(const std::string& what);  // nothing can be read any more
+  bool fill();                                     // reads on; false at the end of the file
   char peek();  // skips white space; '\0' at the end of the array's text
 
   std::filesystem::path file_;
   bool python_numbers_;
   bool array_ = false;
-  std::ifstream lines_;
-  std::string text_;          // of the whole array, or of the current line
-  std::size_t position_ = 0;  // in the array's text
+  std::ifstream stream_;
+  std::string text_;  // what was read and is not yet given away, and the current record before it
+  std::size_t position_ = 0;  // in the text: what comes next
   bool first_ = true, closed_ = false;
   std::size_t line_ = 0;          // where the current record starts, from 1
   std::size_t reading_line_ = 0;  // at position_

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <arrow/api.h>
-#include <arrow/io/file.h>
-#include <parquet/arrow/reader.h>
-#include <parquet/file_reader.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "dt2it/dataset.hpp"
 #include "dt2it/plugin.hpp"
+#include "plugins/datasets/parquet/parquet_file.hpp"
 #include "plugins/datasets/parquet/row_json.hpp"
 #include "plugins/datasets/records/answer_parser.hpp"
 #include "plugins/datasets/records/pair_stream.hpp"
@@ -17,58 +15,6 @@ namespace dt2it {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::int64_t kBatchRows = 16;  // images lie in them
-
-// One Parquet file, columns that matter only, row group after row group.
-class File {
- public:
-  File(const fs::path& path, const std::vector<std::string>& columns) : path_(path) {
-    auto mapped = arrow::io::MemoryMappedFile::Open(path.string(), arrow::io::FileMode::READ);
-    if (!mapped.ok()) fail(mapped.status());
-    parquet::arrow::FileReaderBuilder builder;
-    if (const auto status = builder.Open(*mapped); !status.ok()) fail(status);
-    parquet::ArrowReaderProperties properties;
-    properties.set_batch_size(kBatchRows);
-    properties.set_pre_buffer(false);  // the file is mapped
-    properties.set_use_threads(false);
-    auto built = builder.properties(properties)->Build();
-    if (!built.ok()) fail(built.status());
-    reader_ = std::move(*built);
-    const auto metadata = reader_->parquet_reader()->metadata();
-    for (int i = 0; i < metadata->num_columns(); ++i) {
-      const std::string top = metadata->schema()->Column(i)->path()->ToDotVector().front();
-      if (std::find(columns.begin(), columns.end(), top) != columns.end()) leaves_.push_back(i);
-    }
-    if (leaves_.empty()) {
-      std::string names;
-      for (int i = 0; i < metadata->schema()->group_node()->field_count(); ++i)
-        names += (i ? ", " : "") + metadata->schema()->group_node()->field(i)->name();
-      throw DataError(path.string() + ": has no column of preference records (it has: " + names + ")");
-    }
-  }
-
-  std::size_t rows() const { return static_cast<std::size_t>(reader_->parquet_reader()->metadata()->num_rows()); }
-  int groups() const { return reader_->num_row_groups(); }
-  std::int64_t group_rows(int group) const { return reader_->parquet_reader()->metadata()->RowGroup(group)->num_rows(); }
-  std::unique_ptr<arrow::RecordBatchReader> open(int group) const {
-    auto batches = reader_->GetRecordBatchReader({group}, leaves_);
-    if (!batches.ok()) fail(batches.status());
-    return std::move(*batches);
-  }
-  std::shared_ptr<arrow::RecordBatch> next(arrow::RecordBatchReader& batches) const {
-    std::shared_ptr<arrow::RecordBatch> batch;
-    if (const auto status = batches.ReadNext(&batch); !status.ok()) fail(status);
-    return batch;
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  [[noreturn]] void fail(const arrow::Status& status) const { throw DataError(path_.string() + ": " + status.message()); }
-  const fs::path path_;
-  std::unique_ptr<parquet::arrow::FileReader> reader_;
-  std::vector<int> leaves_;
-};
 
 // What datasets/preferences reads, in Parquet files.
 class ParquetDataset final : public Dataset {
@@ -79,7 +25,9 @@ class ParquetDataset final : public Dataset {
     fs::path media_root;
     fs::path dataset_info;
     static void describe(Schema<Params>& schema) {
-      schema.field("file", &Params::file, "A .parquet file, or a folder of them (read in order of their names).")
+      schema
+          .field("file", &Params::file,
+                 "A .parquet file, or a folder of them (read in order of their names).")
           .required()
           .argument();
       schema.field("format", &Params::format, "As in datasets/preferences.")
@@ -87,13 +35,16 @@ class ParquetDataset final : public Dataset {
       schema.field("media_root", &Params::media_root,
                    "Folder that paths of images start from; empty: the folder of the file.");
       schema.field("dataset_info", &Params::dataset_info,
-                   "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one beside the file.");
+                   "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one "
+                   "beside the file.");
     }
   };
 
   ParquetDataset(const Params& params, Context& context)
-      : form_(records::answer_form_named(params.format)), files_(files_of(params.file)),
-        source_{params.media_root.empty() ? files_.front().parent_path() : params.media_root, context.media()},
+      : form_(records::answer_form_named(params.format)),
+        files_(files_of(params.file)),
+        source_{params.media_root.empty() ? files_.front().parent_path() : params.media_root,
+                context.media()},
         columns_(records::columns_of(files_.front(), params.dataset_info)) {}
 
   std::unique_ptr<Stream<AnswerRecord>> answers(std::function<bool(std::size_t)> wanted) override {
@@ -104,7 +55,7 @@ class ParquetDataset final : public Dataset {
   }
   std::size_t count_answers() override {
     std::size_t rows = 0;
-    for (const fs::path& file : files_) rows += File(file, columns_.keys()).rows();
+    for (const fs::path& file : files_) rows += ParquetFile(file, columns_.keys()).rows();
     return rows;
   }
 
@@ -158,7 +109,7 @@ class ParquetDataset final : public Dataset {
           if (next_file_ == owner_.files_.size()) return false;
           batch_.reset();
           batches_.reset();  // before its file
-          file_ = std::make_unique<File>(owner_.files_[next_file_++], keys_);
+          file_ = std::make_unique<ParquetFile>(owner_.files_[next_file_++], keys_);
           group_ = -1;
           file_first_row_ = first_row_;
           continue;
@@ -178,8 +129,8 @@ class ParquetDataset final : public Dataset {
 
     void parse(std::int64_t row, AnswerRecord& record) {
       record = {};
-      const std::string where =
-          file_->path().string() + ": row " + std::to_string(first_row_ - file_first_row_ + at_ - 1);
+      const std::string where = file_->path().string() + ": row " +
+                                std::to_string(first_row_ - file_first_row_ + at_ - 1);
       json_ = "{";
       for (int i = 0; i < batch_->num_columns(); ++i) {
         if (batch_->column(i)->IsNull(row)) continue;
@@ -193,7 +144,8 @@ class ParquetDataset final : public Dataset {
       try {
         if (const auto error = parser_.parse(json_).get(object))
           throw DataError(where + ": its texts cannot be read: " + simdjson::error_message(error));
-        record = records::parse_answers(object, owner_.form_, owner_.columns_, owner_.source_, where);
+        record =
+            records::parse_answers(object, owner_.form_, owner_.columns_, owner_.source_, where);
       } catch (const DataError& error) {
         record = {};
         record.status = Status::invalid;
@@ -205,15 +157,15 @@ class ParquetDataset final : public Dataset {
     const std::function<bool(std::size_t)> wanted_;
     const std::vector<std::string> keys_;
     std::size_t next_file_ = 0;
-    std::unique_ptr<File> file_;
+    std::unique_ptr<ParquetFile> file_;
     std::size_t file_first_row_ = 0;
     int group_ = -1;
     std::unique_ptr<arrow::RecordBatchReader> batches_;
     std::shared_ptr<arrow::RecordBatch> batch_;
-    std::size_t batch_first_ = 0;     // row of the batch within the group
-    std::size_t first_row_ = 0;       // of the group, in all files
-    std::size_t at_ = 0;              // next row within the group
-    std::vector<bool> wanted_rows_;   // of the group
+    std::size_t batch_first_ = 0;    // row of the batch within the group
+    std::size_t first_row_ = 0;      // of the group, in all files
+    std::size_t at_ = 0;             // next row within the group
+    std::vector<bool> wanted_rows_;  // of the group
     simdjson::dom::parser parser_;
     std::string json_;
   };

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cmath>
 #include <fstream>
+#include <optional>
 #include <vector>
 
 #include "dt2it/dataset.hpp"
 #include "dt2it/plugin.hpp"
 #include "plugins/benchmarks/records/record_reader.hpp"
 #include "plugins/datasets/records/answer_parser.hpp"
+#include "plugins/datasets/records/draw.hpp"
+#include "plugins/datasets/records/input_files.hpp"
 #include "plugins/datasets/records/pair_stream.hpp"
 
 namespace dt2it {
@@ -23,43 +27,78 @@ class PreferencesDataset final : public Dataset {
     fs::path media_root;
     fs::path dataset_info;
     static void describe(Schema<Params>& schema) {
-      schema.field("file", &Params::file, "A .jsonl file, or a .json file with an array; or a folder with one of these.")
+      schema
+          .field("file", &Params::file,
+                 "A .jsonl file, or a .json file with an array; or a folder with one of these; "
+                 "also an archive or a path inside "
+                 "one, a pattern, InternVL's meta file (MMPR).")
           .required()
           .argument();
-      schema.field("format", &Params::format,
-                   "auto: seen from each record; dt2it; sharegpt (LLaMA-Factory ranking, ms-swift); trl; llava.")
+      schema
+          .field("format", &Params::format,
+                 "auto: seen from each record; dt2it; sharegpt (LLaMA-Factory ranking, ms-swift); "
+                 "trl; llava.")
           .choices({"auto", "dt2it", "sharegpt", "trl", "llava"});
       schema.field("media_root", &Params::media_root,
                    "Folder that paths of images start from; empty: the folder of the file.");
       schema.field("dataset_info", &Params::dataset_info,
-                   "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one beside the file.");
+                   "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one "
+                   "beside the file.");
     }
   };
 
   PreferencesDataset(const Params& params, Context& context)
       : form_(records::answer_form_named(params.format)),
-        file_(records::find_data_file(params.file, {"pairs.jsonl"})),
-        source_{params.media_root.empty() ? file_.parent_path() : params.media_root, context.media()},
-        columns_(records::columns_of(file_, params.dataset_info)) {}
+        context_(context),
+        inputs_(inputs_of(params, context)),
+        columns_(records::columns_of(inputs_.front().file, params.dataset_info)) {}
 
   std::unique_ptr<Stream<AnswerRecord>> answers(std::function<bool(std::size_t)> wanted) override {
     return std::make_unique<FileStream>(*this, std::move(wanted));
   }
   std::unique_ptr<Stream<PreferencePair>> pairs() override {
-    return std::make_unique<records::PairStream>(answers({}), file_.stem().string());
+    return std::make_unique<records::PairStream>(
+        answers({}), inputs_.size() == 1 ? inputs_.front().file.stem().string() : std::string());
+  }
+
+  std::size_t count_answers() override {
+    std::size_t count = 0;
+    for (const records::InputFile& input : inputs_)
+      count += static_cast<std::size_t>(static_cast<double>(count_of(input.file)) * input.share);
+    return count;
+  }
+
+ private:
+  static std::vector<records::InputFile> inputs_of(const Params& params, Context& context) {
+    std::error_code ignored;
+    const bool plain = fs::is_directory(params.file, ignored) ||
+                       params.file.extension() == ".json" || params.file.extension() == ".jsonl" ||
+                       !fs::exists(params.file.parent_path(), ignored);
+    const bool pattern = params.file.string().find_first_of("*?[") != std::string::npos &&
+                         !fs::exists(params.file, ignored);
+    const fs::path file = plain && !pattern && fs::exists(params.file, ignored)
+                              ? records::find_data_file(params.file, {"pairs.jsonl"})
+                              : params.file;
+    auto inputs = records::input_files(file, params.media_root, "", context);
+    for (const records::InputFile& input : inputs)
+      if (input.file.extension() == ".parquet")
+        throw DataError(input.file.string() + ": is Parquet (use type = \"parquet\")");
+    return inputs;
   }
 
   // Lines, or objects of the outer array: fast, and wrong by what is not a record.
-  std::size_t count_answers() override {
-    std::ifstream stream(file_, std::ios::binary);
+  static std::size_t count_of(const fs::path& file) {
+    std::ifstream stream(file, std::ios::binary);
     std::vector<char> buffer(1 << 20);
     std::size_t lines = 0, objects = 0;
     int depth = 0;
     bool in_string = false, escaped = false, array = false, started = false;
-    while (stream.read(buffer.data(), static_cast<std::streamsize>(buffer.size())), stream.gcount() > 0) {
+    while (stream.read(buffer.data(), static_cast<std::streamsize>(buffer.size())),
+           stream.gcount() > 0) {
       const char* const end = buffer.data() + stream.gcount();
       if (!started) {
-        const char* first = std::find_if(buffer.data(), const_cast<char*>(end), [](char c) { return c == '[' || c == '{'; });
+        const char* first = std::find_if(buffer.data(), const_cast<char*>(end),
+                                         [](char c) { return c == '[' || c == '{'; });
         array = first != end && *first == '[';
         started = true;
       }
@@ -69,9 +108,12 @@ class PreferencesDataset final : public Dataset {
       }
       for (const char* c = buffer.data(); c != end; ++c) {
         if (in_string) {
-          if (escaped) escaped = false;
-          else if (*c == '\\') escaped = true;
-          else if (*c == '"') in_string = false;
+          if (escaped)
+            escaped = false;
+          else if (*c == '\\')
+            escaped = true;
+          else if (*c == '"')
+            in_string = false;
         } else if (*c == '"') {
           in_string = true;
         } else if (*c == '{' || *c == '[') {
@@ -85,26 +127,32 @@ class PreferencesDataset final : public Dataset {
     return array ? objects : lines;
   }
 
- private:
   class FileStream final : public Stream<AnswerRecord> {
    public:
     FileStream(PreferencesDataset& owner, std::function<bool(std::size_t)> wanted)
-        : owner_(owner), wanted_(std::move(wanted)), reader_(owner.file_) {}
+        : owner_(owner), wanted_(std::move(wanted)) {}
 
     bool next(AnswerRecord& record) override {
       for (;;) {
+        if (!reader_ && !open_next()) return false;
         simdjson::dom::object object;
         std::string problem;
         try {
-          if (!reader_.next(object)) return false;
+          if (!reader_->next(object)) {
+            reader_.reset();
+            continue;
+          }
         } catch (const DataError& error) {
           problem = error.what();
         }
+        if (draw_ && !draw_->take()) continue;
         const std::size_t row = row_++;
         if (wanted_ && !wanted_(row)) continue;
         record = {};
         if (problem.empty()) try {
-            record = records::parse_answers(object, owner_.form_, owner_.columns_, owner_.source_, reader_.where());
+            record = records::parse_answers(object, owner_.form_, owner_.columns_,
+                                            {input_->media_root, owner_.context_.media()},
+                                            reader_->where());
           } catch (const DataError& error) {
             problem = error.what();
             record = {};
@@ -115,6 +163,7 @@ class PreferencesDataset final : public Dataset {
               }
           }
         record.row = row;
+        if (owner_.inputs_.size() > 1) record.prompt.source = input_->source;
         if (!problem.empty()) {
           record.status = Status::invalid;
           record.detail = std::move(problem);
@@ -124,15 +173,33 @@ class PreferencesDataset final : public Dataset {
     }
 
    private:
+    bool open_next() {
+      if (file_ == owner_.inputs_.size()) return false;
+      input_ = &owner_.inputs_[file_++];
+      reader_.emplace(input_->file);
+      draw_.reset();
+      if (input_->share < 1) {
+        const std::size_t rows = count_of(input_->file);
+        draw_.emplace(
+            owner_.context_.rng("share/" + input_->source),
+            static_cast<std::size_t>(std::llround(static_cast<double>(rows) * input_->share)),
+            rows);
+      }
+      return true;
+    }
+
     PreferencesDataset& owner_;
     const std::function<bool(std::size_t)> wanted_;
-    records::RecordReader reader_;
+    std::size_t file_ = 0;
+    const records::InputFile* input_ = nullptr;
+    std::optional<records::RecordReader> reader_;
+    std::optional<records::Draw> draw_;
     std::size_t row_ = 0;
   };
 
   const records::AnswerForm form_;
-  const fs::path file_;
-  const records::MediaSource source_;
+  Context& context_;
+  const std::vector<records::InputFile> inputs_;
   const records::Columns columns_;
 };
 
@@ -141,5 +208,7 @@ class PreferencesDataset final : public Dataset {
 
 DT2IT_PLUGIN("datasets/preferences", "1.0.0", registrar) {
   registrar.add<dt2it::Dataset, dt2it::PreferencesDataset>(
-      "preferences", "Pairs, candidates and answers as LLaMA-Factory, TRL, LLaVA and others keep them, in JSON or JSONL.");
+      "preferences",
+      "Pairs, candidates and answers as LLaMA-Factory, TRL, LLaVA and others keep them, in JSON or "
+      "JSONL.");
 }

@@ -17,7 +17,8 @@ using simdjson::dom::object;
 
 class Parser {
  public:
-  Parser(const object& record, AnswerForm form, const Columns& columns, const MediaSource& source, const std::string& where)
+  Parser(const object& record, AnswerForm form, const Columns& columns, const MediaSource& source,
+         const std::string& where)
       : record_(record), form_(form), columns_(columns), source_(source), where_(where) {}
 
   AnswerRecord parse() {
@@ -25,11 +26,20 @@ class Parser {
     object prompt;
     const auto own = find(record_, "prompt");
     if (own && !own->get(prompt) && find(prompt, "messages")) {
-      if (form_ != AnswerForm::automatic && form_ != AnswerForm::dt2it) fail("is a record of this software's own form");
+      if (form_ != AnswerForm::automatic && form_ != AnswerForm::dt2it)
+        fail("is a record of this software's own form");
       parse_own(prompt);
     } else {
       if (form_ == AnswerForm::dt2it) fail("'prompt' must be an object with 'messages'");
       parse_foreign();
+    }
+    // Put back by pair_of; kept where nothing else is lost for it.
+    if (const auto provenance = get(columns_.provenance)) {
+      std::string_view text;
+      result_.prompt.extra =
+          !provenance->get(text) ? std::string(text) : std::string(simdjson::minify(*provenance));
+      result_.prompt.extra =
+          result_.prompt.extra.empty() ? "" : R"({"dt2it":)" + result_.prompt.extra + "}";
     }
     result_.prompt.id = result_.id;
     if (result_.rejected_prompt) result_.rejected_prompt->id = result_.id;
@@ -126,11 +136,13 @@ class Parser {
     } else {
       fail("has no prompt (allowed: a list of messages, or a text 'prompt' or 'question')");
     }
-    if (const auto system = get(columns_.system); system && !system->get(text) && !text.empty()) prompt.set_system(text);
+    if (const auto system = get(columns_.system); system && !system->get(text) && !text.empty())
+      prompt.set_system(text);
 
     if (rejected) {
       // Without 'chosen' the conversation itself ends with the better answer.
-      std::string better = chosen ? answer_text(*chosen, columns_, "chosen", where_) : prompt.take_answer();
+      std::string better =
+          chosen ? answer_text(*chosen, columns_, "chosen", where_) : prompt.take_answer();
       add_pair(std::move(better), rejected_text(*rejected));
     } else if (chosen) {
       fail("has 'chosen' without 'rejected'");
@@ -139,21 +151,27 @@ class Parser {
     } else if (const auto answers = get(columns_.answers)) {
       add_answers(*answers);
     } else {
-      fail("has no answer (allowed: 'chosen' and 'rejected', 'responses', 'response', or a last message of the assistant)");
+      fail(
+          "has no answer (allowed: 'chosen' and 'rejected', 'responses', 'response', or a last "
+          "message of the assistant)");
     }
     if (const auto images = get(columns_.rejected_images)) {
       Conversation other = prompt;
       result_.rejected_prompt.emplace();
-      result_.rejected_prompt->messages = std::move(other).finish(media(columns_.rejected_images), media(columns_.videos));
+      result_.rejected_prompt->messages =
+          std::move(other).finish(media(columns_.rejected_images), media(columns_.videos));
     }
-    result_.prompt.messages = std::move(prompt).finish(media(columns_.images), media(columns_.videos));
+    result_.prompt.messages =
+        std::move(prompt).finish(media(columns_.images), media(columns_.videos));
   }
 
   // TRL's implicit prompt: what two conversations have in common but for their last answers.
   void parse_two_conversations(const array& better, const element& rejected) {
     array worse;
     if (rejected.get(worse) || worse.size() != better.size() || better.size() < 2)
-      fail("'chosen' and 'rejected' must be conversations of the same length that differ in the last message");
+      fail(
+          "'chosen' and 'rejected' must be conversations of the same length that differ in the "
+          "last message");
     for (std::size_t i = 0; i + 1 < better.size(); ++i)
       if (simdjson::minify(better.at(i)) != simdjson::minify(worse.at(i)))
         fail("'chosen' and 'rejected' are conversations that differ before the last message");
@@ -162,12 +180,14 @@ class Parser {
     other.add_messages(worse);
     std::string text = prompt.take_answer();
     add_pair(std::move(text), other.take_answer());
-    result_.prompt.messages = std::move(prompt).finish(media(columns_.images), media(columns_.videos));
+    result_.prompt.messages =
+        std::move(prompt).finish(media(columns_.images), media(columns_.videos));
   }
 
   std::string rejected_text(const element& rejected) const {
     array list;
-    if (rejected.get(list) || list.size() < 2) return answer_text(rejected, columns_, "rejected", where_);
+    if (rejected.get(list) || list.size() < 2)
+      return answer_text(rejected, columns_, "rejected", where_);
     Conversation conversation(columns_, source_, where_);  // POVID, ms-swift: a whole one
     conversation.add_messages(list);
     return conversation.take_answer();
@@ -175,7 +195,8 @@ class Parser {
 
   std::vector<Media> media(const std::vector<std::string>& names) const {
     for (const std::string& name : names)
-      if (const auto value = find(record_, name)) return media_values(*value, name, source_.root, source_.store, where_);
+      if (const auto value = find(record_, name))
+        return media_values(*value, name, source_.root, source_.store, where_);
     return {};
   }
 
@@ -202,8 +223,10 @@ class Parser {
 }  // namespace
 
 AnswerForm answer_form_named(const std::string& name) {
-  constexpr std::pair<const char*, AnswerForm> kForms[] = {{"auto", AnswerForm::automatic}, {"dt2it", AnswerForm::dt2it},
-                                                           {"sharegpt", AnswerForm::sharegpt}, {"trl", AnswerForm::trl},
+  constexpr std::pair<const char*, AnswerForm> kForms[] = {{"auto", AnswerForm::automatic},
+                                                           {"dt2it", AnswerForm::dt2it},
+                                                           {"sharegpt", AnswerForm::sharegpt},
+                                                           {"trl", AnswerForm::trl},
                                                            {"llava", AnswerForm::llava}};
   std::string allowed;
   for (const auto& [known, form] : kForms) {
@@ -213,24 +236,99 @@ AnswerForm answer_form_named(const std::string& name) {
   throw ConfigError("there is no form '" + name + "' of records (allowed: " + allowed + ")");
 }
 
-AnswerRecord parse_answers(const object& record, AnswerForm form, const Columns& columns, const MediaSource& source,
-                           const std::string& where) {
+AnswerRecord parse_answers(const object& record, AnswerForm form, const Columns& columns,
+                           const MediaSource& source, const std::string& where) {
   return Parser(record, form, columns, source, where).parse();
 }
+
+namespace {
+
+std::string raw(const object& from, std::string_view key) {
+  const auto value = find(from, key);
+  return value ? std::string(simdjson::minify(*value)) : std::string();
+}
+
+void put_back(const object& from, Prompt& prompt, const std::string& where) {
+  prompt.id = optional_text(from, "id", where);
+  prompt.reference = optional_text(from, "reference", where);
+  prompt.source = optional_text(from, "source", where);
+  prompt.domain = optional_text(from, "domain", where);
+  prompt.extra = raw(from, "extra");
+  array sources;
+  if (from["image_sources"].get(sources)) return;
+  auto source = sources.begin();
+  for (Message& message : prompt.messages)
+    for (Part& part : message.content)
+      if (std::string_view text;
+          part.kind != Part::Kind::text && source != sources.end() && !(*source).get(text)) {
+        part.media.source = text;
+        ++source;
+      }
+}
+
+void put_back(const object& from, Response& response, const std::string& where) {
+  response.id = optional_text(from, "id", where);
+  response.mllm = optional_text(from, "mllm", where);
+  response.origin = optional_text(from, "origin", where);
+  response.finish_reason = optional_text(from, "finish_reason", where);
+  response.extra = raw(from, "extra");
+  object image;
+  if (!from["noised_image"].get(image)) {
+    response.noised_image.id = optional_text(image, "id", where);
+    response.noised_image.mime = optional_text(image, "mime", where);
+    response.noised_image.source = optional_text(image, "source", where);
+    std::int64_t pixels = 0;
+    if (!image["width"].get(pixels)) response.noised_image.width = static_cast<int>(pixels);
+    if (!image["height"].get(pixels)) response.noised_image.height = static_cast<int>(pixels);
+  }
+}
+
+// What our exporters wrote beside a record (exporters/records/exported_pair).
+void put_back(const object& from, PreferencePair& pair) {
+  const std::string where = "record '" + pair.id + "': dt2it";
+  pair.id = optional_text(from, "id", where);
+  pair.source = optional_text(from, "source", where);
+  pair.group = optional_text(from, "group", where);
+  pair.extra = raw(from, "extra");
+  object part;
+  if (!from["prompt"].get(part)) put_back(part, pair.prompt, where);
+  if (pair.rejected_prompt && !from["rejected_prompt"].get(part))
+    put_back(part, *pair.rejected_prompt, where);
+  for (const auto& [name, response] :
+       {std::pair{"chosen", &pair.chosen}, std::pair{"rejected", &pair.rejected}}) {
+    *response = Response{{}, std::move(response->text)};
+    if (!from[name].get(part)) put_back(part, *response, where);
+  }
+  double number = 0;
+  if (!from["strength"].get(number)) pair.strength = number;
+  if (array list; !from["strengths"].get(list))
+    for (const element& one : list)
+      if (!one.get(number)) pair.strengths.push_back(number);
+}
+
+}  // namespace
 
 PreferencePair pair_of(AnswerRecord record, const std::string& source) {
   if (record.status != Status::ok) throw DataError(record.detail);
   if (!record.pair) throw DataError("record '" + record.id + "' is no preference pair");
   PreferencePair pair;
   pair.id = record.id.empty() ? std::to_string(record.row) : std::move(record.id);
-  pair.source = source;
+  pair.source = source.empty() ? record.prompt.source : source;
   pair.prompt = std::move(record.prompt);
   pair.rejected_prompt = std::move(record.rejected_prompt);
   if (pair.prompt.id.empty()) pair.prompt.id = pair.id;
   if (pair.rejected_prompt && pair.rejected_prompt->id.empty()) pair.rejected_prompt->id = pair.id;
-  for (Response* response : {&record.responses[0], &record.responses[1]}) response->origin = "dataset";
+  for (Response* response : {&record.responses[0], &record.responses[1]})
+    response->origin = "dataset";
   pair.chosen = std::move(record.responses[0]);
   pair.rejected = std::move(record.responses[1]);
+  if (pair.prompt.extra.starts_with(R"({"dt2it":)")) {
+    const std::string provenance = std::move(pair.prompt.extra);
+    pair.prompt.extra.clear();
+    simdjson::dom::parser parser;
+    object from;
+    if (!parser.parse(provenance)["dt2it"].get(from)) put_back(from, pair);
+  }
   return pair;
 }
 

@@ -26,8 +26,8 @@ void rename(const simdjson::dom::element& table,
 
 std::vector<std::string> Columns::keys() const {
   std::vector<std::string> all;
-  for (const auto* names : {&id, &messages, &system, &question, &more_question, &chosen, &rejected, &answers, &images,
-                            &rejected_images, &videos})
+  for (const auto* names : {&id, &messages, &system, &question, &more_question, &chosen, &rejected,
+                            &answers, &images, &rejected_images, &videos, &provenance})
     all.insert(all.end(), names->begin(), names->end());
   return all;
 }
@@ -55,15 +55,26 @@ Columns columns_of(const fs::path& data, fs::path info) {
       columns.answers = {"output"};
     }
     if (simdjson::dom::element table; !set["columns"].get(table))
-      rename(table, {{"messages", &columns.messages}, {"system", &columns.system}, {"prompt", &columns.question},
-                     {"query", &columns.more_question}, {"response", &columns.answers}, {"chosen", &columns.chosen},
-                     {"rejected", &columns.rejected}, {"images", &columns.images}, {"videos", &columns.videos}});
+      rename(table, {{"messages", &columns.messages},
+                     {"system", &columns.system},
+                     {"prompt", &columns.question},
+                     {"query", &columns.more_question},
+                     {"response", &columns.answers},
+                     {"chosen", &columns.chosen},
+                     {"rejected", &columns.rejected},
+                     {"images", &columns.images},
+                     {"videos", &columns.videos}});
     if (simdjson::dom::element table; !set["tags"].get(table))
-      rename(table, {{"role_tag", &columns.role}, {"content_tag", &columns.content}, {"user_tag", &columns.user},
-                     {"assistant_tag", &columns.assistant}, {"system_tag", &columns.system_role}});
+      rename(table, {{"role_tag", &columns.role},
+                     {"content_tag", &columns.content},
+                     {"user_tag", &columns.user},
+                     {"assistant_tag", &columns.assistant},
+                     {"system_tag", &columns.system_role}});
     return columns;
   }
-  if (given) throw DataError(info.string() + ": has no entry with file_name \"" + data.filename().string() + "\"");
+  if (given)
+    throw DataError(info.string() + ": has no entry with file_name \"" + data.filename().string() +
+                    "\"");
   return columns;
 }
 

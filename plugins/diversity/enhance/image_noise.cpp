@@ -20,6 +20,16 @@ void gaussian(cv::Mat& pixels, double strength, Rng& rng) {
   }
 }
 
+// A step of a diffusion's forward process, variance kept: the picture fades into noise as strength goes to 1.
+void diffusion(cv::Mat& pixels, double strength, Rng& rng) {
+  const double angle = strength * 1.5707963267948966, kept = std::cos(angle), added = std::sin(angle);
+  for (int y = 0; y < pixels.rows; ++y) {
+    auto* row = pixels.ptr<std::uint8_t>(y);
+    for (int i = 0; i < pixels.cols * 3; ++i)
+      row[i] = cv::saturate_cast<std::uint8_t>(127.5 + kept * (row[i] - 127.5) + added * rng.normal(0, 127.5));
+  }
+}
+
 void salt_and_pepper(cv::Mat& pixels, double strength, Rng& rng) {
   for (int y = 0; y < pixels.rows; ++y)
     for (int x = 0; x < pixels.cols; ++x) {
@@ -51,7 +61,7 @@ void occlusion(cv::Mat& pixels, double strength, Rng& rng) {
 
 const std::vector<std::string>& noise_kinds() {
   static const std::vector<std::string> kinds{"gaussian", "salt_and_pepper", "blur", "occlusion",
-                                              "downsample"};
+                                              "downsample", "diffusion"};
   return kinds;
 }
 
@@ -61,6 +71,8 @@ Image add_noise(const Image& image, const std::string& kind, double strength, Rn
   cv::Mat pixels(image.height, image.width, CV_8UC3, noised.rgb.data());
   if (kind == "gaussian") {
     gaussian(pixels, strength, rng);
+  } else if (kind == "diffusion") {
+    if (strength > 0) diffusion(pixels, strength, rng);
   } else if (kind == "salt_and_pepper") {
     salt_and_pepper(pixels, strength, rng);
   } else if (kind == "occlusion") {

@@ -3,6 +3,7 @@
 
 #include "dt2it/plugin.hpp"
 #include "dt2it/reformulator.hpp"
+#include "plugins/reformulators/image_size.hpp"
 
 namespace dt2it {
 namespace {
@@ -11,13 +12,15 @@ namespace {
 // response to both, and the reward is compared across prompts. Thread-safe.
 class OmniRewardReformulator final : public Reformulator {
  public:
-  struct Params {
+  struct Params : ImageSizeParams {
     std::string question = "Describe what this image was made to show.";
   };
   static void describe(Schema<Params>& schema) {
     schema.field("question", &Params::question, "Text after the image; may be empty.");
+    describe_image_size(schema);
   }
-  OmniRewardReformulator(const Params& params, Context&) : params_(params) {}
+  OmniRewardReformulator(const Params& params, Context& context)
+      : params_(params), sizer_(params, context) {}
 
   PreferencePair reformulate(const ImagePreference& preference) override {
     PreferencePair pair;
@@ -25,8 +28,9 @@ class OmniRewardReformulator final : public Reformulator {
     pair.source = preference.source;
     pair.group = "text_to_image";
     pair.extra = preference.extra;
-    pair.prompt = prompt(preference, preference.better, "/better");
-    pair.rejected_prompt = prompt(preference, preference.worse, "/worse");
+    const auto [better, worse] = sizer_.fit(preference.better, preference.worse);
+    pair.prompt = prompt(preference, better, "/better");
+    pair.rejected_prompt = prompt(preference, worse, "/worse");
     pair.chosen = response("chosen", preference.text);
     pair.rejected = response("rejected", preference.text);
     return pair;
@@ -52,13 +56,14 @@ class OmniRewardReformulator final : public Reformulator {
     return made;
   }
 
-  Params params_;
+  const Params params_;
+  const ImageSizer sizer_;
 };
 
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("reformulators/omni_reward", "1.0.0", registrar) {
+DT2IT_PLUGIN("reformulators/omni_reward", "1.1.0", registrar) {
   registrar.add<dt2it::Reformulator, dt2it::OmniRewardReformulator>(
       "omni_reward", "Each image a prompt of its own, the text the response to both.");
 }

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tables of what data are made of and how far their labels can be told by style.
+#include <fmt/format.h>
+
+#include <limits>
+#include <set>
+
+#include "core/report/json_read.hpp"
+#include "core/report/tables.hpp"
+
+namespace dt2it::report {
+namespace {
+
+using simdjson::dom::element;
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+class Row {
+ public:
+  Row& text(std::string text) { return add(std::move(text), kNone); }
+  Row& count(std::int64_t number) { return add(fmt::format("{}", number), static_cast<double>(number)); }
+  Row& share(const element& from, std::string_view key) {
+    double number = 0;
+    return from[key].get(number) ? text("") : add(percent(number), number);
+  }
+  void into(TextTable& table) {
+    table.rows.push_back(std::move(texts_));
+    table.values.push_back(std::move(values_));
+  }
+
+ private:
+  Row& add(std::string text, double value) {
+    texts_.push_back(std::move(text));
+    values_.push_back(value);
+    return *this;
+  }
+  std::vector<std::string> texts_;
+  std::vector<double> values_;
+};
+
+template <class Use>
+void each(const element& parent, std::string_view key, Use use) {
+  simdjson::dom::array list;
+  if (parent[key].get(list)) return;
+  for (const element item : list) use(item);
+}
+
+}  // namespace
+
+TextTable bias_table(std::span<const RunSummary> runs) {
+  TextTable table;
+  table.title = "What style tells of the labels";
+  table.header = {"Pairs", "Count", "Length", "Markdown", "First words", "Style", "Style, 95 %", "Writer", "Longer", "More Markdown", "Earlier"};
+  std::set<std::filesystem::path> seen;  // runs share stages
+  for (const RunSummary& run : runs)
+    for (const StageSummary& stage : run.stages) {
+      simdjson::dom::parser parser;
+      element root;
+      if (stage.type != "bias" || !seen.insert(stage.folder).second || !read_json(stage.folder / "bias.json", parser, root)) continue;
+      each(root, "sets", [&](const element& set) {
+        each(set, "sources", [&](const element& source) {
+          const std::string name = text_of(source, "source");
+          Row row;
+          row.text((runs.size() > 1 ? run.label + " / " : "") + text_of(set, "stage") + (name.empty() ? "" : ": " + name));
+          row.count(integer_of(source, "pairs"));
+          element told, family;
+          if (source["told_by"].get(told)) return;
+          for (const char* one : {"length", "markdown", "first_words", "style"}) {
+            if (told[one].get(family)) return;
+            row.share(family, "accuracy");
+          }
+          row.text(percent(number_of(family, "low")) + " - " + percent(number_of(family, "high")));
+          if (told["writer"].get(family)) return;
+          row.share(family, "accuracy");
+          row.share(source, "longer_chosen").share(source, "more_markdown_chosen").share(source, "earlier_chosen");
+          row.into(table);
+        });
+      });
+    }
+  return table;
+}
+
+TextTable mixture_table(std::span<const RunSummary> runs) {
+  TextTable table;
+  table.title = "Where the prompts come from";
+  table.header = {"Source", "Table 9", "Domain", "Read", "Kept", "Dropped"};
+  std::set<std::filesystem::path> seen;
+  for (const RunSummary& run : runs)
+    for (const StageSummary& stage : run.stages) {
+      simdjson::dom::parser parser;
+      element root;
+      if (stage.type != "collect" || !seen.insert(stage.folder).second || !read_json(stage.folder / "mixture.json", parser, root)) continue;
+      each(root, "sources", [&](const element& source) {
+        std::string dropped;
+        simdjson::dom::object reasons;
+        if (!source["dropped"].get(reasons))
+          for (const auto& [reason, count] : reasons)
+            dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", simdjson::minify(count), reason);
+        Row row;
+        row.text(text_of(source, "source")).text(text_of(source, "table9")).text(text_of(source, "domain"));
+        row.count(integer_of(source, "read")).count(integer_of(source, "kept")).text(dropped);
+        row.into(table);
+      });
+      std::string absent;
+      each(root, "absent", [&](const element& name) {
+        std::string_view text;
+        if (!name.get(text)) absent += (absent.empty() ? "" : ", ") + std::string(text);
+      });
+      bool any = false;
+      for (const auto& row : table.rows) any |= !row[1].empty();
+      if (any && !absent.empty()) table.notes.push_back("Of the paper's Table 9 absent: " + absent + ".");
+    }
+  return table;
+}
+
+}  // namespace dt2it::report
