@@ -72,8 +72,8 @@ void VlBackboneParams::describe(Schema<VlBackboneParams>& schema) {
                "Larger frames are scaled down to this many pixels before the model's own resizing; 0: no bound.")
       .min(0);
   schema.field("video_min_pixels", &P::video_min_pixels, "Smaller frames are scaled up; 0: no bound.").min(0);
-  schema.field("freeze_vision_tower", &P::freeze_vision_tower, "Keep the vision tower's weights.");
-  schema.field("freeze_projector", &P::freeze_projector, "Keep the weights of the mergers behind the tower.");
+  schema.field("freeze_vision_tower", &P::freeze_vision_tower, "Keep the vision tower's weights (Qwen3-VL: with its deepstack mergers).");
+  schema.field("freeze_projector", &P::freeze_projector, "Keep the weights of the merger behind the tower.");
   schema.field("freeze_language_model", &P::freeze_language_model, "Keep the weights of embeddings, decoder and output layer.");
   schema.field("gradient_checkpointing", &P::gradient_checkpointing,
                "In training keep only the input of each layer and compute the layer again in the backward pass: less memory, a "
@@ -226,7 +226,7 @@ void VlBackbone::save_merged(const fs::path& folder) const {
 bool VlBackbone::trainable(const std::string& name) const {
   if (params_.lora_rank > 0 || !params_.adapter.empty()) return false;
   if (!name.starts_with("model.visual.") && !name.starts_with("visual.")) return !params_.freeze_language_model;
-  const bool projector = name.find("merger") != std::string::npos;
+  const bool projector = name.find("visual.merger.") != std::string::npos;  // deepstack mergers: of the tower, as LLaMA-Factory has it
   return projector ? !params_.freeze_projector : !params_.freeze_vision_tower;
 }
 

@@ -228,7 +228,7 @@ at::Tensor MiniWarmStart::hidden_states(std::span<const TokenTree* const> trees,
   if (marks <= 0) return nn::forward_trees(*model_, trees, images_, HiddenState::normed);
   // No image is shared between lessons, so features are in the order of the placeholders.
   const nn::PackedBatch batch = nn::pack_trees(trees, images_);
-  nn::VisionFeatures features = model_->vision(batch.pixels, batch.grids);
+  nn::VisionFeatures features = nn::vision_features(*model_, batch);
   std::vector<std::int64_t> which;
   for (const TokenTree* tree : trees)
     for (std::size_t k = 0; k < tree->visuals.size(); ++k)

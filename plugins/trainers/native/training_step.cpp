@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a step of a training computes.
+#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
@@ -11,7 +12,9 @@
 #include <algorithm>
 #include <cmath>
 #include <new>
+#include <optional>
 
+#include "core/nn/adapters.hpp"
 #include "core/nn/parallel.hpp"
 #include "core/nn/safetensors.hpp"
 #include "dt2it/error.hpp"
@@ -208,6 +211,8 @@ void Training::tally(const Set& set, std::span<const Unit* const> pack, const Co
 }
 
 Training::Sums Training::step_on(const Batch& batch, std::int64_t step) {
+  // For what draws from it, such as the dropout of adapters: a step does not depend on those before it.
+  at::manual_seed(stable_hash(fmt::format("generator/{}/{}", step, group_.rank()), request_.seed));
   Sums sums;
   sums.source_pairs.assign(sources_.size(), 0);
   sums.source_right.assign(sources_.size(), 0);
@@ -296,6 +301,11 @@ void Training::find_reference(Set& set, const std::string& name) {
     values = stored;
   } else {
     const at::NoGradGuard no_grad;
+    std::optional<nn::WithoutAdapters> off;
+    if (params_.reference == "adapters_off") {
+      if (!nn::has_adapters(*backbone_)) throw ConfigError("trainers/native: reference = \"adapters_off\", but the backbone has no adapters");
+      off.emplace(*backbone_);
+    }
     auto* out = values.data_ptr<double>();
     for (auto i = static_cast<std::size_t>(group_.rank()); i < set.records.size(); i += static_cast<std::size_t>(group_.size())) {
       const Unit unit = encode(set.records, {&i, 1}, false);

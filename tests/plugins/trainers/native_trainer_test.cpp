@@ -248,6 +248,54 @@ TEST_CASE("bfloat16 weights are trained by their float32 copies") {
   CHECK(change(after) > .5 * change(wide));
 }
 
+TEST_CASE("Adapters are trained alone, go on exactly after an interruption, and are PEFT's files") {
+  FakeContext context;
+  add_backbone(context, {{"lora_rank", value_of(4)}, {"lora_dropout", value_of(.2)}, {"freeze_vision_tower", value_of(true)},
+                         {"freeze_projector", value_of(true)}});
+  const auto pairs = red_pairs(context, 40);
+  Table params = quick();
+  params["learning_rate"] = value_of(1e-2);
+  check_trainer_contract(*native_trainer(context, params), pairs, context.scratch());
+  params["epochs"] = value_of(2);
+  const Trained result = trained(context, pairs, params, "adapters");
+  CHECK(result.steps.back().loss < .5);
+  CHECK(fs::exists(result.folder / "adapter_model.safetensors"));
+  CHECK(fs::exists(result.folder / "adapter_config.json"));
+  CHECK(fs::exists(result.folder / "value_head.safetensors"));
+  CHECK_FALSE(fs::exists(result.folder / "model.safetensors"));
+  // The reference of DPO: the same model without them.
+  params["loss"] = value_of("dpo");
+  params["reference"] = value_of("adapters_off");
+  params.erase("head_dropout");
+  auto whole = pairs;
+  for (PreferencePair& pair : whole) pair.rejected_prompt.reset();
+  CHECK(trained(context, whole, params, "dpo_adapters").steps.front().chosen_reward == Approx(0).margin(1e-4));
+  FakeContext plain;
+  add_backbone(plain);
+  CHECK_THROWS_AS(trained(plain, red_pairs(plain, 4), params, "none"), ConfigError);
+}
+
+TEST_CASE("Gradient checkpointing and cached features change no bit of a training") {
+  const auto run = [&](Table backbone) {
+    FakeContext context;
+    backbone["freeze_vision_tower"] = value_of(true);
+    backbone["freeze_projector"] = value_of(true);
+    add_backbone(context, backbone);
+    Table params = quick();
+    params["epochs"] = value_of(2);
+    std::vector<double> curve;
+    for (const TrainStep& step : trained(context, red_pairs(context, 24), params, "same").steps) {
+      curve.push_back(step.loss);
+      curve.push_back(step.gradient_norm);
+    }
+    return curve;
+  };
+  const auto plain = run({});
+  CHECK(run({{"gradient_checkpointing", value_of(true)}}) == plain);
+  const std::vector<double> uncached = run({{"feature_cache_mb", value_of(0)}});
+  for (std::size_t i = 0; i < plain.size(); ++i) CHECK(uncached[i] == Approx(plain[i]).epsilon(1e-4));
+}
+
 TEST_CASE("Next-token training lowers the loss of the chosen responses") {
   FakeContext context;
   add_backbone(context);
