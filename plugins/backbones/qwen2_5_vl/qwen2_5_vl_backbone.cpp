@@ -13,6 +13,6 @@ class Qwen25VlBackbone final : public nn::VlBackbone {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("backbones/qwen2_5_vl", "2.0.0", registrar) {
+DT2IT_PLUGIN("backbones/qwen2_5_vl", "2.1.0", registrar) {
   registrar.add<dt2it::Backbone, dt2it::Qwen25VlBackbone>("qwen2_5_vl", "Qwen2.5-VL of any size, from a Hugging Face folder.");
 }

@@ -13,6 +13,6 @@ class Qwen3VlBackbone final : public nn::VlBackbone {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("backbones/qwen3_vl", "2.0.0", registrar) {
+DT2IT_PLUGIN("backbones/qwen3_vl", "2.1.0", registrar) {
   registrar.add<dt2it::Backbone, dt2it::Qwen3VlBackbone>("qwen3_vl", "Qwen3-VL of any size, from a Hugging Face folder.");
 }
