@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -65,6 +66,13 @@ std::vector<ComponentConfig> components_of(const Options& options, const Catalog
         break;
       }
     return components;
+  }
+  const ComponentDescription* description = catalog.find(Trainer::kKind, options.trainer.substr(0, options.trainer.find(':')));
+  const bool takes_backbone = !description || std::any_of(description->params.begin(), description->params.end(),
+                                                          [](const ParamSpec& spec) { return spec.component_kind == "backbones"; });
+  if (!takes_backbone) {  // such as llama_factory:FOLDER
+    if (!options.backbone.empty()) throw ConfigError(fmt::format("trainers/{} takes no --backbone", description->name));
+    return {component_of(catalog, Trainer::kKind, "trainer", options.trainer, options.trainer_settings)};
   }
   if (options.backbone.empty()) throw ConfigError("dt2it train: no model to start from (--backbone qwen3_vl:CHECKPOINT, say)");
   std::vector<std::string> settings = options.trainer_settings;
