@@ -76,10 +76,10 @@ Adapters::Adapters(Family family, const ParameterTable& table, const LoraOptions
   if (options_.alpha == 0) options_.alpha = 2 * static_cast<double>(options_.rank);
 
   for (const auto& [name, layer] : table.linears()) {
-    const bool chosen = options.from.empty()
-                            ? is_target(name, options.targets) && (options.tower || !visual(name)) &&
-                                  name.find("merger") == std::string::npos
-                            : wanted.erase(name) > 0;
+    const bool chosen = options.from.empty() ? is_target(name, options.targets) &&
+                                                   (options.tower || !visual(name)) &&
+                                                   name.find("merger") == std::string::npos
+                                             : wanted.erase(name) > 0;
     if (!chosen) continue;
     const at::TensorOptions type = layer.weight.options().dtype(at::kFloat);
     LoraPair& pair = *layer.lora;
@@ -90,8 +90,10 @@ Adapters::Adapters(Family family, const ParameterTable& table, const LoraOptions
     pair.stream = canonical_.size();
     canonical_.push_back(name);
     modules_.push_back(module_of(family, name));
-    parameters_.emplace_back(fmt::format("base_model.model.{}.lora_A.weight", modules_.back()), pair.a);
-    parameters_.emplace_back(fmt::format("base_model.model.{}.lora_B.weight", modules_.back()), pair.b);
+    parameters_.emplace_back(fmt::format("base_model.model.{}.lora_A.weight", modules_.back()),
+                             pair.a);
+    parameters_.emplace_back(fmt::format("base_model.model.{}.lora_B.weight", modules_.back()),
+                             pair.b);
     any_in_tower_ = any_in_tower_ || visual(name);
   }
   if (!wanted.empty())
@@ -101,8 +103,8 @@ Adapters::Adapters(Family family, const ParameterTable& table, const LoraOptions
     std::set<std::string> ends;
     for (const auto& [name, layer] : table.linears())
       if (!visual(name)) ends.insert(name.substr(name.rfind('.') + 1));
-    throw ConfigError(fmt::format("lora_targets = {}: no such layer (allowed: all, {})", options.targets,
-                                  fmt::join(ends, ", ")));
+    throw ConfigError(fmt::format("lora_targets = {}: no such layer (allowed: all, {})",
+                                  options.targets, fmt::join(ends, ", ")));
   }
   reset();
 }
@@ -118,11 +120,13 @@ void Adapters::reset() {
       for (std::size_t half = 0; half < 2; ++half) {
         const auto& [name, tensor] = parameters_[2 * i + half];
         if (tensor.sizes() != at::IntArrayRef(halves[half]->shape))
-          throw ModelError(fmt::format("{}: '{}' does not fit the model", options_.from.string(), name));
+          throw ModelError(
+              fmt::format("{}: '{}' does not fit the model", options_.from.string(), name));
         std::vector<char> raw(halves[half]->count() * dtype_size(halves[half]->type));
         stored.file()->read(*halves[half], 0, raw.data(), raw.size());
         at::Tensor values = at::empty(tensor.sizes(), at::kFloat);
-        convert(raw.data(), halves[half]->type, values.data_ptr<float>(), Dtype::f32, halves[half]->count());
+        convert(raw.data(), halves[half]->type, values.data_ptr<float>(), Dtype::f32,
+                halves[half]->count());
         tensor.copy_(values);
       }
     }
@@ -146,16 +150,21 @@ void Adapters::save(const fs::path& folder, const std::string& base) const {
   for (const auto& [name, tensor] : parameters_) tensors.emplace_back(name, tensor.detach());
   write_safetensors(folder / "adapter_model.safetensors", tensors);
   std::string modules;
-  for (const std::string& name : modules_) modules += (modules.empty() ? "\n    " : ",\n    ") + json_text(name);
+  for (const std::string& name : modules_)
+    modules += (modules.empty() ? "\n    " : ",\n    ") + json_text(name);
   write_text_file(
       folder / "adapter_config.json",
-      fmt::format("{{\n  \"base_model_name_or_path\": {},\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n"
-                  "  \"inference_mode\": true,\n  \"init_lora_weights\": true,\n  \"lora_alpha\": {},\n"
-                  "  \"lora_dropout\": {},\n  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n  \"r\": {},\n"
-                  "  \"target_modules\": [{}\n  ],\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n"
-                  "  \"use_rslora\": {}\n}}\n",
-                  json_text(base), number(options_.alpha), options_.dropout, options_.rank, modules,
-                  options_.rank_stabilised));
+      fmt::format(
+          "{{\n  \"base_model_name_or_path\": {},\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": "
+          "false,\n"
+          "  \"inference_mode\": true,\n  \"init_lora_weights\": true,\n  \"lora_alpha\": {},\n"
+          "  \"lora_dropout\": {},\n  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n  "
+          "\"r\": {},\n"
+          "  \"target_modules\": [{}\n  ],\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": "
+          "false,\n"
+          "  \"use_rslora\": {}\n}}\n",
+          json_text(base), number(options_.alpha), options_.dropout, options_.rank, modules,
+          options_.rank_stabilised));
 }
 
 at::Tensor merged(const Linear& layer) {

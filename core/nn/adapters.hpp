@@ -22,7 +22,7 @@ struct LoraOptions {
   std::int64_t rank = 0;
   double alpha = 0;  // 0: twice the rank, as LLaMA-Factory takes it
   double dropout = 0;
-  bool rank_stabilised = false;      // scale alpha / sqrt(rank) instead of alpha / rank
+  bool rank_stabilised = false;  // scale alpha / sqrt(rank) instead of alpha / rank
   // Ends of names, such as q_proj; "all": every linear layer of the language model.
   std::vector<std::string> targets;
   bool tower = false;  // named layers may be in the vision tower too (never in the mergers)
@@ -34,8 +34,8 @@ struct LoraOptions {
 // The adapters of one model.
 class Adapters {
  public:
-  // Puts them into the layers of the table. Throws ConfigError when nothing fits a target, ModelError
-  // when `from` fits the model not.
+  // Puts them into the layers of the table. Throws ConfigError when nothing fits a target,
+  // ModelError when `from` fits the model not.
   Adapters(Family family, const ParameterTable& table, const LoraOptions& options);
 
   // A and B of layer after layer, under the names of PEFT's files.
@@ -59,8 +59,9 @@ class Adapters {
 // W + scale * B A in float32; W itself for a layer without an adapter.
 at::Tensor merged(const Linear& layer);
 
-// A backbone with its adapters off, as long as this lives: the reference model of DPO. Backbones without
-// adapters stay as they are. Passes made before or after are not touched, their backward passes neither.
+// A backbone with its adapters off, as long as this lives: the reference model of DPO. Backbones
+// without adapters stay as they are. Passes made before or after are not touched, their backward
+// passes neither.
 class WithoutAdapters {
  public:
   explicit WithoutAdapters(Backbone& backbone);

@@ -57,7 +57,8 @@ FeatureCache::FeatureCache(const FeatureCacheOptions& options) : options_(option
   if (error)
     throw ConfigError(fmt::format("feature_cache = \"{}\": the folder cannot be made: {}",
                                   options_.folder.string(), error.message()));
-  for (fs::recursive_directory_iterator it(options_.folder, error), end; !error && it != end; it.increment(error)) {
+  for (fs::recursive_directory_iterator it(options_.folder, error), end; !error && it != end;
+       it.increment(error)) {
     std::error_code gone;
     const auto size = it->file_size(gone);
     if (!gone && is_own(it->path())) on_disk_ += size;
@@ -73,7 +74,8 @@ void FeatureCache::begin(std::uint64_t version, const std::function<std::string(
   if (!options_.folder.empty()) identity_ = identity();
 }
 
-VisionFeatures FeatureCache::get(const PreparedVisual& visual, const std::function<VisionFeatures()>& make) {
+VisionFeatures FeatureCache::get(const PreparedVisual& visual,
+                                 const std::function<VisionFeatures()>& make) {
   const std::string key = key_of(visual);
   if (const auto found = entries_.find(key); found != entries_.end()) {
     ages_.splice(ages_.begin(), ages_, found->second.age);
@@ -128,13 +130,15 @@ bool FeatureCache::read(const std::string& key, VisionFeatures& features) const 
   std::memcpy(&header, bytes.data(), sizeof header);
   const std::string_view data = std::string_view(bytes).substr(sizeof header);
   if (std::memcmp(header.magic, expected.magic, sizeof header.magic) != 0 ||
-      header.sum_of(data) != std::string_view(header.sum, sizeof header.sum) || header.parts < 1 || data.size() != static_cast<std::size_t>(header.parts) * header.part_bytes())
+      header.sum_of(data) != std::string_view(header.sum, sizeof header.sum) || header.parts < 1 ||
+      data.size() != static_cast<std::size_t>(header.parts) * header.part_bytes())
     return false;
   std::vector<at::Tensor> parts;
   for (std::int64_t i = 0; i < header.parts; ++i) {
     const auto type = at::TensorOptions().dtype(scalar_type_of(static_cast<Dtype>(header.type)));
     parts.push_back(at::empty({header.tokens, header.width}, type));
-    std::memcpy(parts.back().data_ptr(), data.data() + static_cast<std::size_t>(i) * header.part_bytes(),
+    std::memcpy(parts.back().data_ptr(),
+                data.data() + static_cast<std::size_t>(i) * header.part_bytes(),
                 header.part_bytes());
   }
   features.output = parts.front();
@@ -160,7 +164,8 @@ void FeatureCache::write(const std::string& key, const VisionFeatures& features)
   std::memcpy(header.sum, sum.data(), sizeof header.sum);
   std::memcpy(bytes.data(), &header, sizeof header);
   // Others write too: it looks again from time to time.
-  if (on_disk_ + bytes.size() > options_.disk_bytes || added_ > options_.disk_bytes / 16) make_room();
+  if (on_disk_ + bytes.size() > options_.disk_bytes || added_ > options_.disk_bytes / 16)
+    make_room();
   const fs::path file = file_of(key);
   std::error_code error;
   fs::create_directories(file.parent_path(), error);
@@ -172,7 +177,8 @@ void FeatureCache::write(const std::string& key, const VisionFeatures& features)
   }
 }
 
-// Removes the files that were not used for longest until a tenth of the budget is free. One process at a time does so.
+// Removes the files that were not used for longest until a tenth of the budget is free. One process
+// at a time does so.
 void FeatureCache::make_room() {
   struct File {
     fs::file_time_type used;
@@ -189,12 +195,14 @@ void FeatureCache::make_room() {
   std::vector<File> files;
   std::uint64_t total = 0;
   std::error_code error;
-  for (fs::recursive_directory_iterator it(options_.folder, error), end; !error && it != end; it.increment(error)) {
+  for (fs::recursive_directory_iterator it(options_.folder, error), end; !error && it != end;
+       it.increment(error)) {
     std::error_code gone;
     const auto size = it->file_size(gone);
     const auto used = it->last_write_time(gone);
     if (gone || !it->is_regular_file(gone)) continue;
-    if (it->path().extension() == ".part" && fs::file_time_type::clock::now() - used > std::chrono::hours(1)) {
+    if (it->path().extension() == ".part" &&
+        fs::file_time_type::clock::now() - used > std::chrono::hours(1)) {
       fs::remove(it->path(), gone);  // of a process that was killed
       continue;
     }
@@ -202,7 +210,8 @@ void FeatureCache::make_room() {
     files.push_back({used, it->path(), size});
     total += size;
   }
-  std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.used < b.used; });
+  std::sort(files.begin(), files.end(),
+            [](const File& a, const File& b) { return a.used < b.used; });
   const std::uint64_t most = options_.disk_bytes - options_.disk_bytes / 10;
   added_ = 0;
   for (const File& file : files) {

@@ -21,16 +21,18 @@ struct FeatureCacheOptions {
   std::uint64_t disk_bytes = 0;
 };
 
-// What a vision tower whose weights stay made of pictures and videos, by their content: in memory, and in a folder that
-// several processes may share. The least recently used go first. What is damaged or cannot be read is made again; what cannot
-// be written is not kept. Features are held on the CPU. Not thread-safe, safe between processes.
+// What a vision tower whose weights stay made of pictures and videos, by their content: in memory,
+// and in a folder that several processes may share. The least recently used go first. What is
+// damaged or cannot be read is made again; what cannot be written is not kept. Features are held on
+// the CPU. Not thread-safe, safe between processes.
 class FeatureCache {
  public:
   // Throws ConfigError when the folder cannot be made.
   explicit FeatureCache(const FeatureCacheOptions& options);
 
-  // `version` tells the states of the weights in this process apart: what was made in another one is forgotten. `identity`
-  // does so between processes (weights, configuration, arithmetic); it is only called where there is a folder.
+  // `version` tells the states of the weights in this process apart: what was made in another one
+  // is forgotten. `identity` does so between processes (weights, configuration, arithmetic); it is
+  // only called where there is a folder.
   void begin(std::uint64_t version, const std::function<std::string()>& identity);
   VisionFeatures get(const PreparedVisual& visual, const std::function<VisionFeatures()>& make);
 
@@ -55,7 +57,8 @@ class FeatureCache {
   std::unordered_map<std::string, Entry> entries_;
   std::list<std::string> ages_;  // most recently used first
   std::uint64_t held_ = 0, made_ = 0;
-  std::uint64_t on_disk_ = 0, added_ = 0;  // as far as this process knows, and by it since it looked
+  std::uint64_t on_disk_ = 0,
+                added_ = 0;  // as far as this process knows, and by it since it looked
 };
 
 }  // namespace dt2it::nn

@@ -19,7 +19,8 @@ struct LoraPair {
   std::uint64_t stream = 0;  // tells the dropout masks of layers apart
 };
 
-// What one pass through a model does with adapters. Parts that are computed again in the backward pass hold a copy.
+// What one pass through a model does with adapters. Parts that are computed again in the backward
+// pass hold a copy.
 struct AdapterPass {
   bool on = true;
   bool dropout = false;
@@ -34,9 +35,9 @@ struct Linear {
 
 at::Tensor apply(const Linear& layer, const at::Tensor& x, const AdapterPass& pass = {});
 
-// x + layer(y), without a pass of its own for the sum. Where nothing is recorded for a backward pass, and unless x is to be
-// kept, x itself is changed.
-at::Tensor add_linear(const at::Tensor& x, const Linear& layer, const at::Tensor& y, bool keep = false,
-                      const AdapterPass& pass = {});
+// x + layer(y), without a pass of its own for the sum. Where nothing is recorded for a backward
+// pass, and unless x is to be kept, x itself is changed.
+at::Tensor add_linear(const at::Tensor& x, const Linear& layer, const at::Tensor& y,
+                      bool keep = false, const AdapterPass& pass = {});
 
 }  // namespace dt2it::nn

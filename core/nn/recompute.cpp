@@ -31,7 +31,8 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const auto part = c10::static_intrusive_pointer_cast<Part>(context->saved_data["part"].toCapsule());
+    const auto part =
+        c10::static_intrusive_pointer_cast<Part>(context->saved_data["part"].toCapsule());
     const bool input = context->saved_data["input"].toBool();
     const at::Tensor x = context->get_saved_variables()[0].detach().requires_grad_(input);
     variable_list wanted = part->weights;
@@ -52,7 +53,8 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
 at::Tensor recomputed(const at::Tensor& x, const std::vector<at::Tensor>& weights,
                       std::function<at::Tensor(const at::Tensor&)> body) {
   variable_list live;
-  std::copy_if(weights.begin(), weights.end(), std::back_inserter(live), [](const at::Tensor& w) { return w.requires_grad(); });
+  std::copy_if(weights.begin(), weights.end(), std::back_inserter(live),
+               [](const at::Tensor& w) { return w.requires_grad(); });
   if (!at::GradMode::is_enabled() || (live.empty() && !x.requires_grad())) {
     const at::NoGradGuard no_grad;
     return body(x);

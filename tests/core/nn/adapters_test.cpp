@@ -44,10 +44,13 @@ struct Made {
   }
 };
 
-LoraOptions options(std::int64_t rank = 3) { return {.rank = rank, .alpha = 6, .targets = {"all"}, .seed = 5}; }
+LoraOptions options(std::int64_t rank = 3) {
+  return {.rank = rank, .alpha = 6, .targets = {"all"}, .seed = 5};
+}
 
 // Gradients by name; resets them.
-std::map<std::string, at::Tensor> gradients(const std::vector<std::pair<std::string, at::Tensor>>& parameters) {
+std::map<std::string, at::Tensor> gradients(
+    const std::vector<std::pair<std::string, at::Tensor>>& parameters) {
   std::map<std::string, at::Tensor> all;
   for (const auto& [name, tensor] : parameters) {
     if (tensor.grad().defined()) all[name] = tensor.grad();
@@ -70,8 +73,10 @@ TEST_CASE("New adapters change nothing, have PEFT's names and start as PEFT's do
     CHECK(made.hidden().detach().equal(before));
     const auto& adapters = made.model.adapters()->parameters();
     CHECK(adapters.size() == 2 * 2 * 7);  // two matrices, two layers, seven linear layers in each
-    CHECK(adapters[0].first == "base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.weight");
-    CHECK(adapters[1].first == "base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_B.weight");
+    CHECK(adapters[0].first ==
+          "base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.weight");
+    CHECK(adapters[1].first ==
+          "base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_B.weight");
     for (std::size_t i = 0; i < adapters.size(); i += 2) {
       const at::Tensor a = adapters[i].second.detach();
       const double bound = 1 / std::sqrt(static_cast<double>(a.size(1)));
@@ -112,8 +117,10 @@ TEST_CASE("Adapters give what merged weights give, and the gradients that follow
       CHECK(difference(ours.detach(), Made(family).hidden().detach()) > .1);  // it does something
       (ours * ours).sum().backward();
       (theirs * theirs).sum().backward();
-      for (const auto& [name, tensor] : made.model.parameters()) CHECK_FALSE(tensor.grad().defined());
-      const auto adapters = gradients(made.model.adapters()->parameters()), weights = gradients(whole.model.parameters());
+      for (const auto& [name, tensor] : made.model.parameters())
+        CHECK_FALSE(tensor.grad().defined());
+      const auto adapters = gradients(made.model.adapters()->parameters()),
+                 weights = gradients(whole.model.parameters());
       int compared = 0;
       const auto& list = made.model.adapters()->parameters();
       for (std::size_t i = 0; i < list.size(); i += 2) {
@@ -132,7 +139,9 @@ TEST_CASE("Adapters give what merged weights give, and the gradients that follow
     }
 }
 
-TEST_CASE("Adapters can be switched off, for passes from then on only; recomputation gives the same gradients") {
+TEST_CASE(
+    "Adapters can be switched off, for passes from then on only; recomputation gives the same "
+    "gradients") {
   Made made;
   const at::Tensor base = made.hidden().detach();
   LoraOptions chosen = options();
@@ -181,7 +190,8 @@ TEST_CASE("Dropout keeps the mean of what an adapter reads") {
 
 TEST_CASE("A saved adapter is merged on reading and can be gone on with") {
   const TemporaryFolder folder;
-  for (const auto& [family, layout] : {std::pair{Family::qwen3_vl, KeyLayout::qwen3_vl}, std::pair{Family::qwen2_5_vl, KeyLayout::qwen2_5_vl}}) {
+  for (const auto& [family, layout] : {std::pair{Family::qwen3_vl, KeyLayout::qwen3_vl},
+                                       std::pair{Family::qwen2_5_vl, KeyLayout::qwen2_5_vl}}) {
     Made made(family);
     LoraOptions chosen = options();
     chosen.rank_stabilised = true;
@@ -193,7 +203,8 @@ TEST_CASE("A saved adapter is merged on reading and can be gone on with") {
     fs::create_directories(base);
     fs::create_directories(saved);
     NamedTensors tensors;
-    for (const auto& [name, tensor] : made.model.parameters()) tensors.emplace_back(name, tensor.detach());
+    for (const auto& [name, tensor] : made.model.parameters())
+      tensors.emplace_back(name, tensor.detach());
     save_weights(base, tensors);
     made.model.adapters()->save(saved, base.string());
     WeightsOptions reading;
@@ -212,7 +223,8 @@ TEST_CASE("A saved adapter is merged on reading and can be gone on with") {
     LoraOptions from = options();
     from.from = saved;
     on.model.add_adapters(from);
-    const auto &first = made.model.adapters()->parameters(), &second = on.model.adapters()->parameters();
+    const auto &first = made.model.adapters()->parameters(),
+               &second = on.model.adapters()->parameters();
     REQUIRE(first.size() == second.size());
     for (std::size_t i = 0; i < first.size(); ++i) {
       CHECK(first[i].first == second[i].first);
@@ -235,14 +247,16 @@ TEST_CASE("Layers that are not there, and adapters of other models, are refused 
   Made made;
   LoraOptions wrong = options();
   wrong.targets = {"query"};
-  CHECK_THROWS_WITH(made.model.add_adapters(wrong), Catch::Contains("query") && Catch::Contains("q_proj"));
+  CHECK_THROWS_WITH(made.model.add_adapters(wrong),
+                    Catch::Contains("query") && Catch::Contains("q_proj"));
   wrong.targets = {"qkv"};  // of the tower, which is frozen
   CHECK_THROWS_AS(made.model.add_adapters(wrong), ConfigError);
   wrong.tower = true;
   Made tower;
   tower.model.add_adapters(wrong);
   CHECK(tower.model.adapters()->any_in_tower());
-  CHECK(tower.model.adapters()->parameters()[0].first == "base_model.model.model.visual.blocks.0.attn.qkv.lora_A.weight");
+  CHECK(tower.model.adapters()->parameters()[0].first ==
+        "base_model.model.model.visual.blocks.0.attn.qkv.lora_A.weight");
   tower.fill(.2);
   tower.hidden().pow(2).sum().backward();
   CHECK(gradients(tower.model.adapters()->parameters()).size() == 4);
@@ -287,7 +301,8 @@ TEST_CASE("Hidden states and gradients of a PEFT adapter are PEFT's", "[.peer]")
     std::vector<Grid> grids;
     const at::Tensor table = stored.load("image_grid_thw");
     for (std::int64_t i = 0; i < table.size(0); ++i)
-      grids.push_back({table[i][0].item<std::int64_t>(), table[i][1].item<std::int64_t>(), table[i][2].item<std::int64_t>()});
+      grids.push_back({table[i][0].item<std::int64_t>(), table[i][1].item<std::int64_t>(),
+                       table[i][2].item<std::int64_t>()});
     const VisionFeatures features = model.vision(stored.load("pixel_values"), grids);
     const at::Tensor hidden = model.decode(input, &features, HiddenState::normed);
     CHECK(difference(hidden.detach(), stored.load("hidden").view({length, -1})) < 1e-4);

@@ -26,7 +26,8 @@ struct Seeing {
   VlModel model;
   FeatureCache* cache = nullptr;
   ImageProcessorConfig images = tiny_images();
-  explicit Seeing(Family family = Family::qwen3_vl, std::uint64_t seed = 31) : model(tiny_config(family)) {
+  explicit Seeing(Family family = Family::qwen3_vl, std::uint64_t seed = 31)
+      : model(tiny_config(family)) {
     Rng rng(seed);
     model.initialise(rng);
     freeze(true);
@@ -41,7 +42,9 @@ struct Seeing {
     for (const auto& [name, tensor] : model.parameters())
       tensor.requires_grad_(!tower || name.find("visual.") == std::string::npos);
   }
-  VisionFeatures see(const std::vector<const TokenTree*>& trees) { return vision_features(model, pack_trees(trees, images)); }
+  VisionFeatures see(const std::vector<const TokenTree*>& trees) {
+    return vision_features(model, pack_trees(trees, images));
+  }
 };
 
 std::vector<TokenTree> some_trees() {
@@ -53,7 +56,8 @@ std::vector<TokenTree> some_trees() {
 
 bool same(const VisionFeatures& a, const VisionFeatures& b) {
   bool equal = a.output.equal(b.output) && a.deepstack.size() == b.deepstack.size();
-  for (std::size_t i = 0; equal && i < a.deepstack.size(); ++i) equal = a.deepstack[i].equal(b.deepstack[i]);
+  for (std::size_t i = 0; equal && i < a.deepstack.size(); ++i)
+    equal = a.deepstack[i].equal(b.deepstack[i]);
   return equal;
 }
 
@@ -87,16 +91,21 @@ TEST_CASE("Cached features are those of the tower, and do not depend on what is 
       return difference(x, y) / std::max(1.0, y.abs().max().item<double>());
     };
     CHECK(apart(a.output, without.output) < 1e-6);
-    for (std::size_t i = 0; i < a.deepstack.size(); ++i) CHECK(apart(a.deepstack[i], without.deepstack[i]) < 1e-6);
+    for (std::size_t i = 0; i < a.deepstack.size(); ++i)
+      CHECK(apart(a.deepstack[i], without.deepstack[i]) < 1e-6);
     // The whole pass, with its gradients.
     std::vector<at::Tensor> gradients;
     for (Seeing* seeing : {&cold, &warm}) {
-      forward_trees(seeing->model, all, seeing->images, HiddenState::unnormed).pow(2).sum().backward();
+      forward_trees(seeing->model, all, seeing->images, HiddenState::unnormed)
+          .pow(2)
+          .sum()
+          .backward();
       for (const auto& [name, tensor] : seeing->model.parameters())
         if (tensor.grad().defined()) gradients.push_back(tensor.grad());
     }
     REQUIRE(gradients.size() > 20);
-    for (std::size_t i = 0; i < gradients.size() / 2; ++i) CHECK(gradients[i].equal(gradients[i + gradients.size() / 2]));
+    for (std::size_t i = 0; i < gradients.size() / 2; ++i)
+      CHECK(gradients[i].equal(gradients[i + gradients.size() / 2]));
     CHECK(cold.cache->made() == 6);
   }
 }
@@ -105,7 +114,9 @@ TEST_CASE("Memory stays within its budget and forgets the least recently used") 
   const std::vector<TokenTree> trees = some_trees();
   Seeing all;
   all.with({.memory_bytes = kMuch});
-  const auto take = [](Seeing& seeing, std::size_t i, const std::vector<TokenTree>& from) { seeing.see({&from[i]}); };
+  const auto take = [](Seeing& seeing, std::size_t i, const std::vector<TokenTree>& from) {
+    seeing.see({&from[i]});
+  };
   take(all, 0, trees);
   const std::uint64_t one = all.cache->held_bytes();
   take(all, 2, trees);
@@ -150,7 +161,8 @@ TEST_CASE("A folder serves later processes; damaged files and those of other wei
   const std::vector<TokenTree> trees = some_trees();
   const std::vector<const TokenTree*> all{&trees[0], &trees[1], &trees[2], &trees[3]};
   const TemporaryFolder folder;
-  const FeatureCacheOptions options{.memory_bytes = 0, .folder = folder.path() / "cache", .disk_bytes = kMuch};
+  const FeatureCacheOptions options{
+      .memory_bytes = 0, .folder = folder.path() / "cache", .disk_bytes = kMuch};
   Seeing first;
   const VisionFeatures expected = first.with(options).see(all);
   CHECK(first.cache->made() == 6);
@@ -187,7 +199,10 @@ TEST_CASE("A folder serves later processes; damaged files and those of other wei
   CHECK(fourth.cache->made() == 0);
 
   folder.write("file", "");
-  CHECK_THROWS_AS(FeatureCache({.memory_bytes = 0, .folder = folder.path() / "file/below", .disk_bytes = kMuch}), ConfigError);
+  CHECK_THROWS_AS(
+      FeatureCache(
+          {.memory_bytes = 0, .folder = folder.path() / "file/below", .disk_bytes = kMuch}),
+      ConfigError);
 }
 
 TEST_CASE("A folder stays within its budget while several write, and what they get is right") {
@@ -203,7 +218,8 @@ TEST_CASE("A folder stays within its budget while several write, and what they g
     std::vector<std::jthread> workers;
     for (int w = 0; w < 4; ++w)
       workers.emplace_back([&, w] {
-        FeatureCache cache({.memory_bytes = 20'000, .folder = folder.path(), .disk_bytes = kBudget});
+        FeatureCache cache(
+            {.memory_bytes = 20'000, .folder = folder.path(), .disk_bytes = kBudget});
         cache.begin(1, [] { return "weights"; });
         Rng rng(static_cast<std::uint64_t>(w));
         for (int i = 0; i < 400; ++i) {
@@ -212,7 +228,8 @@ TEST_CASE("A folder stays within its budget while several write, and what they g
           const VisionFeatures got = cache.get(pictures[k], [&] {
             return VisionFeatures{at::full({8, 125}, value), {at::full({8, 125}, value + .5)}};
           });
-          wrong += !got.output.equal(at::full({8, 125}, value)) || !got.deepstack[0].equal(at::full({8, 125}, value + .5));
+          wrong += !got.output.equal(at::full({8, 125}, value)) ||
+                   !got.deepstack[0].equal(at::full({8, 125}, value + .5));
         }
         made += static_cast<int>(cache.made());
       });

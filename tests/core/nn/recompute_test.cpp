@@ -5,7 +5,6 @@
 #include <ATen/core/grad_mode.h>
 
 #include <catch2/catch.hpp>
-
 #include <functional>
 #include <iostream>
 
@@ -30,14 +29,16 @@ Step step_of(VlModel& model, const std::vector<TokenTree>& trees, bool recompute
   std::int64_t base = 0;
   for (const TokenTree& tree : trees) {
     together.push_back(&tree);
-    for (const std::size_t end : tree.branch_ends) ends.push_back(base + static_cast<std::int64_t>(end) - 1);
+    for (const std::size_t end : tree.branch_ends)
+      ends.push_back(base + static_cast<std::int64_t>(end) - 1);
     base += static_cast<std::int64_t>(tree.tokens.size());
   }
   model.set_recompute(recompute);
   Step step;
   {
     const LiveBytes bytes;
-    const at::Tensor hidden = forward_trees(model, together, tiny_images(), HiddenState::unnormed, ends);
+    const at::Tensor hidden =
+        forward_trees(model, together, tiny_images(), HiddenState::unnormed, ends);
     step.kept = bytes.now();
     hidden.pow(2).sum().backward();
     step.most = bytes.most();
@@ -50,24 +51,34 @@ Step step_of(VlModel& model, const std::vector<TokenTree>& trees, bool recompute
   return step;
 }
 
-bool same(const at::Tensor& a, const at::Tensor& b) { return a.defined() == b.defined() && (!a.defined() || a.equal(b)); }
+bool same(const at::Tensor& a, const at::Tensor& b) {
+  return a.defined() == b.defined() && (!a.defined() || a.equal(b));
+}
 
 }  // namespace
 
 TEST_CASE("Gradients of layers that are computed again are the plain ones to the last bit") {
   using Trains = std::function<bool(const std::string&)>;
-  const auto visual = [](const std::string& name) { return name.find("visual.") != std::string::npos; };
+  const auto visual = [](const std::string& name) {
+    return name.find("visual.") != std::string::npos;
+  };
   const std::vector<std::pair<const char*, Trains>> choices{
       {"everything", [](const std::string&) { return true; }},
       {"the language model", [&](const std::string& name) { return !visual(name); }},
       {"the tower", visual},
-      {"nothing before the layers", [](const std::string& name) { return name.find("layers.1.mlp.up_proj") != std::string::npos; }},
-      {"part of the first layer", [](const std::string& name) { return name.find("layers.0.self_attn.v_proj") != std::string::npos; }}};
+      {"nothing before the layers",
+       [](const std::string& name) {
+         return name.find("layers.1.mlp.up_proj") != std::string::npos;
+       }},
+      {"part of the first layer", [](const std::string& name) {
+         return name.find("layers.0.self_attn.v_proj") != std::string::npos;
+       }}};
   for (const Family family : {Family::qwen3_vl, Family::qwen2_5_vl}) {
     VlModel model(tiny_config(family));
     Rng rng(11);
     model.initialise(rng);
-    const std::vector<TokenTree> trees = {made_tree(rng, 2, {4, 7}), made_tree(rng, 0, {3}), made_tree(rng, 1, {2, 5, 1})};
+    const std::vector<TokenTree> trees = {made_tree(rng, 2, {4, 7}), made_tree(rng, 0, {3}),
+                                          made_tree(rng, 1, {2, 5, 1})};
     for (const auto& [what, trains] : choices) {
       CAPTURE(static_cast<int>(family), what);
       for (const auto& [name, tensor] : model.parameters()) tensor.requires_grad_(trains(name));
@@ -94,8 +105,8 @@ TEST_CASE("Computing layers again keeps a layer's input instead of all that it m
   for (const auto& [name, tensor] : model.parameters()) tensor.requires_grad_(true);
   const std::vector<TokenTree> trees = {made_tree(rng, 1, {300, 200})};
   const Step plain = step_of(model, trees, false), again = step_of(model, trees, true);
-  std::cout << "bytes kept for the backward pass: " << plain.kept << ", with recomputation " << again.kept << "; at most "
-            << plain.most << " and " << again.most << "\n";
+  std::cout << "bytes kept for the backward pass: " << plain.kept << ", with recomputation "
+            << again.kept << "; at most " << plain.most << " and " << again.most << "\n";
   CHECK(again.kept * 5 < plain.kept);
   CHECK(again.most * 2 < plain.most);
 }
@@ -109,7 +120,8 @@ TEST_CASE("Nothing is recorded without gradients, and a frozen tower records and
   const PackedBatch batch = pack_trees({&one, 1}, tiny_images());
   for (const bool recompute : {false, true}) {
     model.set_recompute(recompute);
-    for (const auto& [name, tensor] : model.parameters()) tensor.requires_grad_(name.find("visual.") == std::string::npos);
+    for (const auto& [name, tensor] : model.parameters())
+      tensor.requires_grad_(name.find("visual.") == std::string::npos);
     {
       const LiveBytes bytes;
       const VisionFeatures features = vision_features(model, batch);
@@ -122,7 +134,8 @@ TEST_CASE("Nothing is recorded without gradients, and a frozen tower records and
       CHECK(bytes.now() <= own + 4096);  // tables of the grids stay
     }
     // Mergers alone: their gradients, and no graph through the blocks before them.
-    for (const auto& [name, tensor] : model.parameters()) tensor.requires_grad_(name.find("merger") != std::string::npos);
+    for (const auto& [name, tensor] : model.parameters())
+      tensor.requires_grad_(name.find("merger") != std::string::npos);
     const VisionFeatures features = vision_features(model, batch);
     (features.output.pow(2).sum() + features.deepstack[0].pow(2).sum()).backward();
     for (const auto& [name, tensor] : model.parameters()) {
