@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/Parallel.h>
 
+#include "core/nn/heap.hpp"
 #include "core/nn/process_group.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/trainer.hpp"
@@ -15,6 +16,7 @@ class NativeTrainer final : public Trainer {
   NativeTrainer(const Params& params, Context& context) : params_(params), context_(context) { params.check(); }
 
   bool train(const TrainRequest& request) override {
+    nn::keep_freed_memory();
     at::set_num_threads(params_.threads);
     const auto backbone = context_.component<Backbone>(params_.backbone);
     backbone->reload();  // whatever was done to the shared component before
