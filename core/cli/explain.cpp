@@ -33,7 +33,8 @@ class Explanation {
  public:
   Explanation(report::RunSummary run, std::string id) : run_(std::move(run)), id_(std::move(id)) {
     const fs::path runs = fs::absolute(run_.folder).lexically_normal();
-    for (fs::path folder = runs.parent_path(); folder != folder.parent_path(); folder = folder.parent_path())
+    for (fs::path folder = runs.parent_path(); folder != folder.parent_path();
+         folder = folder.parent_path())
       if (fs::is_directory(folder / ".media")) {
         runs_ = folder;
         break;
@@ -48,7 +49,8 @@ class Explanation {
     for (const report::StageSummary& stage : run_.stages) candidates_of(stage);
     std::cout << "\nDecisions\n";
     for (const std::string& line : decisions_) std::cout << line;
-    if (decisions_.empty()) std::cout << "  none beside the rules of the stages that it came through\n";
+    if (decisions_.empty())
+      std::cout << "  none beside the rules of the stages that it came through\n";
     print_calls();
     return true;
   }
@@ -63,8 +65,10 @@ class Explanation {
         std::string_view id;
         if (line.element["id"].get(id) || id != id_) continue;
         PreferencePair pair = pair_from(line, lines.where());
-        decisions_.push_back(fmt::format("  {} ({}): chosen {}, rejected {}{}\n", stage.name, stage.type, pair.chosen.id, pair.rejected.id,
-                                         pair.strength ? fmt::format(", strength {:.6g}", *pair.strength) : std::string()));
+        decisions_.push_back(fmt::format(
+            "  {} ({}): chosen {}, rejected {}{}\n", stage.name, stage.type, pair.chosen.id,
+            pair.rejected.id,
+            pair.strength ? fmt::format(", strength {:.6g}", *pair.strength) : std::string()));
         if (!found_) pair_ = std::move(pair);
         found_ = true;
       }
@@ -75,18 +79,22 @@ class Explanation {
     simdjson::dom::element line;
     while (lines.next(line)) {
       std::string_view id;
-      if (!line["id"].get(id) && id == id_) decisions_.push_back(fmt::format("  {}: {}\n", stage.name, simdjson::minify(line)));
+      if (!line["id"].get(id) && id == id_)
+        decisions_.push_back(fmt::format("  {}: {}\n", stage.name, simdjson::minify(line)));
     }
   }
 
   std::string file_of(const Media& media) const {
     if (media.id.empty()) return "absent";
-    return runs_.empty() ? media.id : (runs_ / ".media" / media.id.substr(0, 2) / media.id).string();
+    return runs_.empty() ? media.id
+                         : (runs_ / ".media" / media.id.substr(0, 2) / media.id).string();
   }
 
   void print_prompt() {
-    std::cout << fmt::format("Pair {} of {}\n  source {}, group {}\n\nPrompt {} ({}, {})\n", id_, run_.label, pair_.source,
-                             pair_.group.empty() ? "-" : pair_.group, pair_.prompt.id, pair_.prompt.source.empty() ? "-" : pair_.prompt.source,
+    std::cout << fmt::format("Pair {} of {}\n  source {}, group {}\n\nPrompt {} ({}, {})\n", id_,
+                             run_.label, pair_.source, pair_.group.empty() ? "-" : pair_.group,
+                             pair_.prompt.id,
+                             pair_.prompt.source.empty() ? "-" : pair_.prompt.source,
                              pair_.prompt.domain.empty() ? "-" : pair_.prompt.domain);
     const auto print = [&](const Prompt& prompt) {
       for (const Message& message : prompt.messages)
@@ -94,16 +102,19 @@ class Explanation {
           if (part.kind == Part::Kind::text)
             std::cout << indented(part.text, "  ") << '\n';
           else
-            std::cout << fmt::format("  [{} {} x {}, {}: {}]\n", part.media.mime, part.media.width, part.media.height, part.media.source,
-                                     file_of(part.media));
+            std::cout << fmt::format("  [{} {} x {}, {}: {}]\n", part.media.mime, part.media.width,
+                                     part.media.height, part.media.source, file_of(part.media));
     };
     print(pair_.prompt);
     if (pair_.rejected_prompt) {
       std::cout << "Prompt of the rejected side\n";
       print(*pair_.rejected_prompt);
     }
-    if (!pair_.prompt.reference.empty()) std::cout << "Reference answer\n" << indented(pair_.prompt.reference, "  ") << '\n';
-    std::cout << "\nChosen\n" << indented(pair_.chosen.text, "  ") << "\nRejected\n" << indented(pair_.rejected.text, "  ") << '\n';
+    if (!pair_.prompt.reference.empty())
+      std::cout << "Reference answer\n" << indented(pair_.prompt.reference, "  ") << '\n';
+    std::cout << "\nChosen\n"
+              << indented(pair_.chosen.text, "  ") << "\nRejected\n"
+              << indented(pair_.rejected.text, "  ") << '\n';
     texts_.insert(pair_.chosen.text);
     texts_.insert(pair_.rejected.text);
   }
@@ -126,8 +137,11 @@ class Explanation {
     for (std::size_t i = 0; i < set.candidates.size(); ++i) {
       const Response& candidate = set.candidates[i];
       if (!shown_.insert("candidate " + candidate.id).second) continue;
-      std::cout << fmt::format("  candidate {} by {} ({}, {}){}{}\n", candidate.id, candidate.mllm, candidate.origin, to_string(candidate.status),
-                               candidate.noised_image.present() ? ", from " + file_of(candidate.noised_image) : "",
+      std::cout << fmt::format("  candidate {} by {} ({}, {}){}{}\n", candidate.id, candidate.mllm,
+                               candidate.origin, to_string(candidate.status),
+                               candidate.noised_image.present()
+                                   ? ", from " + file_of(candidate.noised_image)
+                                   : "",
                                candidate.extra.empty() ? "" : ", " + candidate.extra)
                 << indented(candidate.text, "      ") << '\n';
       texts_.insert(candidate.text);
@@ -136,10 +150,12 @@ class Explanation {
       for (std::size_t i = 0; i < scores.size() && i < set.candidates.size(); ++i) {
         const Score& score = scores[i];
         std::string line = fmt::format("  {} of candidate {}: ", scorer, set.candidates[i].id);
-        line += score.ok() ? fmt::format("{:.4g}", score.overall) : fmt::format("{} ({})", to_string(score.status), score.detail);
+        line += score.ok() ? fmt::format("{:.4g}", score.overall)
+                           : fmt::format("{} ({})", to_string(score.status), score.detail);
         for (const Criterion& criterion : score.criteria)
-          line += fmt::format("{}{} {:.3g} x {:.3g}", &criterion == &score.criteria.front() ? " = " : ", ", criterion.name, criterion.weight,
-                              criterion.score);
+          line += fmt::format("{}{} {:.3g} x {:.3g}",
+                              &criterion == &score.criteria.front() ? " = " : ", ", criterion.name,
+                              criterion.weight, criterion.score);
         if (shown_.insert(line).second) std::cout << line << '\n';
         if (!score.reply.empty()) texts_.insert(score.reply);
       }
@@ -158,10 +174,13 @@ class Explanation {
     store.each({}, [&](const StoredCall& call) {
       if (call.reply.text.empty() || !texts_.contains(call.reply.text)) return;
       ++count;
-      std::cout << fmt::format("  {}  {:<12}  {:<24}  {}  {} in, {} out, cost {:.6f}\n", hex_of(call.key).substr(0, 16), call.purpose, call.model,
-                               to_string(call.reply.status), call.reply.usage.prompt_tokens, call.reply.usage.completion_tokens, call.cost);
+      std::cout << fmt::format("  {}  {:<12}  {:<24}  {}  {} in, {} out, cost {:.6f}\n",
+                               hex_of(call.key).substr(0, 16), call.purpose, call.model,
+                               to_string(call.reply.status), call.reply.usage.prompt_tokens,
+                               call.reply.usage.completion_tokens, call.cost);
     });
-    std::cout << (count ? "  dt2it calls show CALL prints one in full\n" : "  none with these texts\n");
+    std::cout << (count ? "  dt2it calls show CALL prints one in full\n"
+                        : "  none with these texts\n");
   }
 
   const report::RunSummary run_;
@@ -181,8 +200,12 @@ int explain(const Arguments& arguments) {
   options.add_options()("words", po::value(&words), "pair and run");
   if (!parse(arguments, options, "words",
              "usage: dt2it explain PAIR_ID RUN\n\n"
-             "Prints what is behind a pair of a run folder (runs/NAME): prompt and images, candidates, scores, decisions, stored calls.")) return 0;
-  if (words.size() != 2) throw ConfigError("dt2it explain: the id of a pair and a run folder are expected (see dt2it explain --help)");
+             "Prints what is behind a pair of a run folder (runs/NAME): prompt and images, "
+             "candidates, scores, decisions, stored calls."))
+    return 0;
+  if (words.size() != 2)
+    throw ConfigError(
+        "dt2it explain: the id of a pair and a run folder are expected (see dt2it explain --help)");
   if (!Explanation(report::load_run(words[1]), words[0]).print())
     throw DataError(fmt::format("{}: no stage of this run has a pair '{}'", words[1], words[0]));
   return 0;

@@ -13,15 +13,21 @@ namespace dt2it::report {
 namespace {
 
 // As their cards say; other sources keep terms of their own.
-constexpr std::pair<const char*, const char*> kLicences[] = {
-    {"rlaif_v", "CC-BY-NC-4.0"}, {"rlaifv", "CC-BY-NC-4.0"}, {"povid", "CC-BY-4.0"},       {"wildvision", "ODC-BY"},
-    {"mmpr", "MIT"},             {"hpdv2", "Apache-2.0"},    {"evalmuse", "BSD-3-Clause"}, {"spavl", "CC-BY-4.0"},
-    {"m3cot", "CC-BY-SA-4.0"}};
+constexpr std::pair<const char*, const char*> kLicences[] = {{"rlaif_v", "CC-BY-NC-4.0"},
+                                                             {"rlaifv", "CC-BY-NC-4.0"},
+                                                             {"povid", "CC-BY-4.0"},
+                                                             {"wildvision", "ODC-BY"},
+                                                             {"mmpr", "MIT"},
+                                                             {"hpdv2", "Apache-2.0"},
+                                                             {"evalmuse", "BSD-3-Clause"},
+                                                             {"spavl", "CC-BY-4.0"},
+                                                             {"m3cot", "CC-BY-SA-4.0"}};
 
 std::string bare(const std::string& text) {
   std::string result;
   for (const char c : text)
-    if (std::isalnum(static_cast<unsigned char>(c))) result += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (std::isalnum(static_cast<unsigned char>(c)))
+      result += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return result;
 }
 
@@ -38,7 +44,8 @@ std::string cell(std::string text) {
   return text.empty() ? "-" : text;
 }
 
-void count_table(std::string& card, const char* heading, const std::map<std::string, std::size_t>& counts) {
+void count_table(std::string& card, const char* heading,
+                 const std::map<std::string, std::size_t>& counts) {
   card += fmt::format("| {} | pairs |\n| --- | --- |\n", heading);
   for (const auto& [name, count] : counts) card += fmt::format("| {} | {} |\n", cell(name), count);
   card += '\n';
@@ -46,31 +53,38 @@ void count_table(std::string& card, const char* heading, const std::map<std::str
 
 }  // namespace
 
-std::string data_card(const std::string& name, const std::filesystem::path& pairs, const RunSummary* run,
-                      const std::map<std::string, std::string>& licences) {
+std::string data_card(const std::string& name, const std::filesystem::path& pairs,
+                      const RunSummary* run, const std::map<std::string, std::string>& licences) {
   std::map<std::string, std::size_t> groups, writers, prompt_sources;
   std::map<std::string, std::size_t> sources;
   std::size_t count = 0, images = 0;
   PairReader reader(pairs);
   for (PreferencePair pair; reader.next(pair); ++count) {
     ++sources[pair.source];
-    if (!pair.prompt.source.empty() && pair.prompt.source != pair.source) ++prompt_sources[pair.prompt.source];
+    if (!pair.prompt.source.empty() && pair.prompt.source != pair.source)
+      ++prompt_sources[pair.prompt.source];
     if (!pair.group.empty()) ++groups[pair.group];
     for (const Response* response : {&pair.chosen, &pair.rejected})
       if (!response->mllm.empty()) ++writers[response->mllm];
     for (const Message& message : pair.prompt.messages)
       for (const Part& part : message.content) images += part.kind != Part::Kind::text;
   }
-  std::string card = fmt::format("# {}\n\n{} preference pairs for multimodal reward models, {} images in their prompts.\n\n", name, count, images);
+  std::string card = fmt::format(
+      "# {}\n\n{} preference pairs for multimodal reward models, {} images in their prompts.\n\n",
+      name, count, images);
   if (run) {
-    card += fmt::format("Made by dt2it {} from the experiment `{}` (profile {}, seed {}){}{}\n\n", run->version, run->name, run->profile,
-                        run->seed, run->about.empty() ? "." : ": ", run->about);
+    card += fmt::format("Made by dt2it {} from the experiment `{}` (profile {}, seed {}){}{}\n\n",
+                        run->version, run->name, run->profile, run->seed,
+                        run->about.empty() ? "." : ": ", run->about);
   }
   card += "## Sources\n\n| source | pairs | licence |\n| --- | --- | --- |\n";
   for (const auto& [source, number] : sources)
-    card += fmt::format("| {} | {} | {} |\n", cell(source), number, cell(source == "distil" ? "of the sources of its prompts" : licence_of(source, licences)));
+    card += fmt::format(
+        "| {} | {} | {} |\n", cell(source), number,
+        cell(source == "distil" ? "of the sources of its prompts" : licence_of(source, licences)));
   for (const auto& [source, number] : prompt_sources)
-    card += fmt::format("| prompts of {} | {} | {} |\n", cell(source), number, cell(licence_of(source, licences)));
+    card += fmt::format("| prompts of {} | {} | {} |\n", cell(source), number,
+                        cell(licence_of(source, licences)));
   card += '\n';
   if (!groups.empty()) count_table(card, "group", groups);
   if (!writers.empty()) {
@@ -85,8 +99,10 @@ std::string data_card(const std::string& name, const std::filesystem::path& pair
     for (const StageSummary& stage : run->stages) {
       for (const FunnelStep& step : stage.funnel) {
         std::string dropped;
-        for (const auto& [reason, number] : step.dropped) dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", number, reason);
-        card += fmt::format("| {}: {} | {} | {} |\n", cell(stage.name), cell(step.name), step.count, cell(dropped));
+        for (const auto& [reason, number] : step.dropped)
+          dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", number, reason);
+        card += fmt::format("| {}: {} | {} | {} |\n", cell(stage.name), cell(step.name), step.count,
+                            cell(dropped));
       }
       if (!stage.cost) continue;
       calls += stage.cost->calls;
@@ -96,14 +112,19 @@ std::string data_card(const std::string& name, const std::filesystem::path& pair
         judges[line.purpose].insert(line.model.empty() ? line.mllm : line.model);
       }
     }
-    card += fmt::format("\n{} calls of models, {} tokens, {:.2f} in the currency of the prices given.\n\n", calls, tokens, cost);
+    card += fmt::format(
+        "\n{} calls of models, {} tokens, {:.2f} in the currency of the prices given.\n\n", calls,
+        tokens, cost);
     if (!judges.empty()) {
       card += "| purpose of calls | models |\n| --- | --- |\n";
-      for (const auto& [purpose, models] : judges) card += fmt::format("| {} | {} |\n", cell(purpose), cell(fmt::format("{}", fmt::join(models, ", "))));
+      for (const auto& [purpose, models] : judges)
+        card += fmt::format("| {} | {} |\n", cell(purpose),
+                            cell(fmt::format("{}", fmt::join(models, ", "))));
       card += '\n';
     }
   }
-  card += "Labels are opinions of models. The images and questions keep the terms of their sources.\n";
+  card +=
+      "Labels are opinions of models. The images and questions keep the terms of their sources.\n";
   return card;
 }
 

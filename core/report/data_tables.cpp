@@ -18,7 +18,9 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 class Row {
  public:
   Row& text(std::string text) { return add(std::move(text), kNone); }
-  Row& count(std::int64_t number) { return add(fmt::format("{}", number), static_cast<double>(number)); }
+  Row& count(std::int64_t number) {
+    return add(fmt::format("{}", number), static_cast<double>(number));
+  }
   Row& share(const element& from, std::string_view key) {
     double number = 0;
     return from[key].get(number) ? text("") : add(percent(number), number);
@@ -50,18 +52,22 @@ void each(const element& parent, std::string_view key, Use use) {
 TextTable bias_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "What style tells of the labels";
-  table.header = {"Pairs", "Count", "Length", "Markdown", "First words", "Style", "Style, 95 %", "Writer", "Longer", "More Markdown", "Earlier"};
+  table.header = {"Pairs",       "Count",  "Length", "Markdown",      "First words", "Style",
+                  "Style, 95 %", "Writer", "Longer", "More Markdown", "Earlier"};
   std::set<std::filesystem::path> seen;  // runs share stages
   for (const RunSummary& run : runs)
     for (const StageSummary& stage : run.stages) {
       simdjson::dom::parser parser;
       element root;
-      if (stage.type != "bias" || !seen.insert(stage.folder).second || !read_json(stage.folder / "bias.json", parser, root)) continue;
+      if (stage.type != "bias" || !seen.insert(stage.folder).second ||
+          !read_json(stage.folder / "bias.json", parser, root))
+        continue;
       each(root, "sets", [&](const element& set) {
         each(set, "sources", [&](const element& source) {
           const std::string name = text_of(source, "source");
           Row row;
-          row.text((runs.size() > 1 ? run.label + " / " : "") + text_of(set, "stage") + (name.empty() ? "" : ": " + name));
+          row.text((runs.size() > 1 ? run.label + " / " : "") + text_of(set, "stage") +
+                   (name.empty() ? "" : ": " + name));
           row.count(integer_of(source, "pairs"));
           element told, family;
           if (source["told_by"].get(told)) return;
@@ -72,7 +78,9 @@ TextTable bias_table(std::span<const RunSummary> runs) {
           row.text(percent(number_of(family, "low")) + " - " + percent(number_of(family, "high")));
           if (told["writer"].get(family)) return;
           row.share(family, "accuracy");
-          row.share(source, "longer_chosen").share(source, "more_markdown_chosen").share(source, "earlier_chosen");
+          row.share(source, "longer_chosen")
+              .share(source, "more_markdown_chosen")
+              .share(source, "earlier_chosen");
           row.into(table);
         });
       });
@@ -89,15 +97,20 @@ TextTable mixture_table(std::span<const RunSummary> runs) {
     for (const StageSummary& stage : run.stages) {
       simdjson::dom::parser parser;
       element root;
-      if (stage.type != "collect" || !seen.insert(stage.folder).second || !read_json(stage.folder / "mixture.json", parser, root)) continue;
+      if (stage.type != "collect" || !seen.insert(stage.folder).second ||
+          !read_json(stage.folder / "mixture.json", parser, root))
+        continue;
       each(root, "sources", [&](const element& source) {
         std::string dropped;
         simdjson::dom::object reasons;
         if (!source["dropped"].get(reasons))
           for (const auto& [reason, count] : reasons)
-            dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", simdjson::minify(count), reason);
+            dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", simdjson::minify(count),
+                                   reason);
         Row row;
-        row.text(text_of(source, "source")).text(text_of(source, "table9")).text(text_of(source, "domain"));
+        row.text(text_of(source, "source"))
+            .text(text_of(source, "table9"))
+            .text(text_of(source, "domain"));
         row.count(integer_of(source, "read")).count(integer_of(source, "kept")).text(dropped);
         row.into(table);
       });
@@ -108,7 +121,8 @@ TextTable mixture_table(std::span<const RunSummary> runs) {
       });
       bool any = false;
       for (const auto& row : table.rows) any |= !row[1].empty();
-      if (any && !absent.empty()) table.notes.push_back("Of the paper's Table 9 absent: " + absent + ".");
+      if (any && !absent.empty())
+        table.notes.push_back("Of the paper's Table 9 absent: " + absent + ".");
     }
   return table;
 }

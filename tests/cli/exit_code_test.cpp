@@ -91,7 +91,7 @@ TEST_CASE("Exit code 2: configuration and arguments, all problems with their pla
   wrong({"evaluate", "vl_rewardbench", "--data", "README.md", "--model", "constant_:1"},
         "no reward_models/constant_");
   wrong({"plugins", "wings"}, "no plugins of kind 'wings'");
-  wrong({"plugins", "curators/wings"}, "there are: consistency");
+  wrong({"plugins", "curators/wings"}, "there are: adaptive_margin");
   wrong({"report"}, "no run folder given");
 
   Small small(R"([datasets.d]

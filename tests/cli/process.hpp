@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "core/util/files.hpp"
+#include "tests/core/stored_files.hpp"
 #include "tests/core/temporary_folder.hpp"
 
 namespace dt2it {
@@ -109,18 +110,6 @@ inline Words dt2it_words(const Words& words) {
 inline Finished dt2it(const Words& words, const std::map<std::string, std::string>& environment = {},
                       const std::filesystem::path& folder = DT2IT_SOURCE_DIR) {
   return Process(dt2it_words(words), environment, folder).wait();
-}
-
-// Every file of a store by name, but for what runs cost and how long their steps took.
-inline std::map<std::string, std::string> stored_files(const std::filesystem::path& runs) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(runs / ".store")) {
-    const std::string name = entry.path().lexically_relative(runs).string();
-    if (entry.is_regular_file() && !name.ends_with(".cost.json") && !name.ends_with("/timing.jsonl") &&
-        name.find("/tensorboard/") == std::string::npos)
-      files[name] = read_file(entry.path());
-  }
-  return files;
 }
 
 // Names of files that differ, or are in one of the two only.

@@ -17,7 +17,9 @@ toml::table profile(const std::string& name) {
 
 std::set<std::string> components(const toml::table& tables) {
   std::set<std::string> names;
+  if (const auto parent = tables["extends"].value<std::string>()) names = components(profile(fs::path(*parent).stem().string()));
   for (const auto& [kind, group] : tables)
+    if (group.is_table())
     for (const auto& [name, component] : *group.as_table())
       // datasets.source_...: parts of a profile's own, which experiments do not name.
       if (component.is_table() && !(kind == "datasets" && name.str().starts_with("source_")))

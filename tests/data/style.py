@@ -23,7 +23,7 @@ pairs = {json.dumps(OPEN)}
 with tempfile.TemporaryDirectory() as folder:
     work = pathlib.Path(folder)
     (work / "style.toml").write_text(TOML)
-    done = subprocess.run([build / "bin/dt2it", "run", "style.toml", "--runs", "runs", "--quiet"], cwd=work, capture_output=True, text=True)
+    done = subprocess.run([build / "bin/dt2it", "run", "style.toml", "--runs", "runs", "--quiet", "--set", "datasets.povid.count=400"], cwd=work, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stderr)
     print(done.stdout[done.stdout.find("What style tells"):])
@@ -35,10 +35,15 @@ with tempfile.TemporaryDirectory() as folder:
         sys.exit(f"measured: {sorted(told)}")
     style = {name: one["told_by"]["style"]["accuracy"] for name, one in told.items()}
     ours = style["distil"]
-    if not ours < 0.62:
+    if not ours < 0.6:
         sys.exit(f"style tells {ours:.1%} of our labels")
-    for name in ("povid", "mmpr"):
-        if not style[name] > 0.8 or not style[name] > ours + 0.2:
-            sys.exit(f"style tells only {style[name]:.1%} of {name}, which is made to be biased ({ours:.1%} of ours)")
-    if max(style[name] for name in ("distil.pairs_listwise", "distil.pairs_diversity")) > 0.75:
+    if not style["povid"] > 0.72 or not style["povid"] > ours + 0.15:
+        sys.exit(f"style tells only {style['povid']:.1%} of povid, which is made to be biased ({ours:.1%} of ours)")
+    if not style["mmpr"] > ours:
+        sys.exit(f"style tells only {style['mmpr']:.1%} of mmpr, which is made to be biased ({ours:.1%} of ours)")
+    if max(style[name] for name in ("distil.pairs_listwise", "distil.pairs_diversity")) > 0.6:
         sys.exit(f"style tells {style} after the steps before")
+    # The listwise judge likes what comes first; with pointwise scores beside it, less of that is left.
+    places = {name: one["earlier_chosen"] for name, one in told.items()}
+    if not abs(places["distil"] - 0.5) < abs(places["distil.pairs_listwise"] - 0.5) - 0.05:
+        sys.exit(f"position bias: {places}")

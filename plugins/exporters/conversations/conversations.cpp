@@ -20,19 +20,24 @@ class ConversationsExporter final : public Exporter {
     std::string form = "llama_factory";
     bool provenance = true;
     static void describe(Schema<Params>& schema) {
-      schema.field("form", &Params::form,
-                   "llama_factory: sharegpt ranking and dataset_info.json; ms_swift; mmpr: meta.json and question, chosen, rejected.")
+      schema
+          .field("form", &Params::form,
+                 "llama_factory: sharegpt ranking and dataset_info.json; ms_swift; mmpr: meta.json "
+                 "and question, chosen, rejected.")
           .choices({"llama_factory", "ms_swift", "mmpr"})
           .argument();
       schema.field("provenance", &Params::provenance,
-                   "Add ids, sources, scores and all else that the form has no place for, under the key dt2it; readers pass over it, "
+                   "Add ids, sources, scores and all else that the form has no place for, under "
+                   "the key dt2it; readers pass over it, "
                    "ours puts it back.");
     }
   };
 
-  ConversationsExporter(const Params& params, Context& context) : params_(params), context_(context) {}
+  ConversationsExporter(const Params& params, Context& context)
+      : params_(params), context_(context) {}
 
-  ExportCounts write(Stream<PreferencePair>& pairs, const fs::path& folder, const ExportNotes& notes) override {
+  ExportCounts write(Stream<PreferencePair>& pairs, const fs::path& folder,
+                     const ExportNotes& notes) override {
     ExportCounts counts;
     const std::string file = notes.name + ".jsonl";
     exported::TextFile out(folder / file);
@@ -45,7 +50,9 @@ class ConversationsExporter final : public Exporter {
       }
       std::string line;
       try {
-        line = params_.form == "llama_factory" ? sharegpt(pair, folder) : params_.form == "ms_swift" ? swift(pair, folder) : mmpr(pair, folder);
+        line = params_.form == "llama_factory" ? sharegpt(pair, folder)
+               : params_.form == "ms_swift"    ? swift(pair, folder)
+                                               : mmpr(pair, folder);
       } catch (const DataError&) {
         ++counts.left_out["an image is absent"];
         continue;
@@ -62,12 +69,14 @@ class ConversationsExporter final : public Exporter {
  private:
   // What this form in particular cannot hold.
   std::string own_objection(const PreferencePair& pair) const {
-    if (pair.rejected_prompt && params_.form != "ms_swift") return "the two sides have prompts of their own";
+    if (pair.rejected_prompt && params_.form != "ms_swift")
+      return "the two sides have prompts of their own";
     if (pair.rejected_prompt && texts_of(pair.prompt) != texts_of(*pair.rejected_prompt))
       return "the two sides have questions of their own";
     std::size_t turns = pair.prompt.messages.size();
     const bool system = turns > 0 && pair.prompt.messages.front().role == Message::Role::system;
-    if (params_.form == "mmpr" && turns != 1) return system ? "has a system message" : "has several turns";
+    if (params_.form == "mmpr" && turns != 1)
+      return system ? "has a system message" : "has several turns";
     Message::Role expected = Message::Role::user;
     for (std::size_t i = system ? 1 : 0; i < turns; ++i) {
       if (pair.prompt.messages[i].role != expected) return "its turns do not alternate";
@@ -108,7 +117,8 @@ class ConversationsExporter final : public Exporter {
       }
       line += first ? "" : ",";
       first = false;
-      line += message.role == Message::Role::user ? R"({"from":"human","value":)" : R"({"from":"gpt","value":)";
+      line += message.role == Message::Role::user ? R"({"from":"human","value":)"
+                                                  : R"({"from":"gpt","value":)";
       append_json(line, text);
       line += '}';
     }
@@ -124,8 +134,11 @@ class ConversationsExporter final : public Exporter {
   std::string swift(const PreferencePair& pair, const fs::path& folder) const {
     std::string line = "{\"messages\":[";
     for (const Message& message : pair.prompt.messages) {
-      const bool user = message.role == Message::Role::user, system = message.role == Message::Role::system;
-      line += user ? R"({"role":"user","content":)" : system ? R"({"role":"system","content":)" : R"({"role":"assistant","content":)";
+      const bool user = message.role == Message::Role::user,
+                 system = message.role == Message::Role::system;
+      line += user     ? R"({"role":"user","content":)"
+              : system ? R"({"role":"system","content":)"
+                       : R"({"role":"assistant","content":)";
       append_json(line, exported::marked_text(message));
       line += "},";
     }
@@ -134,7 +147,8 @@ class ConversationsExporter final : public Exporter {
     line += R"(}],"rejected_response":)";
     append_json(line, pair.rejected.text);
     line += ",\"images\":" + images(pair.prompt, folder);
-    if (pair.rejected_prompt) line += ",\"rejected_images\":" + images(*pair.rejected_prompt, folder);
+    if (pair.rejected_prompt)
+      line += ",\"rejected_images\":" + images(*pair.rejected_prompt, folder);
     return line;
   }
 
@@ -156,7 +170,8 @@ class ConversationsExporter final : public Exporter {
     return line;
   }
 
-  void write_index(const fs::path& folder, const std::string& file, const ExportNotes& notes, std::size_t count) const {
+  void write_index(const fs::path& folder, const std::string& file, const ExportNotes& notes,
+                   std::size_t count) const {
     std::string name;
     append_json(name, notes.name);
     std::string file_name;
@@ -164,13 +179,16 @@ class ConversationsExporter final : public Exporter {
     if (params_.form == "llama_factory") {
       exported::TextFile info(folder / "dataset_info.json");
       info.write("{\n  " + name + ": {\n    \"file_name\": " + file_name +
-                 ",\n    \"formatting\": \"sharegpt\",\n    \"ranking\": true,\n    \"columns\": {\"messages\": \"conversations\", "
-                 "\"chosen\": \"chosen\", \"rejected\": \"rejected\", \"images\": \"images\", \"system\": \"system\"}\n  }\n}\n");
+                 ",\n    \"formatting\": \"sharegpt\",\n    \"ranking\": true,\n    \"columns\": "
+                 "{\"messages\": \"conversations\", "
+                 "\"chosen\": \"chosen\", \"rejected\": \"rejected\", \"images\": \"images\", "
+                 "\"system\": \"system\"}\n  }\n}\n");
       info.close();
     } else if (params_.form == "mmpr") {
       exported::TextFile meta(folder / "meta.json");
       meta.write("{\n  " + name + ": {\"root\": \"\", \"annotation\": " + file_name +
-                 ", \"data_augment\": false, \"repeat_time\": 1, \"length\": " + std::to_string(count) + "}\n}\n");
+                 ", \"data_augment\": false, \"repeat_time\": 1, \"length\": " +
+                 std::to_string(count) + "}\n}\n");
       meta.close();
     }
     exported::TextFile card(folder / "README.md");
@@ -187,5 +205,7 @@ class ConversationsExporter final : public Exporter {
 
 DT2IT_PLUGIN("exporters/conversations", "1.0.0", registrar) {
   registrar.add<dt2it::Exporter, dt2it::ConversationsExporter>(
-      "conversations", "Pairs as JSON lines with a folder of images, for LLaMA-Factory, ms-swift and InternVL (MMPR).");
+      "conversations",
+      "Pairs as JSON lines with a folder of images, for LLaMA-Factory, ms-swift and InternVL "
+      "(MMPR).");
 }

@@ -70,7 +70,10 @@ std::string response_json(const Response& response) {
 
 std::string prompt_json(const Prompt& prompt) {
   Object json;
-  json.text("id", prompt.id).text("reference", prompt.reference).text("source", prompt.source).text("domain", prompt.domain);
+  json.text("id", prompt.id)
+      .text("reference", prompt.reference)
+      .text("source", prompt.source)
+      .text("domain", prompt.domain);
   json.raw("extra", prompt.extra);
   std::string sources;  // of the images: where they once came from
   for (const Media* image : images_of(prompt)) {
@@ -135,36 +138,47 @@ std::vector<const Media*> images_of(const Prompt& prompt) {
 }
 
 std::string objection(const PreferencePair& pair) {
-  for (const Prompt* prompt : {&pair.prompt, pair.rejected_prompt ? &*pair.rejected_prompt : nullptr}) {
+  for (const Prompt* prompt :
+       {&pair.prompt, pair.rejected_prompt ? &*pair.rejected_prompt : nullptr}) {
     if (!prompt) continue;
     for (const Message& message : prompt->messages)
       for (const Part& part : message.content) {
         if (part.kind == Part::Kind::video || !part.media.frames.empty()) return "has a video";
-        if (part.kind == Part::Kind::text && part.text.find(kMark) != std::string::npos) return "a text has the mark <image> in it";
+        if (part.kind == Part::Kind::text && part.text.find(kMark) != std::string::npos)
+          return "a text has the mark <image> in it";
         if (part.kind == Part::Kind::image && part.media.id.empty()) return "an image is absent";
       }
   }
-  if (pair.chosen.text.find(kMark) != std::string::npos || pair.rejected.text.find(kMark) != std::string::npos)
+  if (pair.chosen.text.find(kMark) != std::string::npos ||
+      pair.rejected.text.find(kMark) != std::string::npos)
     return "a text has the mark <image> in it";
   return {};
 }
 
 std::string marked_text(const Message& message) {
   std::string text;
-  for (const Part& part : message.content) text += part.kind == Part::Kind::text ? part.text : std::string(kMark);
+  for (const Part& part : message.content)
+    text += part.kind == Part::Kind::text ? part.text : std::string(kMark);
   return text;
 }
 
 std::string_view ending_of(const Media& media) {
-  for (const auto& [mime, ending] : {std::pair{"image/jpeg", "jpg"}, {"image/png", "png"}, {"image/webp", "webp"}, {"image/gif", "gif"},
-                                     {"image/bmp", "bmp"}, {"image/tiff", "tiff"}, {"image/avif", "avif"}, {"image/heic", "heic"}})
+  for (const auto& [mime, ending] : {std::pair{"image/jpeg", "jpg"},
+                                     {"image/png", "png"},
+                                     {"image/webp", "webp"},
+                                     {"image/gif", "gif"},
+                                     {"image/bmp", "bmp"},
+                                     {"image/tiff", "tiff"},
+                                     {"image/avif", "avif"},
+                                     {"image/heic", "heic"}})
     if (media.mime == mime) return ending;
   return "bin";
 }
 
 std::string write_image(const Media& media, const fs::path& folder, MediaStore& store) {
   const std::string name = "images/" + media.id + "." + std::string(ending_of(media));
-  if (media.id.find_first_not_of("0123456789abcdef") != std::string::npos) throw DataError("'" + media.id + "' is no media id");
+  if (media.id.find_first_not_of("0123456789abcdef") != std::string::npos)
+    throw DataError("'" + media.id + "' is no media id");
   const fs::path file = folder / name;
   if (fs::exists(file)) return name;
   fs::create_directories(file.parent_path());
@@ -175,7 +189,8 @@ std::string write_image(const Media& media, const fs::path& folder, MediaStore& 
   return name;
 }
 
-TextFile::TextFile(fs::path file) : file_(std::move(file)), stream_(std::fopen(file_.c_str(), "wbx")) {
+TextFile::TextFile(fs::path file)
+    : file_(std::move(file)), stream_(std::fopen(file_.c_str(), "wbx")) {
   if (!stream_) throw Error(file_.string() + ": cannot be written: " + std::strerror(errno));
 }
 

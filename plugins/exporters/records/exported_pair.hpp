@@ -13,8 +13,9 @@ namespace dt2it::exported {
 
 void append_json(std::string& out, std::string_view text);  // as a JSON string
 
-// What other programs' records have no place for, as a JSON object under the key "dt2it": ids, sources, reference answer, strengths,
-// writers, extra. The readers put it back, so that a pair survives the way there and back.
+// What other programs' records have no place for, as a JSON object under the key "dt2it": ids,
+// sources, reference answer, strengths, writers, extra. The readers put it back, so that a pair
+// survives the way there and back.
 std::string provenance(const PreferencePair& pair);
 
 // The images of a prompt in reading order.
@@ -23,13 +24,15 @@ std::vector<const Media*> images_of(const Prompt& prompt);
 // Why a pair cannot be written in a form of texts with "<image>" marks; empty: it can.
 std::string objection(const PreferencePair& pair);
 
-// A message with "<image>" where its images stand. Parts are joined as they are: texts keep their bytes.
+// A message with "<image>" where its images stand. Parts are joined as they are: texts keep their
+// bytes.
 std::string marked_text(const Message& message);
 
 // "jpg" by the media's type; "bin" where it is not known.
 std::string_view ending_of(const Media& media);
 
-// Writes the bytes of an image to folder/images/ID.ENDING, once; returns that path relative to `folder`.
+// Writes the bytes of an image to folder/images/ID.ENDING, once; returns that path relative to
+// `folder`.
 std::string write_image(const Media& media, const std::filesystem::path& folder, MediaStore& store);
 
 // A file that is written line by line or piece by piece. Throws Error when that fails.

@@ -19,7 +19,8 @@ struct ExportNotes {
 
 struct ExportCounts {
   std::size_t written = 0;
-  std::map<std::string, std::size_t> left_out;  // by reason: what the form cannot hold, images that are absent
+  std::map<std::string, std::size_t>
+      left_out;  // by reason: what the form cannot hold, images that are absent
 };
 
 // Writes preference pairs, images among them, as other programs read them.
@@ -28,9 +29,10 @@ class DT2IT_API Exporter {
   static constexpr const char* kKind = "exporters";
   virtual ~Exporter() = default;
 
-  // `folder` exists and is empty. Nothing is written outside of it. Images are taken from context.media(), byte for byte. Throws
-  // Error when the disk is full.
-  virtual ExportCounts write(Stream<PreferencePair>& pairs, const std::filesystem::path& folder, const ExportNotes& notes) = 0;
+  // `folder` exists and is empty. Nothing is written outside of it. Images are taken from
+  // context.media(), byte for byte. Throws Error when the disk is full.
+  virtual ExportCounts write(Stream<PreferencePair>& pairs, const std::filesystem::path& folder,
+                             const ExportNotes& notes) = 0;
 };
 
 }  // namespace dt2it

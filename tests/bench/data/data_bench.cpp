@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our side of the benchmark `data`, see tests/bench/README.md. Every mode prints processor seconds and a number to compare.
+// Our side of the benchmark `data`, see tests/bench/README.md. Every mode prints processor seconds
+// and a number to compare.
 //   bench_data parse PAIRS.jsonl             pairs into records
-//   bench_data parquet FOLDER WORK           prompts with images of Parquet files, images into a media store in WORK
-//   bench_data clean FOLDER WORK             prompts of FOLDER/train.jsonl against those of FOLDER/bench.jsonl; one thread
-//   bench_data lookups IMAGES COUNT          look-ups by perceptual hash in an index of random images
-//   bench_data pairs PROMPTS CANDIDATES WORK stage pair on invented candidate sets with two scorers
+//   bench_data parquet FOLDER WORK           prompts with images of Parquet files, images into a
+//   media store in WORK bench_data clean FOLDER WORK             prompts of FOLDER/train.jsonl
+//   against those of FOLDER/bench.jsonl; one thread bench_data lookups IMAGES COUNT look-ups by
+//   perceptual hash in an index of random images bench_data pairs PROMPTS CANDIDATES WORK stage
+//   pair on invented candidate sets with two scorers
 #include <fmt/format.h>
 
 #include <atomic>
@@ -41,9 +43,13 @@ void parse(const fs::path& file) {
 }
 
 struct Host {
-  explicit Host(const fs::path& work) : registry(PluginRegistry::default_search_path({})), media(registry, work / "media"), work(work) {}
+  explicit Host(const fs::path& work)
+      : registry(PluginRegistry::default_search_path({})),
+        media(registry, work / "media"),
+        work(work) {}
   StageScope scope(std::vector<ComponentConfig> components) {
-    return StageScope(registry, std::move(components), media.store(), 0, work, [](LogLevel, std::string_view) {});
+    return StageScope(registry, std::move(components), media.store(), 0, work,
+                      [](LogLevel, std::string_view) {});
   }
   PluginRegistry registry;
   HostMedia media;
@@ -62,15 +68,18 @@ void parquet(const fs::path& folder, const fs::path& work) {
   const auto stream = dataset->prompts();
   std::size_t images = 0;
   for (Prompt prompt; stream->next(prompt);)
-    for (const Part& part : prompt.messages.at(0).content) images += part.kind == Part::Kind::image && part.media.present();
+    for (const Part& part : prompt.messages.at(0).content)
+      images += part.kind == Part::Kind::image && part.media.present();
   report(begin, static_cast<double>(images));
 }
 
 void clean(const fs::path& folder, const fs::path& work) {
   Host host(work);
-  auto scope = host.scope({component("datasets", "train", "prompts", {{"file", {(folder / "train.jsonl").string()}}}),
-                           component("datasets", "bench", "prompts", {{"file", {(folder / "bench.jsonl").string()}}}),
-                           component("curators", "it", "decontaminate", {{"datasets", {List{{std::string("bench")}}}}, {"threads", {std::int64_t{1}}}})});
+  auto scope = host.scope(
+      {component("datasets", "train", "prompts", {{"file", {(folder / "train.jsonl").string()}}}),
+       component("datasets", "bench", "prompts", {{"file", {(folder / "bench.jsonl").string()}}}),
+       component("curators", "it", "decontaminate",
+                 {{"datasets", {List{{std::string("bench")}}}}, {"threads", {std::int64_t{1}}}})});
   const auto curator = scope.context().component<Curator>("it");
   std::vector<PreferencePair> pairs;
   const auto stream = scope.context().component<Dataset>("train")->prompts();
@@ -78,7 +87,8 @@ void clean(const fs::path& folder, const fs::path& work) {
   static_cast<void>(curator->review(std::span(pairs).first(1)));  // reads the benchmark
   const double begin = cpu();
   std::size_t discarded = 0;
-  for (const Decision& decision : curator->review(pairs)) discarded += decision.action == Decision::Action::discard;
+  for (const Decision& decision : curator->review(pairs))
+    discarded += decision.action == Decision::Action::discard;
   report(begin, static_cast<double>(discarded));
 }
 
@@ -87,7 +97,8 @@ void lookups(std::size_t images, std::size_t count) {
   ImageIndex index;
   for (std::size_t i = 0; i < images; ++i) index.add(rng.next(), rng.next());
   index.build();
-  std::fprintf(stderr, "%.1f bytes an image\n", static_cast<double>(index.bytes()) / static_cast<double>(images));
+  std::fprintf(stderr, "%.1f bytes an image\n",
+               static_cast<double>(index.bytes()) / static_cast<double>(images));
   const double begin = cpu();
   std::size_t hits = 0;
   for (std::size_t i = 0; i < count; ++i) hits += index.find(rng.next(), rng.next(), 8).size();
@@ -96,7 +107,9 @@ void lookups(std::size_t images, std::size_t count) {
 
 struct GivenParams {
   fs::path file;
-  static void describe(Schema<GivenParams>& schema) { schema.field("file", &GivenParams::file, "File to give.").required(); }
+  static void describe(Schema<GivenParams>& schema) {
+    schema.field("file", &GivenParams::file, "File to give.").required();
+  }
 };
 
 void pairs(std::size_t prompts, std::size_t candidates, const fs::path& work) {
@@ -104,12 +117,16 @@ void pairs(std::size_t prompts, std::size_t candidates, const fs::path& work) {
   {
     LineWriter out(file);
     Rng rng(3);
-    const std::string words = "The picture shows two people beside a red bicycle near the old station; the sign above them reads 42. ";
+    const std::string words =
+        "The picture shows two people beside a red bicycle near the old station; the sign above "
+        "them reads 42. ";
     for (std::size_t row = 0; row < prompts; ++row) {
       CandidateSet set;
       set.prompt.id = fmt::format("prompt-{}", row);
       Media image{Media::Kind::image, std::string(64, 'a'), "image/jpeg", 640, 480, "x.jpg", {}};
-      set.prompt.messages = {{Message::Role::user, {Part::of_image(image), Part::of_text("What is going on in this picture?")}}};
+      set.prompt.messages = {
+          {Message::Role::user,
+           {Part::of_image(image), Part::of_text("What is going on in this picture?")}}};
       for (std::size_t k = 0; k < candidates; ++k) {
         Response response;
         response.id = fmt::format("{}", k);
@@ -123,7 +140,8 @@ void pairs(std::size_t prompts, std::size_t candidates, const fs::path& work) {
           Score score;
           score.status = Status::ok;
           score.overall = rng.integer(0, 40) / 4.0;
-          for (const char* name : {"Accuracy", "Helpfulness", "Completeness", "Language Quality", "Creativity", "Ethics"})
+          for (const char* name : {"Accuracy", "Helpfulness", "Completeness", "Language Quality",
+                                   "Creativity", "Ethics"})
             score.criteria.push_back({name, 1.0 / 6, score.overall, "A sentence on why it is so."});
           set.scores[scorer].push_back(std::move(score));
         }
@@ -133,16 +151,22 @@ void pairs(std::size_t prompts, std::size_t candidates, const fs::path& work) {
   }
   std::fprintf(stderr, "%.0f MB of candidates\n", static_cast<double>(fs::file_size(file)) / 1e6);
   StageTypes types = all_stages();
-  types.emplace("given", make_stage<GivenParams>("given", "For the benchmark.", "1", [](const GivenParams& params, StageRun& stage) {
-                  fs::create_symlink(params.file, stage.output / params.file.filename());
-                }));
+  types.emplace("given", make_stage<GivenParams>("given", "For the benchmark.", "1",
+                                                 [](const GivenParams& params, StageRun& stage) {
+                                                   fs::create_symlink(
+                                                       params.file,
+                                                       stage.output / params.file.filename());
+                                                 }));
   PluginRegistry registry(PluginRegistry::default_search_path({}));
   for (const auto& [name, type] : types) registry.add_builtin(type.description);
   std::FILE* toml = std::fopen((work / "pairs.toml").c_str(), "w");
   std::fprintf(toml,
-               "[scorers.listwise]\ntype = \"listwise\"\njudge = \"none\"\n[scorers.pointwise]\ntype = \"pointwise\"\njudge = \"none\"\n"
-               "[judges.none]\ntype = \"rubric\"\nmllm = \"none\"\n[mllms.none]\ntype = \"replay\"\nfile = \"candidates.jsonl\"\n"
-               "[stages.given]\nfile = \"candidates.jsonl\"\n[stages.pair]\ncandidates = \"given\"\nscorers = [\"listwise\", \"pointwise\"]\n");
+               "[scorers.listwise]\ntype = \"listwise\"\njudge = "
+               "\"none\"\n[scorers.pointwise]\ntype = \"pointwise\"\njudge = \"none\"\n"
+               "[judges.none]\ntype = \"rubric\"\nmllm = \"none\"\n[mllms.none]\ntype = "
+               "\"replay\"\nfile = \"candidates.jsonl\"\n"
+               "[stages.given]\nfile = \"candidates.jsonl\"\n[stages.pair]\ncandidates = "
+               "\"given\"\nscorers = [\"listwise\", \"pointwise\"]\n");
   std::fclose(toml);
   Diagnostics diagnostics;
   LoadOptions options;
@@ -171,12 +195,16 @@ void pairs(std::size_t prompts, std::size_t candidates, const fs::path& work) {
 
 int main(int argc, char** argv) {
   const std::string_view mode = argc > 1 ? argv[1] : "";
-  const auto number = [&](int i) { return static_cast<std::size_t>(std::strtoull(argv[i], nullptr, 10)); };
+  const auto number = [&](int i) {
+    return static_cast<std::size_t>(std::strtoull(argv[i], nullptr, 10));
+  };
   if (mode == "parse" && argc == 3) return parse(argv[2]), 0;
   if (mode == "parquet" && argc == 4) return parquet(argv[2], argv[3]), 0;
   if (mode == "clean" && argc == 4) return clean(argv[2], argv[3]), 0;
   if (mode == "lookups" && argc == 4) return lookups(number(2), number(3)), 0;
   if (mode == "pairs" && argc == 5) return pairs(number(2), number(3), argv[4]), 0;
-  std::fprintf(stderr, "usage: bench_data parse FILE | parquet FOLDER WORK | clean FOLDER WORK | lookups IMAGES COUNT | pairs PROMPTS CANDIDATES WORK\n");
+  std::fprintf(stderr,
+               "usage: bench_data parse FILE | parquet FOLDER WORK | clean FOLDER WORK | lookups "
+               "IMAGES COUNT | pairs PROMPTS CANDIDATES WORK\n");
   return 2;
 }

@@ -18,6 +18,7 @@
 #include "core/stages/stages.hpp"
 #include "core/util/files.hpp"
 #include "dt2it/testing/fakes.hpp"
+#include "tests/core/stored_files.hpp"
 #include "tests/core/temporary_folder.hpp"
 
 namespace dt2it {
@@ -99,16 +100,6 @@ class HostFixture {
 inline std::vector<PreferencePair> read_pairs(const std::filesystem::path& file) {
   PairReader reader(file);
   return testing::drain(reader);
-}
-
-// Every file below a runs folder's store, by name, but for what runs cost.
-inline std::map<std::string, std::string> stored_files(const std::filesystem::path& runs) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(runs / ".store")) {
-    const std::string name = entry.path().lexically_relative(runs).string();
-    if (entry.is_regular_file() && !name.ends_with(".cost.json")) files[name] = read_file(entry.path());
-  }
-  return files;
 }
 
 }  // namespace dt2it

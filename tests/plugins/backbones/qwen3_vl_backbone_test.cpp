@@ -167,7 +167,7 @@ TEST_CASE("With adapters only they train; they are saved for PEFT, merged on rea
   FakeContext third;
   backbone(third, {{"adapter", value_of(saved.string())}, {"merge_adapter", value_of(true)}})->save(whole);
   CHECK_FALSE(fs::exists(whole / "adapter_config.json"));
-  CHECK(difference_of({{"checkpoint", value_of(whole.string())}}) < 1e-5);
+  CHECK(difference_of({{"checkpoint", value_of(whole.string())}}) < .1);  // in the type of config.json: bfloat16
 
   model->reload();  // as it was at first
   CHECK(hidden(*model).equal(before));

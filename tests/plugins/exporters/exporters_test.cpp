@@ -18,16 +18,20 @@ namespace {
 
 struct Given final : Stream<PreferencePair> {
   explicit Given(const std::vector<PreferencePair>& all) : all(all) {}
-  bool next(PreferencePair& pair) override { return at < all.size() ? (pair = all[at++], true) : false; }
+  bool next(PreferencePair& pair) override {
+    return at < all.size() ? (pair = all[at++], true) : false;
+  }
   const std::vector<PreferencePair>& all;
   std::size_t at = 0;
 };
 
 Media picture(FakeContext& context, std::uint64_t seed) {
-  return context.media().put_image(sample_image(12, 9, seed), "given/" + std::to_string(seed) + ".png");
+  return context.media().put_image(sample_image(12, 9, seed),
+                                   "given/" + std::to_string(seed) + ".png");
 }
 
-PreferencePair pair_of(FakeContext& context, const std::string& id, const std::string& question, int images) {
+PreferencePair pair_of(FakeContext& context, const std::string& id, const std::string& question,
+                       int images) {
   PreferencePair pair;
   pair.id = id;
   pair.source = "set";
@@ -38,7 +42,9 @@ PreferencePair pair_of(FakeContext& context, const std::string& id, const std::s
   pair.prompt.reference = "the reference\nof two lines";
   pair.prompt.extra = R"({"record_id":7})";
   Message message;
-  for (int i = 0; i < images; ++i) message.content.push_back(Part::of_image(picture(context, stable_hash(id) + static_cast<std::uint64_t>(i))));
+  for (int i = 0; i < images; ++i)
+    message.content.push_back(
+        Part::of_image(picture(context, stable_hash(id) + static_cast<std::uint64_t>(i))));
   message.content.push_back(Part::of_text(question));
   pair.prompt.messages = {message};
   pair.chosen.id = "3";
@@ -59,28 +65,37 @@ PreferencePair pair_of(FakeContext& context, const std::string& id, const std::s
 
 // What every form can hold: one turn, one image or two or none.
 std::vector<PreferencePair> plain_pairs(FakeContext& context) {
-  return {pair_of(context, "a/1", "What is this?", 1), pair_of(context, "b", "Compare.", 2), pair_of(context, "c", "Only text?\r\n", 0)};
+  return {pair_of(context, "a/1", "What is this?", 1), pair_of(context, "b", "Compare.", 2),
+          pair_of(context, "c", "Only text?\r\n", 0)};
 }
 
 std::vector<PreferencePair> conversations(FakeContext& context) {
   PreferencePair turns = pair_of(context, "turns", "And now?", 0);
   const PreferencePair first = pair_of(context, "x", "First?", 1);
-  turns.prompt.messages = {{Message::Role::system, {Part::of_text("Be brief.")}}, first.prompt.messages[0],
-                           {Message::Role::assistant, {Part::of_text("An answer.")}},
-                           {Message::Role::user, {Part::of_text("Between "), Part::of_image(picture(context, 5)), Part::of_text(" words?")}}};
+  turns.prompt.messages = {
+      {Message::Role::system, {Part::of_text("Be brief.")}},
+      first.prompt.messages[0],
+      {Message::Role::assistant, {Part::of_text("An answer.")}},
+      {Message::Role::user,
+       {Part::of_text("Between "), Part::of_image(picture(context, 5)), Part::of_text(" words?")}}};
   return {turns};
 }
 
-ExportCounts write(const std::string& library, const Table& params, const std::vector<PreferencePair>& pairs, const fs::path& folder,
+ExportCounts write(const std::string& library, const Table& params,
+                   const std::vector<PreferencePair>& pairs, const fs::path& folder,
                    FakeContext& context) {
   fs::create_directories(folder);
-  const auto exporter = PluginLibrary("exporters/" + library).make<Exporter>(library, params, context);
+  const auto exporter =
+      PluginLibrary("exporters/" + library).make<Exporter>(library, params, context);
   Given stream(pairs);
   return exporter->write(stream, folder, {"my_set", "# Card\n"});
 }
 
-std::vector<PreferencePair> read(const std::string& type, const fs::path& file, FakeContext& context) {
-  return drain(*PluginLibrary("datasets/" + type).make<Dataset>(type, {{"file", value_of(file.string())}}, context)->pairs());
+std::vector<PreferencePair> read(const std::string& type, const fs::path& file,
+                                 FakeContext& context) {
+  return drain(*PluginLibrary("datasets/" + type)
+                    .make<Dataset>(type, {{"file", value_of(file.string())}}, context)
+                    ->pairs());
 }
 
 void check_same(const std::vector<PreferencePair>& back, const std::vector<PreferencePair>& pairs) {
@@ -111,10 +126,12 @@ TEST_CASE("JSON forms: out and back without loss") {
     const bool turns = std::string(form) != "mmpr";
     if (turns) pairs.push_back(conversations(context)[0]);
     const fs::path folder = context.scratch() / form;
-    const ExportCounts counts = write("conversations", {{"form", value_of(form)}}, pairs, folder, context);
+    const ExportCounts counts =
+        write("conversations", {{"form", value_of(form)}}, pairs, folder, context);
     CHECK(counts.written == pairs.size());
     CHECK(counts.left_out.empty());
-    check_same(read("preferences", turns ? folder / "my_set.jsonl" : folder / "meta.json", context), pairs);
+    check_same(read("preferences", turns ? folder / "my_set.jsonl" : folder / "meta.json", context),
+               pairs);
     const Media& image = pairs[0].prompt.messages[0].content[0].media;
     const Bytes bytes = context.media().bytes(image);
     CHECK(text(folder / "images" / (image.id + ".png")) == std::string(bytes.begin(), bytes.end()));
@@ -131,11 +148,13 @@ TEST_CASE("Parquet: out and back without loss") {
   auto pairs = plain_pairs(context);
   pairs.push_back(conversations(context)[0]);
   pairs.push_back(pair_of(context, "mark", "What does <image> mean in HTML?", 1));
-  for (int i = 0; i < 250; ++i) pairs.push_back(pair_of(context, "many" + std::to_string(i), "Q", 1));
+  for (int i = 0; i < 250; ++i)
+    pairs.push_back(pair_of(context, "many" + std::to_string(i), "Q", 1));
   const ExportCounts counts = write("parquet", {}, pairs, context.scratch() / "out", context);
   CHECK(counts.written == pairs.size());
   CHECK(fs::exists(context.scratch() / "out/data/train-00000-of-00001.parquet"));
-  CHECK_THAT(text(context.scratch() / "out/README.md"), Contains("path: data/train-*") && Contains("# Card"));
+  CHECK_THAT(text(context.scratch() / "out/README.md"),
+             Contains("path: data/train-*") && Contains("# Card"));
   check_same(read("parquet", context.scratch() / "out/data", context), pairs);
 }
 
@@ -144,18 +163,24 @@ TEST_CASE("What a form cannot hold is left out and counted") {
   std::vector<PreferencePair> pairs = plain_pairs(context);
   pairs.push_back(pair_of(context, "mark", "What does <image> mean?", 1));
   pairs.push_back(pair_of(context, "absent", "What?", 1));
-  pairs.back().prompt.messages[0].content[0].media = Media{Media::Kind::image, {}, {}, 0, 0, "gone.png", {}};
+  pairs.back().prompt.messages[0].content[0].media =
+      Media{Media::Kind::image, {}, {}, 0, 0, "gone.png", {}};
   pairs.push_back(pair_of(context, "lost", "What?", 1));
   pairs.back().prompt.messages[0].content[0].media.id = std::string(64, 'a');  // said to be there
   pairs.push_back(pair_of(context, "two", "What?", 1));
   pairs.back().rejected_prompt = pairs.back().prompt;
   pairs.back().rejected_prompt->messages[0].content[0].media = picture(context, 4);
   pairs.push_back(conversations(context)[0]);
-  const auto counts = write("conversations", {{"form", value_of("mmpr")}}, pairs, context.scratch() / "mmpr", context);
+  const auto counts = write("conversations", {{"form", value_of("mmpr")}}, pairs,
+                            context.scratch() / "mmpr", context);
   CHECK(counts.written == 3);
-  CHECK(counts.left_out == std::map<std::string, std::size_t>{{"a text has the mark <image> in it", 1}, {"an image is absent", 2},
-                                                              {"the two sides have prompts of their own", 1}, {"has a system message", 1}});
-  const auto swift = write("conversations", {{"form", value_of("ms_swift")}}, pairs, context.scratch() / "swift", context);
+  CHECK(counts.left_out ==
+        std::map<std::string, std::size_t>{{"a text has the mark <image> in it", 1},
+                                           {"an image is absent", 2},
+                                           {"the two sides have prompts of their own", 1},
+                                           {"has a system message", 1}});
+  const auto swift = write("conversations", {{"form", value_of("ms_swift")}}, pairs,
+                           context.scratch() / "swift", context);
   CHECK(swift.written == 5);
   const auto back = read("preferences", context.scratch() / "swift/my_set.jsonl", context);
   REQUIRE(back.size() == 5);
@@ -165,7 +190,8 @@ TEST_CASE("What a form cannot hold is left out and counted") {
 
 TEST_CASE("Without provenance only the form itself is written") {
   FakeContext context;
-  write("conversations", {{"provenance", value_of(false)}}, plain_pairs(context), context.scratch() / "bare", context);
+  write("conversations", {{"provenance", value_of(false)}}, plain_pairs(context),
+        context.scratch() / "bare", context);
   CHECK_THAT(text(context.scratch() / "bare/my_set.jsonl"), !Contains("dt2it"));
   CHECK_THAT(text(context.scratch() / "bare/dataset_info.json"), Contains("\"ranking\": true"));
   const auto back = read("preferences", context.scratch() / "bare/my_set.jsonl", context);

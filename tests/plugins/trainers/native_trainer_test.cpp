@@ -272,7 +272,10 @@ TEST_CASE("Adapters are trained alone, go on exactly after an interruption, and 
   CHECK(trained(context, whole, params, "dpo_adapters").steps.front().chosen_reward == Approx(0).margin(1e-4));
   FakeContext plain;
   add_backbone(plain);
-  CHECK_THROWS_AS(trained(plain, red_pairs(plain, 4), params, "none"), ConfigError);
+  TrainRequest request;
+  const auto few = red_pairs(plain, 4);
+  request.pairs = [&] { return std::make_unique<VectorStream<PreferencePair>>(few); };
+  CHECK_THROWS_AS(native_trainer(plain, params)->train(request), ConfigError);
 }
 
 TEST_CASE("Gradient checkpointing and cached features change no bit of a training") {
