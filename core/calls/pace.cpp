@@ -182,7 +182,16 @@ double Pace::served_rate() const {
 void Pace::grow_rate(double now) {
   if (peak_ <= 0) return;
   const double x = (now - lowered_at_) / level_seconds() - 1;
-  found_.set(60 * peak_ * (1 + (x < 0 ? lowered_ : 0.1) * x * x * x));
+  double factor = 1 + (x < 0 ? lowered_ : 0.1) * x * x * x;
+  if (factor > 2) {  // no further from what is really sent
+    factor = 2;
+    if (answers_ >= 16 && rate_of_last(std::min<std::size_t>(answers_, 64)) > 1.6 * peak_) {
+      peak_ *= 2;
+      factor = 1;
+      lowered_at_ = now - level_seconds();
+    }
+  }
+  found_.set(60 * peak_ * factor);
 }
 
 double Pace::level_seconds() const { return std::max(3.0, 30 / peak_); }

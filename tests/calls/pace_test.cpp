@@ -233,7 +233,7 @@ TEST_CASE("Behind a server that queues in silence the pace finds its places") {
   options.slots = 20;
   mock::Endpoint endpoint(options), same(options);
   Asker asker(endpoint.url());
-  const double rate = rate_of(endpoint, asker, 128, 3, 3);
+  const double rate = rate_of(endpoint, asker, 128, 6, 3);
   Asker fixed(same.url(), {{"adapt_in_flight", value_of(false)}, {"max_in_flight", value_of(options.slots + 8)}});
   const double best = rate_of(same, fixed, 128, 0.5, 2);
   CAPTURE(rate, best, endpoint.most_at_work());
