@@ -43,12 +43,22 @@ def start(work, runs, profile, url):
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process, peaks, seconds=None):
-    """Waits, and looks at the memory meanwhile; True when the process has ended."""
-    begin = time.monotonic()
+def written(runs):
+    """Bytes of results, journals and stored calls."""
+    total = 0
+    for file in runs.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() and not file.is_symlink() and ".media" not in file.parts else 0
+        except OSError:
+            pass
+    return total
+
+
+def finish(process, peaks, runs=None, enough=0):
+    """Waits, and looks at the memory meanwhile; False once `enough` is written, True when the process has ended."""
     while process.poll() is None:
         peaks.append(peak_mb(process.pid))
-        if seconds is not None and time.monotonic() - begin > seconds:
+        if runs and written(runs) >= enough:
             return False
         time.sleep(0.1)
     return True
@@ -88,9 +98,9 @@ with tempfile.TemporaryDirectory() as folder:
         if whole.returncode != 0:
             fail(f"the unbroken run ended with {whole.returncode}: {whole.stderr.read()}")
         seconds = time.monotonic() - begin
-        for share in (0.25, 0.35):  # of the time that the whole takes
+        for share in (0.3, 0.65):  # of what the whole has written
             broken = start(work, "broken", "mini_http", url)
-            if finish(broken, peaks, share * seconds):
+            if finish(broken, peaks, work / "broken", share * written(work / "whole")):
                 fail(f"it ended by itself before it could be killed: {broken.stderr.read()}")
             broken.send_signal(signal.SIGKILL)
             broken.wait()
