@@ -60,7 +60,13 @@ class Planner {
       throw ConfigError(at(config.where) + "no stage type '" + config.type + "'");
     if (depth > 8) throw ConfigError(at(config.where) + "stages expand without end");
     if (it->second.expand) {
-      for (const StageConfig& part : it->second.expand(config, experiment_)) expand(part, depth + 1);
+      for (StageConfig& part : it->second.expand(config, experiment_)) {
+        // As if it stood in a file: parts that say the same have the same key.
+        if (const auto type = types_.find(part.type); type != types_.end())
+          for (const ParamSpec& spec : type->second.description.params)
+            if (spec.fallback) part.params.try_emplace(spec.name, spec.fallback);
+        expand(part, depth + 1);
+      }
       return;
     }
     for (const PlannedStage& other : expanded_)

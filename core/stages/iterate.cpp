@@ -71,11 +71,9 @@ std::vector<StageConfig> expand(const IterateParams& params, const StageConfig& 
         config.where.file, config.where.line, config.where.column, total, params.sets.size()));
 
   Expansion parts(config);
-  auto training = [&](const Value& pairs, std::int64_t order) -> Table {
-    return {{"pairs", pairs}, {"held_out", {List{}}}, {"held_out_share", {0.0}}, {"trainer", {params.trainer}}, {"order", {order}}};
-  };
   auto train = [&](const std::string& part, const Value& pairs, std::int64_t order) {
-    return parts.add(part, "train", training(pairs, order));
+    return parts.add(part, "train",
+                     {{"pairs", pairs}, {"trainer", {params.trainer}}, {"order", {order}}});
   };
   std::string model = train("model_0", names(params.initial), 0);
   std::vector<ComponentConfig> voters;
@@ -106,7 +104,7 @@ std::vector<StageConfig> expand(const IterateParams& params, const StageConfig& 
                   {bound(experiment, config, params.model, interim)});
     data = {clean};
     if (round == rounds)
-      parts.finish("train", training(names(data), 0));
+      parts.finish("train", {{"pairs", names(data)}, {"trainer", {params.trainer}}, {"order", {std::int64_t{0}}}});
     else
       model = train(part("model"), names(data), 0);
   }
