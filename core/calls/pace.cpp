@@ -239,7 +239,7 @@ void Pace::slow_down(double now, const End& end) {
   if (adapt_ && too_many_at_once(end)) return;
   const double rate = served_rate();
   if (ceiling > 0)
-    peak_ = std::clamp((near ? 1.1 : 1.05) * rate, 0.75 * ceiling, ceiling);
+    peak_ = std::clamp((near ? 1.02 : 1.05) * rate, 0.75 * ceiling, ceiling);
   else
     peak_ = rate;
   if (peak_ > 0) {

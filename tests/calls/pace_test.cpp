@@ -246,7 +246,7 @@ TEST_CASE("Below a rate that is told by 429 only, the pace stays near it") {
   options.rate = 100;
   mock::Endpoint endpoint(options);
   Asker asker(endpoint.url());
-  const double rate = rate_of(endpoint, asker, 64, 10, 3);
+  const double rate = rate_of(endpoint, asker, 64, 18, 4);
   CAPTURE(rate);
   CHECK(rate >= 0.9 * options.rate);
 }
