@@ -36,7 +36,7 @@ def ours(case):
         subprocess.run(["rm", "-rf", earlier], check=True)
     backbone = {"freeze_vision_tower": "true", "freeze_projector": "true", "image_max_pixels": 268324}
     trainer = {"recipe": "llamafactory", "order": "file", "head_init": "checkpoint", "head_dropout": 0, "batch_size": BATCH,
-               "learning_rate": 1e-5, "warmup_ratio": 0, "threads": 1, "encoder_threads": 0}
+               "learning_rate": 1e-5, "warmup_ratio": 0, "threads": 1, "encoder_threads": 0, "micro_batch_size": 1}
     command = [dt2it, "train", work / f"{case}.jsonl", "--backbone", f"qwen3_vl:{work}/model", "-o", work / f"{case}.ours", "--log", log, "-q"]
     for option, values in (("--backbone-set", backbone), ("--set", trainer)):
         command += [part for key, value in values.items() for part in (option, f"{key}={value}")]
