@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <boost/optional.hpp>
+#include <cstdlib>
 #include <iostream>
+#include <string_view>
 
 #include "core/cli/verbs.hpp"
 #include "core/run/runner.hpp"
@@ -37,6 +39,9 @@ int run(const Arguments& arguments) {
   run_options.workers = workers.value_or(0);
   if (run_options.max_cost < 0 || run_options.max_tokens < 0)
     throw ConfigError("--max-cost and --max-tokens must be positive");
+  // Its processes would each run the stages, and wait for each other's locks.
+  if (const char* size = std::getenv("WORLD_SIZE"); size && std::string_view(size) != "1")
+    throw ConfigError("dt2it run is one process, and WORLD_SIZE is " + std::string(size) + " (several train by: torchrun ... dt2it train)");
   run_options.runs = common.runs;
 
   const std::string command = command_line("run", arguments);

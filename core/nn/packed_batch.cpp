@@ -9,14 +9,10 @@
 #include <memory>
 #include <unordered_map>
 
+#include "core/nn/index_tensor.hpp"
+
 namespace dt2it::nn {
 namespace {
-
-at::Tensor index_tensor(std::span<const std::int64_t> values) {
-  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), tensor.data_ptr<std::int64_t>());
-  return tensor;
-}
 
 // Runs of a tree whose first token is row `base`; queries are numbered from `query` on.
 struct Placed {

@@ -17,20 +17,16 @@
 
 namespace dt2it {
 
-struct VotingParams {
-  std::vector<std::string> reward_models;
-  std::string scale = "none";
-
-  template <class P>
-  static void describe(Schema<P>& schema, std::vector<std::string> P::*models, std::string P::*scale) {
-    schema.template component<RewardModel>("reward_models", models, "The models that vote.").required();
-    schema
-        .field("scale", scale,
-               "none: plain mean of the margins; std: each model's margins are divided by their standard deviation over the "
-               "source, so that no model counts more for its wider scale.")
-        .choices({"none", "std"});
-  }
-};
+// The parameters `reward_models` and `scale` of a curator's Params.
+template <class P>
+void describe_voters(Schema<P>& schema) {
+  schema.template component<RewardModel>("reward_models", &P::reward_models, "The models that vote.").required();
+  schema
+      .field("scale", &P::scale,
+             "none: plain mean of the margins; std: each model's margins are divided by their standard deviation over the "
+             "source, so that no model counts more for its wider scale.")
+      .choices({"none", "std"});
+}
 
 struct Strength {
   double mean = 0;

@@ -36,7 +36,7 @@ class DropLowStrengthCurator final : public Curator {
     double threshold = 0;
   };
   static void describe(Schema<Params>& schema) {
-    VotingParams::describe(schema, &Params::reward_models, &Params::scale);
+    describe_voters(schema);
     schema.field("fraction", &Params::fraction, "Share of a source's pairs that is discarded, the lowest first, rounded down.")
         .min(0)
         .max(1);
@@ -87,7 +87,7 @@ class AnnotatingCurator final : public Curator {
     std::string scale = "none";
   };
   static void describe(Schema<Params>& schema) {
-    VotingParams::describe(schema, &Params::reward_models, &Params::scale);
+    describe_voters(schema);
   }
   AnnotatingCurator(const Params& params, Context& context) : voters_(params.reward_models, params.scale, context) {}
 

@@ -31,7 +31,7 @@ class VoteFlipCurator final : public Curator {
   };
 
   static void describe(Schema<Params>& schema) {
-    VotingParams::describe(schema, &Params::reward_models, &Params::scale);
+    describe_voters(schema);
     schema
         .field("rule", &Params::rule,
                "fraction: the lowest `fraction` of the pairs with negative strength (the paper's rule); threshold: those with a "

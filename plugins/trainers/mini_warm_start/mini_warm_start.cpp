@@ -12,6 +12,7 @@
 #include <cmath>
 #include <optional>
 
+#include "core/nn/index_tensor.hpp"
 #include "core/nn/optimizer.hpp"
 #include "core/nn/packed_batch.hpp"
 #include "core/nn/safetensors.hpp"
@@ -36,12 +37,6 @@ struct Phase {
   std::int64_t steps;
   double warmup_steps, floor;
 };
-
-at::Tensor index_tensor(const std::vector<std::int64_t>& values) {
-  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), tensor.data_ptr<std::int64_t>());
-  return tensor;
-}
 
 // Right and total predictions of each skill.
 struct Tally {
@@ -214,8 +209,8 @@ at::Tensor MiniWarmStart::align_loss(Rng& rng, Tally& tally) const {
   const at::Tensor embeddings = model_->parameter("model.language_model.embed_tokens.weight");
   at::Tensor loss;
   for (std::size_t k = 0; k < 5; ++k) {
-    const at::Tensor logits = visual.mm(embeddings.index_select(0, index_tensor(words[k])).t()) * kSharpness;
-    const at::Tensor wanted = index_tensor(labels[k]);
+    const at::Tensor logits = visual.mm(embeddings.index_select(0, nn::index_tensor(words[k])).t()) * kSharpness;
+    const at::Tensor wanted = nn::index_tensor(labels[k]);
     const at::Tensor part = at::cross_entropy_loss(logits, wanted);
     loss = loss.defined() ? loss + part : part;
     tally.right[0] += (logits.detach().argmax(-1) == wanted).sum().item<double>();
@@ -235,7 +230,7 @@ at::Tensor MiniWarmStart::hidden_states(std::span<const TokenTree* const> trees,
       which.insert(which.end(), static_cast<std::size_t>(tree->visuals[k]->tokens),
                    tree->visuals.size() > 1 ? static_cast<std::int64_t>(k) : 2);
   // The third row stays zero: pictures that stand alone are not marked.
-  features.output = features.output + at::constant_pad_nd(marks_, {0, 0, 0, 1}).index_select(0, index_tensor(which)) * marks;
+  features.output = features.output + at::constant_pad_nd(marks_, {0, 0, 0, 1}).index_select(0, nn::index_tensor(which)) * marks;
   return model_->decode(batch.input, &features, HiddenState::normed);
 }
 
@@ -256,8 +251,8 @@ at::Tensor MiniWarmStart::lessons_loss(const std::vector<Lesson>& lessons, doubl
   }
   tokens = base;
   const at::Tensor hidden = hidden_states(trees, marks);
-  const at::Tensor logits = model_->logits(hidden.index_select(0, index_tensor(rows)));
-  const at::Tensor wanted = index_tensor(ids), guess = logits.detach().argmax(-1);
+  const at::Tensor logits = model_->logits(hidden.index_select(0, nn::index_tensor(rows)));
+  const at::Tensor wanted = nn::index_tensor(ids), guess = logits.detach().argmax(-1);
   const auto* said = guess.data_ptr<std::int64_t>();
   for (std::size_t i = 0; i < ids.size(); ++i) {
     tally.right[static_cast<std::size_t>(skills[i])] += said[i] == ids[i];
@@ -277,7 +272,7 @@ double MiniWarmStart::probe(const std::vector<Lesson>& lessons, const std::vecto
   const at::NoGradGuard no_grad;
   std::vector<std::int64_t> words;
   for (const std::string& word : candidates) words.push_back(teacher_->id(word));
-  const at::Tensor columns = index_tensor(words);
+  const at::Tensor columns = nn::index_tensor(words);
   double right = 0;
   constexpr std::size_t kBatch = 50;
   for (std::size_t begin = 0; begin < lessons.size(); begin += kBatch) {
@@ -292,7 +287,7 @@ double MiniWarmStart::probe(const std::vector<Lesson>& lessons, const std::vecto
     }
     const at::Tensor hidden = nn::forward_trees(*model_, trees, images_, HiddenState::normed);
     const at::Tensor best =
-        model_->logits(hidden.index_select(0, index_tensor(rows))).index_select(1, columns).argmax(-1);
+        model_->logits(hidden.index_select(0, nn::index_tensor(rows))).index_select(1, columns).argmax(-1);
     for (std::size_t i = begin; i < end; ++i)
       right += words[static_cast<std::size_t>(best.data_ptr<std::int64_t>()[i - begin])] == lessons[i].targets[0].id;
   }

@@ -15,17 +15,14 @@
 namespace dt2it::native {
 
 std::string prompt_key(const Prompt& prompt) {
+  // Lengths keep texts from running into each other.
   std::string key;
   for (const Message& message : prompt.messages) {
-    key += fmt::format("\x1e{}", static_cast<int>(message.role));
+    key += fmt::format("m{}", static_cast<int>(message.role));
     for (const Part& part : message.content) {
-      key += fmt::format("\x1f{}", static_cast<int>(part.kind));
-      if (part.kind == Part::Kind::text) {
-        key += part.text;
-        continue;
-      }
-      key += part.media.present() ? part.media.id : part.media.source;
-      for (const std::string& frame : part.media.frames) key += '/' + frame;
+      const std::string& text = part.kind == Part::Kind::text ? part.text : part.media.present() ? part.media.id : part.media.source;
+      key += fmt::format("p{}:{}:{}", static_cast<int>(part.kind), text.size(), text);
+      for (const std::string& frame : part.media.frames) key += fmt::format("f{}:{}", frame.size(), frame);
     }
   }
   return key;

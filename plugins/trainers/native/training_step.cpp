@@ -4,7 +4,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/softplus.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
@@ -15,6 +14,7 @@
 #include <optional>
 
 #include "core/nn/adapters.hpp"
+#include "core/nn/index_tensor.hpp"
 #include "core/nn/parallel.hpp"
 #include "core/nn/safetensors.hpp"
 #include "dt2it/error.hpp"
@@ -141,7 +141,7 @@ Training::Computed Training::compute(const Set& set, std::span<const Unit* const
     base += static_cast<std::int64_t>(unit->branches());
   }
   const auto pick = [](const at::Tensor& values, const std::vector<std::int64_t>& rows) {
-    return values.index_select(0, index_tensor(rows).to(values.device()));
+    return values.index_select(0, nn::index_tensor(rows).to(values.device()));
   };
   Computed computed;
   if (objective_ == Objective::reward) {

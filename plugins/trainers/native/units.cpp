@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/nn/index_tensor.hpp"
 #include "plugins/trainers/native/losses.hpp"
 
 namespace dt2it::native {
@@ -21,12 +22,6 @@ std::vector<const TokenTree*> trees_of(std::span<const Unit* const> pack) {
 }
 
 }  // namespace
-
-at::Tensor index_tensor(std::span<const std::int64_t> values) {
-  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), tensor.data_ptr<std::int64_t>());
-  return tensor;
-}
 
 at::Tensor float_tensor(std::span<const float> values) {
   at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kFloat);
@@ -154,10 +149,10 @@ SequenceLogProbabilities sequence_log_probabilities(Backbone& backbone, std::spa
     base += static_cast<std::int64_t>(tree->tokens.size());
   }
   const at::Tensor hidden = backbone.forward(trees, HiddenState::normed, rows);
-  const at::Tensor states = hidden.index_select(0, index_tensor(row_of).to(hidden.device()));
-  const at::Tensor each = log_probabilities(backbone, states, index_tensor(targets).to(hidden.device()), result.right);
+  const at::Tensor states = hidden.index_select(0, nn::index_tensor(row_of).to(hidden.device()));
+  const at::Tensor each = log_probabilities(backbone, states, nn::index_tensor(targets).to(hidden.device()), result.right);
   result.sums = at::zeros({static_cast<std::int64_t>(result.tokens.size())}, each.options())
-                    .index_add(0, index_tensor(branch_of).to(hidden.device()), each);
+                    .index_add(0, nn::index_tensor(branch_of).to(hidden.device()), each);
   return result;
 }
 

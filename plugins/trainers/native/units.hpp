@@ -58,7 +58,6 @@ struct SequenceLogProbabilities {
 };
 SequenceLogProbabilities sequence_log_probabilities(Backbone& backbone, std::span<const Unit* const> pack);
 
-at::Tensor index_tensor(std::span<const std::int64_t> values);
 at::Tensor float_tensor(std::span<const float> values);
 
 }  // namespace dt2it::native

@@ -186,4 +186,7 @@ TEST_CASE("What dt2it train is told wrongly is said") {
   const Finished lonely = Process(dt2it_words(train_words(pairs, out)), {{"WORLD_SIZE", "2"}, {"RANK", "7"}}).wait();
   CHECK(lonely.code == 2);
   CHECK_THAT(lonely.err, Catch::Contains("RANK"));
+  const Finished stages = Process(dt2it_words({"run", "experiments/demo.toml", "--runs", (folder.path() / "runs").string()}), {{"WORLD_SIZE", "2"}}).wait();
+  CHECK(stages.code == 2);
+  CHECK_THAT(stages.err, Catch::Contains("dt2it train"));
 }
