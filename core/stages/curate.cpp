@@ -22,6 +22,7 @@
 
 #include "core/data/records.hpp"
 #include "core/stages/funnel.hpp"
+#include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/stages.hpp"
 #include "core/util/journal.hpp"
@@ -383,9 +384,10 @@ void run(const CurateParams& params, StageRun& stage) { Curation(params, stage).
 }  // namespace
 
 StageType curate_stage() {
-  return make_stage<CurateParams>(
-      "curate",
-      "Curates preference pairs by a chain of curators, source by source (paper section 3.3).", "2", run);
+  StageType type = make_stage<CurateParams>(
+      "curate", "Curates preference pairs by a chain of curators, source by source (paper section 3.3).", "2", run);
+  type.pass_by = pass_by_empty("pairs.jsonl");
+  return type;
 }
 
 }  // namespace dt2it

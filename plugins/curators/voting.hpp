@@ -15,8 +15,8 @@
 
 #include "dt2it/context.hpp"
 #include "dt2it/curator.hpp"
+#include "dt2it/pair_rewards.hpp"
 #include "dt2it/params.hpp"
-#include "pair_rewards.hpp"
 
 namespace dt2it {
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Rewards of both sides of many pairs; shared by the curators that look at margins and by the stage
-// `vote`.
+// Rewards of both sides of many pairs by one reward model or by several: for curators.
 
 #include <algorithm>
 #include <array>
