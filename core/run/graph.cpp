@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <set>
 
+#include "core/util/files.hpp"
 #include "core/util/sha256.hpp"
 #include "core/util/value_text.hpp"
 #include "dt2it/error.hpp"
@@ -195,9 +195,7 @@ std::string file_fingerprint(const fs::path& path) {
     const auto time = fs::last_write_time(path).time_since_epoch().count();
     return fmt::format("file of {} bytes at {}", size, time);
   }
-  std::ifstream file(path, std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  return sha256_hex(bytes);
+  return sha256_hex(read_file(path));
 }
 
 }  // namespace

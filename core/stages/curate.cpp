@@ -56,37 +56,42 @@ struct CurateParams {
 // the process die within it.
 constexpr std::size_t kWindow = 512;
 
+void swap_labels(PreferencePair& pair) {
+  std::swap(pair.chosen, pair.rejected);
+  if (pair.rejected_prompt) std::swap(pair.prompt, *pair.rejected_prompt);
+}
+
+// Does what a decision says to a pair, or to what is remembered of one.
+template <class Pair>
+void apply(const Decision& decision, Pair& pair, const auto& swap) {
+  if (decision.strength) {
+    pair.strength = decision.strength;
+    pair.strengths = decision.strengths;
+  }
+  if (decision.action != Decision::Action::flip) return;
+  swap(pair);
+  if (pair.strength) pair.strength = -*pair.strength;
+  for (double& one : pair.strengths) one = -one;
+}
+
 // What has become of a pair.
 struct State {
   bool settled = false;
   bool discarded = false;
-  bool flipped = false;  // against the data
-  std::optional<double> strength;
+  bool flipped = false;            // against the data
+  std::optional<double> strength;  // none: as in the data
   std::vector<double> strengths;
 
-  void apply(const Decision& decision) {
-    if (decision.strength) {
-      strength = decision.strength;
-      strengths = decision.strengths;
-    }
-    switch (decision.action) {
-      case Decision::Action::keep: settled = true; break;
-      case Decision::Action::discard: settled = discarded = true; break;
-      case Decision::Action::flip:
-        flipped = !flipped;
-        settled = decision.settled;
-        if (strength) strength = -*strength;
-        for (double& one : strengths) one = -one;
-        break;
-      case Decision::Action::undecided: break;
-    }
+  void take(const Decision& decision) {
+    apply(decision, *this, [](State& state) { state.flipped = !state.flipped; });
+    discarded = decision.action == Decision::Action::discard;
+    settled = discarded || decision.action == Decision::Action::keep || (decision.action == Decision::Action::flip && decision.settled);
   }
 
-  // The pair as it stands.
+  // The pair of the data as it stands.
   void show_on(PreferencePair& pair) const {
     if (flipped) {
-      std::swap(pair.chosen, pair.rejected);
-      if (pair.rejected_prompt) std::swap(pair.prompt, *pair.rejected_prompt);
+      swap_labels(pair);
       if (pair.strength) pair.strength = -*pair.strength;
       for (double& one : pair.strengths) one = -one;
     }
@@ -259,21 +264,23 @@ class Curation {
  private:
   SurveyingCurator* surveying(std::size_t curator) const { return dynamic_cast<SurveyingCurator*>(curators_[curator].get()); }
 
-  // The pairs of a window that are open, as they stand, source by source.
-  std::map<std::string, std::vector<std::size_t>> open_pairs(const Window& window) const {
-    std::map<std::string, std::vector<std::size_t>> open;
-    for (std::size_t i = 0; i < window.pairs.size(); ++i)
-      if (!states_[window.first + i].settled) open[window.pairs[i].source].push_back(i);
-    return open;
-  }
-  std::vector<PreferencePair> shown(const Window& window, const std::vector<std::size_t>& members) const {
+  // Open pairs of a window and one source, as they stand.
+  struct Group {
+    std::vector<std::size_t> rows;
     std::vector<PreferencePair> pairs;
-    pairs.reserve(members.size());
-    for (const std::size_t i : members) {
-      pairs.push_back(window.pairs[i]);
-      states_[window.first + i].show_on(pairs.back());
+  };
+  // Takes the pairs out of the window.
+  std::map<std::string, Group> open_pairs(Window& window) const {
+    std::map<std::string, Group> open;
+    for (std::size_t i = 0; i < window.pairs.size(); ++i) {
+      const State& state = states_[window.first + i];
+      if (state.settled) continue;
+      Group& group = open[window.pairs[i].source];
+      group.rows.push_back(window.first + i);
+      group.pairs.push_back(std::move(window.pairs[i]));
+      state.show_on(group.pairs.back());
     }
-    return pairs;
+    return open;
   }
 
   void survey(std::size_t curator) {
@@ -282,10 +289,10 @@ class Curation {
       Window window;
       for (Windows windows(files_); windows.next(window);) {
         stage_.check_stop();
-        for (const auto& [source, members] : open_pairs(window)) {
+        for (const auto& [source, group] : open_pairs(window)) {
           auto& survey = surveys_[source];
           if (!survey) survey = asked.survey(source);
-          survey->add(shown(window, members));
+          survey->add(group.pairs);
         }
       }
       again = false;
@@ -298,31 +305,48 @@ class Curation {
     Window window;
     for (Windows windows(files_); windows.next(window); ++window_) {
       stage_.check_stop();
+      const std::size_t size = window.pairs.size();
+      std::map<std::string, Group> groups = open_pairs(window);
       if (log_.has(window_)) {
-        if (!surveys_.empty())
-          for (const auto& [source, members] : open_pairs(window)) seen[source] += members.size();
+        for (const auto& [source, group] : groups) seen[source] += group.rows.size();
         for (const DecisionLog::Entry& entry : log_.read(window_)) take(entry.row, position(entry.curator), entry.decision);
       } else {
         std::string lines;
         for (std::size_t curator = begin; curator < end; ++curator)
-          for (const auto& [source, members] : open_pairs(window)) {
-            const std::vector<PreferencePair> pairs = shown(window, members);
+          for (auto& [source, group] : groups) {
+            if (group.rows.empty()) continue;
             const bool surveyed = curator == begin && !surveys_.empty();
-            const std::vector<Decision> decisions = surveyed ? surveys_.at(source)->decide(pairs, seen[source]) : curators_[curator]->review(pairs);
-            if (surveyed) seen[source] += pairs.size();
-            if (decisions.size() != pairs.size())
+            const std::vector<Decision> decisions =
+                surveyed ? surveys_.at(source)->decide(group.pairs, seen[source]) : curators_[curator]->review(group.pairs);
+            seen[source] += surveyed ? group.rows.size() : 0;
+            if (decisions.size() != group.rows.size())
               throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs", params_.curators[curator], decisions.size(),
-                                            pairs.size()));
-            for (std::size_t k = 0; k < pairs.size(); ++k) {
-              const std::size_t row = window.first + members[k];
-              lines += decision_line(row, params_.curators[curator], pairs[k], decisions[k]) + '\n';
-              take(row, curator, decisions[k]);
-            }
+                                            group.rows.size()));
+            settle(curator, group, decisions, lines);
           }
         log_.append(window_, lines);
       }
-      stage_.progress->add(window.pairs.size() * (end - begin));
+      stage_.progress->add(size * (end - begin));
     }
+  }
+
+  // Puts decisions on record, and leaves the pairs that are still open.
+  void settle(std::size_t curator, Group& group, const std::vector<Decision>& decisions, std::string& lines) {
+    std::size_t open = 0;
+    for (std::size_t i = 0; i < decisions.size(); ++i) {
+      const std::size_t row = group.rows[i];
+      lines += decision_line(row, params_.curators[curator], group.pairs[i], decisions[i]) + '\n';
+      take(row, curator, decisions[i]);
+      if (states_[row].settled) continue;
+      apply(decisions[i], group.pairs[i], swap_labels);
+      if (open != i) {
+        group.rows[open] = row;
+        group.pairs[open] = std::move(group.pairs[i]);
+      }
+      ++open;
+    }
+    group.rows.resize(open);
+    group.pairs.resize(open);
   }
 
   std::size_t position(const std::string& curator) const {
@@ -332,7 +356,7 @@ class Curation {
   }
 
   void take(std::size_t row, std::size_t curator, const Decision& decision) {
-    states_.at(row).apply(decision);
+    states_.at(row).take(decision);
     switch (decision.action) {
       case Decision::Action::keep: ++counts_[curator]["kept"]; break;
       case Decision::Action::discard: ++counts_[curator]["discarded"]; break;

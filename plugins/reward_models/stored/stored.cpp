@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The votes of a file by content. 16 bytes a response, and 8 for each model.
+// The votes of a file by content. 48 to 96 bytes a response, and 8 for each model.
 class VoteTable {
  public:
   explicit VoteTable(const fs::path& file) {
@@ -66,18 +66,22 @@ class VoteTable {
         fail(file, record, std::string("is no line of votes (") + error.what() + ")");
       }
     }
-    std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.key < b.key; });
-    entries.erase(std::unique(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.key == b.key; }),
-                  entries.end());
-    entries_ = std::move(entries);
+    // Half full at most. Of several with the same key, the first.
+    std::size_t size = 16;
+    while (size < 2 * entries.size()) size *= 2;
+    slots_.assign(size, {{0, 0}, kEmpty});
+    for (const Entry& entry : entries) {
+      Entry& slot = slots_[slot_of(entry.key)];
+      if (slot.place == kEmpty) slot = entry;
+    }
   }
 
   const std::vector<std::string>& models() const { return models_; }
 
   // NaN: the model had none. Null: the answer is not in the file.
   const double* find(const ResponseKey& key, std::size_t model) const {
-    const auto at = std::lower_bound(entries_.begin(), entries_.end(), key, [](const Entry& a, const ResponseKey& b) { return a.key < b; });
-    return at == entries_.end() || at->key != key ? nullptr : &rewards_[at->place * models_.size() + model];
+    const Entry& slot = slots_[slot_of(key)];
+    return slot.place == kEmpty ? nullptr : &rewards_[slot.place * models_.size() + model];
   }
 
   // Components that name the same file share it while one of them lives.
@@ -96,6 +100,15 @@ class VoteTable {
     ResponseKey key;
     std::size_t place;
   };
+  static constexpr std::size_t kEmpty = static_cast<std::size_t>(-1);
+
+  // Where a key is, or would be.
+  std::size_t slot_of(const ResponseKey& key) const {
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t at = key[0] & mask;
+    while (slots_[at].place != kEmpty && slots_[at].key != key) at = (at + 1) & mask;
+    return at;
+  }
 
   [[noreturn]] static void fail(const fs::path& file, std::size_t record, const std::string& what) {
     throw DataError(file.string() + ":" + std::to_string(record) + ": " + what);
@@ -112,7 +125,7 @@ class VoteTable {
   }
 
   std::vector<std::string> models_;
-  std::vector<Entry> entries_;  // sorted
+  std::vector<Entry> slots_;  // open addressing
   std::vector<double> rewards_;
 };
 
