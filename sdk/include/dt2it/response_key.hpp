@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -51,13 +53,18 @@ inline std::uint64_t content_hash(std::string_view text, std::uint64_t seed) {
     return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
   };
   std::uint64_t hash = mix(seed ^ 0x9e3779b97f4a7c15ULL, text.size() ^ 0xe7037ed1a0b428dbULL);
-  while (!text.empty()) {
-    const std::size_t size = std::min<std::size_t>(8, text.size());
+  const auto add = [&](std::uint64_t word) { hash = mix(hash ^ word, 0x8ebc6af09c88c6e3ULL) ^ (hash >> 29); };
+  for (; text.size() >= 8; text.remove_prefix(8)) {
     std::uint64_t word = 0;
-    for (std::size_t i = 0; i < size; ++i)
+    std::memcpy(&word, text.data(), 8);
+    if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
+    add(word);
+  }
+  if (!text.empty()) {
+    std::uint64_t word = 0;
+    for (std::size_t i = 0; i < text.size(); ++i)
       word |= static_cast<std::uint64_t>(static_cast<unsigned char>(text[i])) << (8 * i);
-    hash = mix(hash ^ word, 0x8ebc6af09c88c6e3ULL) ^ (hash >> 29);
-    text.remove_prefix(size);
+    add(word);
   }
   return mix(hash, 0x589965cc75374cc3ULL);
 }
