@@ -61,6 +61,12 @@ void write_decision(LineWriter& out, const std::string& curator, const Preferenc
   }
   if (decision.votes_chosen) json.key("votes_chosen").value(*decision.votes_chosen);
   if (decision.votes_rejected) json.key("votes_rejected").value(*decision.votes_rejected);
+  if (decision.votes_chosen || decision.votes_rejected) {  // what may sway those who vote
+    json.key("responses").begin_object();
+    for (const auto& [side, response] : {std::pair("chosen", &pair.chosen), std::pair("rejected", &pair.rejected)})
+      json.key(side).begin_object().key("mllm").value(response->mllm).key("length").value(response->text.size()).end_object();
+    json.end_object();
+  }
   if (!decision.detail.empty()) json.key("detail").raw(decision.detail);
   json.end_object();
   out.write(json.text());
@@ -146,7 +152,7 @@ void run(const CurateParams& params, StageRun& stage) {
 StageType curate_stage() {
   return make_stage<CurateParams>(
       "curate",
-      "Curates preference pairs by a chain of curators, source by source (paper section 3.3).", "1", run);
+      "Curates preference pairs by a chain of curators, source by source (paper section 3.3).", "2", run);
 }
 
 }  // namespace dt2it
