@@ -16,6 +16,10 @@ namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
 constexpr double kLongestHold = 600;  // seconds; looked at again after that
+// A rate holds when it was kept for so long, and so many calls; search ends where the one that does not is nearer than this.
+constexpr double kProbe = 0.5, kProbeCalls = 12, kNearEnough = 1.12, kLasting = 2;
+constexpr double kMoved = 1.3;  // so far above the rate found without being told off, it is searched for anew
+
 
 // A header's number; NaN when it is none.
 double number_of(std::string_view text) {
@@ -60,6 +64,8 @@ void Pace::started(double now, double tokens) {
   tokens_.take(now, tokens);
   found_.take(now, 1);
   ramp_.take(now, 1);
+  if (counted_from_ < 0) counted_from_ = now;
+  ++sent_;
   looked_ += 1;
   full_ += in_flight_ >= static_cast<int>(limit_);
 }
@@ -67,7 +73,10 @@ void Pace::started(double now, double tokens) {
 void Pace::ended(double now, const End& end) {
   --in_flight_;
   refused_share_ += 0.05 * (end.slow_down - refused_share_);
-  if (end.slow_down) return slow_down(now, end);
+  if (end.slow_down) {
+    if (end.started >= counted_from_) ++sent_in_vain_;
+    return slow_down(now, end);
+  }
   if (!end.served) return;
   told_off_ = 0;
   ++well_;
@@ -76,7 +85,15 @@ void Pace::ended(double now, const End& end) {
   if (at_once_ > 0) at_once_ = std::max(at_once_, end.at_once);
   if (window_from_ == 0) window_from_ = now;
   if (now >= held_until_) recent_[answers_++ % kRecent] = now - paused_;
-  grow_rate(now);
+  if (++lasting_ >= 16 && now >= lasting_from_ + kLasting) {  // pauses count, unlike in served_rate()
+    if (lasting_from_ > 0) sustained_ = std::max(sustained_, lasting_ / (now - lasting_from_));
+    lasting_ = 0;
+    lasting_from_ = now;
+  }
+  if (looking_)
+    rate_held(now);
+  else
+    grow_rate(now);
   if (!adapt_) return;
   // More in flight come one after the other: in a burst they would meet limits that are meant for others.
   if (const std::size_t count = std::min<std::size_t>(answers_, 16); count >= 4) {
@@ -178,20 +195,56 @@ double Pace::served_rate() const {
   return rate_of_last(count);
 }
 
+// ---- the search for the rate
+
+void Pace::look_for_rate(double now, double rate) {
+  looking_ = true;
+  found_.set(60 * rate);
+  counted_from_ = std::max(now, held_until_);
+  if (refused_ > 0 || held_ <= 0) found_.begin_at(counted_from_);
+  sent_ = sent_in_vain_ = 0;
+}
+
+// After answers: has the rate that is tried held for long enough?
+void Pace::rate_held(double now) {
+  const double rate = found_.per_second(), time = now - counted_from_;
+  if (time < std::max(kProbe, kProbeCalls / rate)) return;
+  if (sent_ < 0.7 * rate * time) {  // fewer were sent for other reasons
+    counted_from_ = now;
+    sent_ = sent_in_vain_ = 0;
+    return;
+  }
+  held_ = rate;
+  tried_again_ = false;
+  if (refused_ <= 0) return look_for_rate(now, 2 * rate);
+  if (refused_ < kNearEnough * held_) return rate_found(now, 1 - held_ / refused_);
+  look_for_rate(now, std::sqrt(held_ * refused_));
+}
+
+void Pace::rate_found(double now, double share) {
+  looking_ = false;
+  peak_ = refused_;
+  lowered_ = share;
+  lowered_at_ = std::max(now, held_until_);
+  found_.set(60 * peak_ * (1 - lowered_));
+  found_.begin_at(lowered_at_);
+}
+
+void Pace::forget_rate() {
+  looking_ = tried_again_ = false;
+  held_ = refused_ = peak_ = sustained_ = 0;
+  found_.set(0);
+}
+
 // Back to where it was told off on a flat curve, some time there, and then up faster and faster.
 void Pace::grow_rate(double now) {
   if (peak_ <= 0) return;
   const double x = (now - lowered_at_) / level_seconds() - 1;
-  double factor = 1 + (x < 0 ? lowered_ : 0.1) * x * x * x;
-  if (factor > 2) {  // no further from what is really sent
-    factor = 2;
-    if (answers_ >= 16 && rate_of_last(std::min<std::size_t>(answers_, 64)) > 1.6 * peak_) {
-      peak_ *= 2;
-      factor = 1;
-      lowered_at_ = now - level_seconds();
-    }
-  }
-  found_.set(60 * peak_ * factor);
+  const double factor = 1 + (x < 0 ? lowered_ : 0.1) * x * x * x;
+  found_.set(60 * peak_ * std::min(factor, kMoved));
+  if (factor < kMoved || answers_ < 16 || rate_of_last(std::min<std::size_t>(answers_, 64)) < 0.8 * kMoved * peak_) return;
+  held_ = refused_ = 0;
+  look_for_rate(now, kMoved * peak_);
 }
 
 double Pace::level_seconds() const { return std::max(3.0, 30 / peak_); }
@@ -199,16 +252,17 @@ double Pace::level_seconds() const { return std::max(3.0, 30 / peak_); }
 // Being told off again and again well below the rate that it began with, with answers in between: it is not the rate.
 bool Pace::by_chance(double now, const End& end) {
   if (refused_share_ > 0.2) return false;
-  if (peak_ > 0) {
-    const double level = level_seconds();
-    if (now - lowered_at_ < 0.5 * level) ++surprises_;
-    if (now - lowered_at_ >= level) surprises_ = 0;
-    if (surprises_ >= 3) {
-      chance_until_ = now + 60;
+  if (found_.per_second() > 0) {
+    const double level = peak_ > 0 ? level_seconds() : 0;
+    if (!looking_ && now - lowered_at_ >= level)
       surprises_ = 0;
-      peak_ = 0;
-      found_.set(0);
-    }
+    else if (found_.per_second() < 0.8 * sustained_)
+      ++surprises_;
+  }
+  if (surprises_ >= 3) {
+    chance_until_ = now + 60;
+    surprises_ = 0;
+    forget_rate();
   }
   return now < chance_until_ && end.wait_seconds < 1;
 }
@@ -224,8 +278,12 @@ void Pace::slow_down(double now, const End& end) {
   const bool near = ceiling > 0 && well_ >= 20;
   ++told_off_;
   double own = std::min(first_wait_ * std::pow(2.0, std::min(told_off_ - 1, 12)), 60.0);
-  if (near) own = std::min(own, 0.05 + 2 / ceiling);  // a rate that did so long is hardly too high
-  const double wait = std::min(end.wait_seconds >= 0 ? end.wait_seconds : news ? own : 0, kLongestHold);
+  if (near || looking_) own = std::min(own, 0.05 + 2 / ceiling);  // near the rate that does
+  // Right at the beginning of a try it says that nothing was left from before, and nothing of the rate: once more, after a
+  // moment longer.
+  const bool too_soon = news && looking_ && sent_ - sent_in_vain_ < 4 && !tried_again_;
+  const double told = std::min(end.wait_seconds >= 0 ? end.wait_seconds : news ? own : 0, kLongestHold);
+  const double wait = too_soon ? std::max(told, 0.05) : told;
   if (now + wait > held_until_) {
     paused_ += now + wait - std::max(now, held_until_);
     held_until_ = now + wait;
@@ -237,19 +295,24 @@ void Pace::slow_down(double now, const End& end) {
   served_ = full_ = looked_ = 0;
   window_from_ = std::max(now, held_until_);
   if (adapt_ && too_many_at_once(end)) return;
-  const double rate = served_rate();
-  if (ceiling > 0)
-    peak_ = std::clamp((near ? 1.02 : 1.05) * rate, 0.75 * ceiling, ceiling);
-  else
-    peak_ = rate;
-  if (peak_ > 0) {
-    lowered_ = near ? 0.05 : 0.15;
-    lowered_at_ = std::max(now, held_until_);
-    found_.set(60 * peak_ * (1 - lowered_));
-    if (!near) answers_ = 0;
-  }
   throughput_ = level_ = 0;
-  if (adapt_ && peak_ <= 0) limit_ = std::max(1.0, std::min(limit_, 0.75 * (in_flight_ + 1)));
+  if (ceiling <= 0) {  // what was sent and not told off, as far as it can be told so soon
+    return look_for_rate(now, std::max(1.0, sent_ - sent_in_vain_) / std::max(0.05, now - counted_from_));
+  }
+  if (looking_) {
+    tried_again_ = too_soon;
+    if (too_soon) return look_for_rate(now, ceiling);
+    refused_ = refused_ > 0 ? std::min(refused_, ceiling) : ceiling;
+    if (held_ >= refused_) held_ = 0;  // no longer so
+    if (held_ > 0 && refused_ < kNearEnough * held_) return rate_found(now, 1 - held_ / refused_);
+    return look_for_rate(now, held_ > 0 ? std::sqrt(held_ * refused_) : 0.5 * ceiling);
+  }
+  peak_ = std::clamp((near ? 1.02 : 1.05) * served_rate(), 0.75 * ceiling, ceiling);
+  lowered_ = near ? 0.05 : 0.15;
+  lowered_at_ = std::max(now, held_until_);
+  found_.set(60 * peak_ * (1 - lowered_));
+  found_.begin_at(lowered_at_);
+  if (!near) answers_ = 0;
 }
 
 // Some endpoints count calls at once and not by time: then all that were told off were beyond a number up to which
@@ -267,8 +330,7 @@ bool Pace::too_many_at_once(const End& end) {
   search_ = Search::steady;
   throughput_ = level_ = 0;
   rest_ = longest_rest_ = 16;
-  peak_ = 0;
-  found_.set(0);
+  forget_rate();
   return true;
 }
 

@@ -7,10 +7,13 @@
 //
 // The number in flight: doubled until the throughput does not follow, then tried a little down and a little
 // up; down where it costs nothing, up only where it pays. So it comes from above: one call too many waits at the
-// server, one too few is lost. More come one after the other, not in a burst. After a 429, 503 or 529: pause as told, then stay
-// a little below the rate at which it came, back to it on a flat curve, and above it after a while. Where all that
-// were told off were beyond a number at once up to which all were served, that number is the bound instead.
+// server, one too few is lost. More come one after the other, not in a burst.
+// After a 429, 503 or 529: pause as told. The first one begins a search for the rate: doubled until one does not hold, then
+// halfway between the best that held and the least that did not, until these are near each other. From then on a little below
+// the rate at which it came, back to it on a flat curve, and above it after a while. Where all that were told off were beyond
+// a number at once up to which all were served, that number is the bound instead.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <limits>
@@ -27,6 +30,7 @@ class Spread {
   double per_second() const { return per_second_; }
   double wait(double now) const { return per_second_ > 0 && free_at_ > now ? free_at_ - now : 0; }
   void take(double now, double amount);
+  void begin_at(double time) { free_at_ = std::max(free_at_, time); }  // what was not used before is gone
 
  private:
   static constexpr double kBurst = 0.02;  // seconds: the grain of timers
@@ -71,6 +75,10 @@ class Pace {
   void grow_rate(double now);
   bool too_many_at_once(const End& end);
   bool by_chance(double now, const End& end);
+  void look_for_rate(double now, double rate);
+  void rate_held(double now);
+  void rate_found(double now, double share);
+  void forget_rate();
   double level_seconds() const;
 
   const double most_;
@@ -83,6 +91,13 @@ class Pace {
   Spread ramp_;   // how fast the number in flight may rise
   double peak_ = 0;                   // calls a second at which it was told off; 0: never, or too early to know
   double lowered_ = 0, lowered_at_ = 0;  // by what share, and when, found_ was put below it
+  // The search for that rate: the best that held, and the least that did not; 0: none yet.
+  bool looking_ = false, tried_again_ = false;
+  double held_ = 0, refused_ = 0;
+  double counted_from_ = -1;          // since then these calls were sent, and of them told off
+  double sent_ = 0, sent_in_vain_ = 0;
+  double sustained_ = 0;              // most answers a second, over two seconds or more
+  double lasting_ = 0, lasting_from_ = 0;
   int told_off_ = 0;                  // in a row
   double cut_at_ = -1;
   double refused_share_ = 0;  // of late

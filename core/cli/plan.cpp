@@ -23,7 +23,7 @@ std::string thousands(std::int64_t number) {
 
 void print_calls(const CallEstimates& estimates) {
   if (estimates.lines.empty() && estimates.unknown.empty()) return;
-  std::cout << fmt::format("  calls of remote models, estimated from a sample of prompts:\n  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}\n",
+  std::cout << fmt::format("  calls of remote models, estimated from a sample:\n  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}\n",
                            "stage", "model", "purpose", "calls", "sent", "cached", "answered", "cost");
   CallEstimate sum;
   bool priced = true;
@@ -47,6 +47,11 @@ void print_calls(const CallEstimates& estimates) {
   std::cout << fmt::format("  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}\n", "all", "", "", thousands(sum.calls),
                            thousands(sum.prompt_tokens), thousands(sum.cached_tokens), thousands(sum.completion_tokens),
                            fmt::format("{}{:.2f}", priced ? "" : "> ", sum.cost));
+  for (const IterationEstimate& one : estimates.iterations)
+    std::cout << fmt::format("  {}: full re-distillation, with every pair judged in every pass: at most {} calls; where {:.0f} % of the pairs come to the "
+                             "judges ({}): {}, {:.0f} % saved; judging each of the {} pairs of its sets just once: {}\n",
+                             one.stage, thousands(one.full), 100 * one.share, one.measured ? "as in finished stages" : "assumed",
+                             thousands(one.expected), 100 * (1 - one.share), thousands(one.pairs), thousands(one.once));
   for (const std::string& stage : estimates.unknown) std::cout << "  cannot be told beforehand: " << stage << '\n';
 }
 

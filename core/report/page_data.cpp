@@ -330,6 +330,8 @@ std::string page_data(std::span<const RunSummary> runs, const PageOptions& optio
   write_table(json, bias_table(runs));
   json.key("judges");
   write_table(json, judges_table(runs));
+  json.key("pair_judges");
+  write_table(json, pair_judges_table(runs));
   json.key("calls");
   write_table(json, calls_table(runs));
   json.key("expectations").begin_array();

@@ -2,7 +2,6 @@
 #include "core/report/tables.hpp"
 
 #include "core/report/comparisons.hpp"
-#include "core/report/judge_statistics.hpp"
 
 #include <fmt/format.h>
 
@@ -394,42 +393,6 @@ TextTable calls_table(std::span<const RunSummary> runs) {
   if (table.rows.size() > 1) add("all", sum);
   if (sum.usage_unknown > 0)
     table.notes.push_back(fmt::format("{} answers came without usage: their tokens are estimated", sum.usage_unknown));
-  return table;
-}
-
-TextTable judges_table(std::span<const RunSummary> runs) {
-  TextTable table;
-  table.title = "Judges";
-  table.header = {"Scorer", "Asked", "Read, %", "Mean", "Ties, %", "First place", "Longer ahead, %", "Spread of repeats"};
-  std::set<std::filesystem::path> seen;
-  for (const RunSummary& run : runs) {
-    // The last file of candidates has the scores of all scorers before it.
-    const StageSummary* last = nullptr;
-    for (const StageSummary& stage : run.stages)
-      if (std::filesystem::exists(stage.folder / "candidates.jsonl")) last = &stage;
-    if (!last || !seen.insert(last->folder).second) continue;
-    for (const ScorerStatistics& scorer : judge_statistics(last->folder / "candidates.jsonl").scorers) {
-      const auto share = [](std::int64_t part, std::int64_t whole) {
-        return whole ? percent_cell(static_cast<double>(part) / static_cast<double>(whole)) : Cell{};
-      };
-      const auto mean = [](double sum, std::int64_t count) {
-        const double value = count ? sum / static_cast<double>(count) : 0;
-        return count ? Cell{fmt::format("{:.2f}", value), value} : Cell{};
-      };
-      add_row(table, {{runs.size() == 1 ? scorer.name : run.label + " / " + scorer.name},
-                      {std::to_string(scorer.asked()), static_cast<double>(scorer.asked())},
-                      share(scorer.scored, scorer.asked()),
-                      mean(scorer.sum, scorer.scored),
-                      share(scorer.ties, scorer.couples),
-                      scorer.places.empty() ? Cell{} : mean(scorer.places[0].deviation, scorer.places[0].count),
-                      share(scorer.longer_ahead, scorer.unequal),
-                      mean(scorer.spread, scorer.repeated)});
-      for (const auto& [writer, figures] : scorer.writers)
-        if (scorer.writers.size() > 1 && !writer.empty())
-          add_row(table, {{"  of " + writer}, {std::to_string(figures.first), static_cast<double>(figures.first)}, {},
-                          mean(figures.second, figures.first), {}, {}, {}, {}});
-    }
-  }
   return table;
 }
 

@@ -55,6 +55,8 @@ TextTable calls_table(std::span<const RunSummary> runs);
 // How far judges can be trusted, by scorer: what could be read, ties, preference for length, stability over
 // repeats, scores by writer; no rows where nothing was scored. For pages: it reads all candidates.
 TextTable judges_table(std::span<const RunSummary> runs);
+// The same of judges that compared pairs for a curator: answers, consistency over both orders, stability, preferences.
+TextTable pair_judges_table(std::span<const RunSummary> runs);
 
 // What an experiment promised and what came out.
 struct Expectation {
@@ -68,7 +70,7 @@ struct Expectation {
 // OP is one of >= > <= < ==; TARGET is a number (a fraction) or the name of another run given here.
 std::vector<Expectation> check_expectations(std::span<const RunSummary> runs);
 
-// Everything above but judges_table for a terminal.
+// Everything above but the tables of judges, for a terminal.
 std::string print_tables(std::span<const RunSummary> runs);
 
 // "78.5": a fraction as per cent with one digit, as the paper prints.

@@ -7,17 +7,22 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <set>
 
 #include "core/calls/token_estimate.hpp"
 #include "core/data/records.hpp"
 #include "core/run/runner.hpp"
 #include "core/run/scope.hpp"
 #include "core/stages/candidate_set.hpp"
+#include "core/stages/planned_pairs.hpp"
 #include "core/util/jsonl.hpp"
+#include "dt2it/curator.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/diversity_strategy.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/request_key.hpp"
+#include "dt2it/reward_model.hpp"
 #include "dt2it/scorer.hpp"
 
 namespace dt2it {
@@ -29,78 +34,92 @@ namespace {
 constexpr std::size_t kSample = 24;             // prompts
 constexpr std::size_t kAssumedAnswer = 400;     // tokens, where nothing is known
 constexpr std::size_t kCachedFrom = 1024;       // tokens of a common beginning that providers cache
+constexpr std::int64_t kReviewed = 2000;        // pairs of a source that a curator is asked about at most
+constexpr double kAssumedShare = 0.2;           // of pairs that come to the judges of an iteration
 
-// Takes requests down and answers none.
+// Takes requests down and answers none. Thread-safe: curators ask from several threads.
 struct Probe {
+  std::mutex mutex;
   struct Asked {
     std::int64_t calls = 0, prompt_tokens = 0, most_tokens = 0;
     std::string first, beginning;  // of a request; what all have in common
     Endpoint endpoint;
     bool limited = true;
+    void add(const Asked& more) {
+      calls += more.calls;
+      prompt_tokens += more.prompt_tokens;
+      most_tokens += more.most_tokens;
+      limited = limited && more.limited;
+      const auto end = std::mismatch(beginning.begin(), beginning.end(), more.beginning.begin(), more.beginning.end()).first;
+      beginning.erase(end, beginning.end());
+    }
   };
   std::map<std::pair<std::string, std::string>, Asked> by_asker;  // mllm, purpose
 
   void take(const std::string& mllm, const Endpoint& endpoint, const ChatRequest& request) {
+    const std::string text = request_text(request);
+    const std::int64_t tokens = dt2it::prompt_tokens(request, endpoint.image_tokens);
+    std::lock_guard lock(mutex);
     Asked& asked = by_asker[{mllm, request.purpose}];
     asked.endpoint = endpoint;
-    const std::string text = request_text(request);
     if (asked.calls == 0) asked.first = asked.beginning = text;
     const auto end = std::mismatch(asked.beginning.begin(), asked.beginning.end(), text.begin(), text.end()).first;
     if (text != asked.first) asked.beginning.erase(end, asked.beginning.end());
     ++asked.calls;
-    asked.prompt_tokens += prompt_tokens(request, endpoint.image_tokens);
+    asked.prompt_tokens += tokens;
     asked.limited = asked.limited && request.sampling.max_tokens.has_value();
     asked.most_tokens += request.sampling.max_tokens.value_or(0);
   }
 };
 
-std::int64_t integer_of(const Table& params, const char* name, std::int64_t fallback) {
-  const auto it = params.find(name);
-  const auto* value = it == params.end() ? nullptr : std::get_if<std::int64_t>(&it->second.data);
-  return value ? *value : fallback;
-}
-
-std::string text_of(const Table& params, const char* name) {
-  const auto it = params.find(name);
-  const auto* value = it == params.end() ? nullptr : std::get_if<std::string>(&it->second.data);
-  return value ? *value : std::string();
-}
-
-std::vector<std::string> texts_of(const Table& params, const char* name) {
-  std::vector<std::string> texts;
-  const auto it = params.find(name);
-  if (it == params.end()) return texts;
-  if (const auto* list = std::get_if<List>(&it->second.data))
-    for (const Value& item : *list)
-      if (const auto* text = std::get_if<std::string>(&item.data)) texts.push_back(*text);
-  return texts;
-}
+// In place of a model that is not trained yet: it finds every label wrong, so that curators which ask judges about what
+// they would flip ask about as much as they can.
+class Contrary final : public RewardModel {
+ public:
+  std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
+    std::vector<std::vector<Reward>> all;
+    for (const RewardRequest& request : requests) {
+      std::vector<Reward>& mine = all.emplace_back(request.responses.size());
+      for (std::size_t i = 0; i < mine.size(); ++i) {
+        mine[i].status = Status::ok;
+        mine[i].value = static_cast<double>(i < request.original_index.size() ? request.original_index[i] : i);
+      }
+    }
+    return all;
+  }
+};
 
 class Estimator {
  public:
   Estimator(const Experiment& experiment, const StageGraph& graph, PluginRegistry& registry,
             const StageStore& store, const fs::path& calls)
-      : experiment_(experiment), graph_(graph), registry_(registry), store_(store), media_(registry, scratch_.path / "media") {
+      : experiment_(experiment), graph_(graph), registry_(registry), store_(store), media_(registry, scratch_.path / "media"),
+        pairs_(graph, store, [this](const PlannedStage& stage) { return make_scope(stage, nullptr); },
+               [this](const PlannedStage& stage) { return distilled(stage); }) {
     if (fs::exists(calls)) calls_ = std::make_unique<CallStore>(calls);
   }
 
   CallEstimates run() {
     for (const PlannedStage& stage : graph_.stages) {
       if (store_.complete(stage.folder())) continue;
-      const bool remote = std::any_of(stage.components.begin(), stage.components.end(), [](const auto& component) {
-        return component.kind == Mllm::kKind && component.params.contains("max_in_flight");
-      });
-      if (!remote) continue;
+      if (stage.config.type == "pair" || !std::ranges::any_of(stage.components, is_remote)) continue;  // pair names scorers, and asks none
       try {
-        if (!estimate(stage)) result_.unknown.push_back(stage.config.name);
+        const bool curates = stage.config.type == "curate" || stage.config.type == "audit";
+        if (!(curates ? estimate_curation(stage) : estimate(stage))) result_.unknown.push_back(stage.config.name);
       } catch (const Error& error) {
         result_.unknown.push_back(fmt::format("{} ({})", stage.config.name, error.what()));
       }
     }
+    for (const StageConfig& stage : experiment_.stages)
+      if (stage.type == "iterate") estimate_iteration(stage.name + ".");
     return std::move(result_);
   }
 
  private:
+  static bool is_remote(const ComponentConfig& component) {
+    return component.kind == Mllm::kKind && component.params.contains("max_in_flight");
+  }
+
   struct Scratch {
     fs::path path = fs::temp_directory_path() / fmt::format("dt2it-plan-{}", getpid());
     ~Scratch() {
@@ -146,17 +165,174 @@ class Estimator {
     prompts.count = static_cast<std::int64_t>(prompts.sample.size());
     if (prompts.sample.size() == kSample) {  // how many more there are, without reading their images
       const ComponentConfig* dataset = experiment_.component(Dataset::kKind, name);
-      prompts.count = std::max(prompts.count, integer_of(dataset->params, "count", 0));
-      if (const fs::path file = text_of(dataset->params, "file"); fs::is_regular_file(file)) {
-        LineReader lines(file);
-        std::int64_t count = 0;
-        for (std::string_view line; lines.next(line);) count += !line.empty();
-        prompts.count = std::max(prompts.count, count);
-      }
+      prompts.count = std::max(prompts.count, records_of(dataset->params));
     }
     if (const std::int64_t limit = integer_of(source.config.params, "limit", 0); limit > 0)
       prompts.count = std::min(prompts.count, limit);
     return prompts;
+  }
+
+  // The most that a stage of type pair makes of its prompts.
+  std::optional<PlannedPairs::Distilled> distilled(const PlannedStage& stage) {
+    const PlannedStage *source = source_of(stage), *writer = candidates_of(stage);
+    if (!source || !writer) return std::nullopt;
+    const Prompts& prompts = prompts_of(*source);
+    const std::int64_t shown = integer_of(writer->config.params, "count", 4), most = integer_of(stage.config.params, "max_pairs", 4);
+    std::int64_t each = shown * (shown - 1) / 2;
+    if (most > 0) each = std::min(each, most);
+    bool adds = false;
+    for (const PlannedStage* at = &stage; at && at != writer; at = at->inputs.empty() ? nullptr : graph_.find(at->inputs.front()))
+      adds = adds || at->config.type == "diversify";
+    const std::int64_t most_new = integer_of(stage.config.params, "max_new_pairs", 4);
+    if (adds && most_new == 0) return std::nullopt;  // as many as the strategy likes
+    return PlannedPairs::Distilled{prompts.sample, prompts.count * (each + (adds ? most_new : 0))};
+  }
+
+  // Does the component come to a remote model, by what its parameters name?
+  bool asks(const PlannedStage& stage, const std::string& kind, const std::string& name) const {
+    for (const ComponentConfig& component : stage.components) {
+      if (component.kind != kind || component.name != name) continue;
+      if (is_remote(component)) return true;
+      const ComponentDescription* description = registry_.find(kind, component.type);
+      if (!description) return false;
+      for (const ParamSpec& spec : description->params) {
+        if (spec.component_kind.empty()) continue;
+        std::vector<std::string> names = texts_of(component.params, spec.name.c_str());
+        if (const std::string one = text_of(component.params, spec.name.c_str()); !one.empty()) names.push_back(one);
+        for (const std::string& next : names)
+          if (asks(stage, spec.component_kind, next)) return true;
+      }
+    }
+    return false;
+  }
+
+  // What a curator asks about `count` pairs of one source, made of those that are known.
+  std::map<std::pair<std::string, std::string>, Probe::Asked> asked_by(const PlannedStage& stage, const std::string& curator,
+                                                                       const std::vector<PreferencePair>& sample, std::size_t count) {
+    Probe probe;
+    CallOptions options;
+    options.probe = [&probe](const std::string& mllm, const Endpoint& endpoint, const ChatRequest& request) {
+      probe.take(mllm, endpoint, request);
+    };
+    CallService calls(options, [](LogLevel, std::string_view) {});
+    const auto scope = make_scope(stage, &calls);
+    for (const ComponentConfig& component : stage.components)
+      if (component.kind == RewardModel::kKind && !asks(stage, component.kind, component.name))
+        scope->stand_in(component.kind, component.name, std::static_pointer_cast<void>(std::shared_ptr<RewardModel>(std::make_shared<Contrary>())));
+    std::vector<PreferencePair> pairs;
+    for (std::size_t i = 0; i < count; ++i) {
+      pairs.push_back(sample[i % sample.size()]);
+      if (i >= sample.size()) pairs.back().id += fmt::format("+{}", i / sample.size());
+    }
+    scope->context().component<Curator>(curator)->review(pairs);
+    return std::move(probe.by_asker);
+  }
+
+  bool estimate_curation(const PlannedStage& stage) {
+    const std::optional<PairsAhead> pairs = pairs_.before(stage);
+    if (!pairs) return false;
+    std::vector<std::string> chain = texts_of(stage.config.params, "curators");
+    if (stage.config.type == "audit") chain = {text_of(stage.config.params, "curator")};
+    bool at_most = pairs->at_most;
+    Curation& curation = curation_[stage.config.name];
+    curation.pairs = pairs->count();
+    for (const std::string& curator : chain) {
+      if (asks(stage, Curator::kKind, curator)) {
+        const bool each = reviews_each(stage, curator);
+        std::map<std::pair<std::string, std::string>, Probe::Asked> sum;
+        for (const auto& [name, source] : pairs->sources) {
+          if (source.count <= 0 || source.sample.empty()) continue;
+          // Of many, two sizes tell whether it asks about each or about a sample: what it asks beyond grows as between them.
+          const auto many = static_cast<std::size_t>(std::min<std::int64_t>(source.count, kReviewed));
+          auto asked = asked_by(stage, curator, source.sample, many);
+          if (source.count > static_cast<std::int64_t>(many)) {
+            auto fewer = asked_by(stage, curator, source.sample, many / 2);
+            const double beyond = static_cast<double>(source.count - static_cast<std::int64_t>(many)) / static_cast<double>(many - many / 2);
+            for (auto& [asker, total] : asked) {
+              const Probe::Asked& half = fewer[asker];
+              const auto grow = [&](std::int64_t& to, std::int64_t from) {
+                to += static_cast<std::int64_t>(beyond * static_cast<double>(to - from) + 0.5);
+              };
+              grow(total.calls, half.calls);
+              grow(total.prompt_tokens, half.prompt_tokens);
+              grow(total.most_tokens, half.most_tokens);
+            }
+          }
+          for (auto& [asker, total] : asked) {
+            const auto [it, fresh] = sum.try_emplace(asker, total);
+            if (!fresh) it->second.add(total);
+          }
+        }
+        std::int64_t calls = 0;
+        for (const auto& [asker, total] : sum) {
+          calls += total.calls;
+          add(stage, asker, total, 1, at_most || !each);
+        }
+        curation.calls += calls;
+        if (each) curation.judge_all = std::max(curation.judge_all, calls);
+      }
+      at_most = true;  // what this one settles does not come to the next
+    }
+    return true;
+  }
+
+  // Only what a curator asks about every pair is known; one that asks about another's flips may ask less.
+  bool reviews_each(const PlannedStage& stage, const std::string& curator) const {
+    for (const ComponentConfig& component : stage.components)
+      if (component.kind == Curator::kKind && component.name == curator)
+        if (const ComponentDescription* description = registry_.find(component.kind, component.type))
+          return std::ranges::none_of(description->params, [](const ParamSpec& spec) {
+            return spec.component_kind == Curator::kKind || spec.component_kind == RewardModel::kKind;
+          });
+    return false;
+  }
+
+  void estimate_iteration(const std::string& prefix) {
+    IterationEstimate sum;
+    sum.stage = prefix.substr(0, prefix.size() - 1);
+    double judged = 0, reviewed = 0;
+    for (const PlannedStage& stage : graph_.stages) {
+      if (stage.config.type != "curate" || !stage.config.name.starts_with(prefix)) continue;
+      if (store_.complete(stage.folder())) {
+        const auto [some, all] = share_judged(stage);
+        judged += static_cast<double>(some);
+        reviewed += static_cast<double>(all);
+      }
+      const auto found = curation_.find(stage.config.name);
+      if (found == curation_.end()) continue;
+      sum.full += found->second.calls;
+      const bool fresh = std::ranges::none_of(stage.inputs, [&](const std::string& input) {
+        const PlannedStage* at = graph_.find(input);
+        return at && at->type->result != "checkpoint" && at->config.type != "collect_pairs";
+      });
+      if (!fresh) continue;
+      sum.once += found->second.judge_all;
+      sum.pairs += found->second.pairs;
+    }
+    if (sum.once == 0) return;
+    sum.measured = reviewed > 0;
+    sum.share = sum.measured ? judged / reviewed : kAssumedShare;
+    sum.expected = static_cast<std::int64_t>(sum.share * static_cast<double>(sum.full) + 0.5);
+    result_.iterations.push_back(std::move(sum));
+  }
+
+  // Of a finished stage: pairs that came to its judges, and all.
+  std::pair<std::int64_t, std::int64_t> share_judged(const PlannedStage& stage) {
+    std::set<std::string> asking;
+    for (const std::string& curator : texts_of(stage.config.params, "curators"))
+      if (asks(stage, Curator::kKind, curator)) asking.insert(curator);
+    std::set<std::string> judged, all;
+    JsonLineReader lines(store_.finished(stage.folder()) / "decisions.jsonl");
+    const auto text = [](const simdjson::dom::element& line, const char* key) {
+      std::string_view value;
+      return line[key].get(value) ? std::string() : std::string(value);
+    };
+    for (simdjson::dom::element line; lines.next(line);) {
+      const std::string id = text(line, "source") + "\n" + text(line, "id");
+      all.insert(id);
+      if (asking.contains(text(line, "curator"))) judged.insert(id);
+    }
+    return {static_cast<std::int64_t>(judged.size()), static_cast<std::int64_t>(all.size())};
   }
 
   // Keys are not needed to plan.
@@ -266,6 +442,12 @@ class Estimator {
   HostMedia media_;
   std::unique_ptr<CallStore> calls_;
   std::map<std::string, Prompts> prompts_;
+  PlannedPairs pairs_;
+  struct Curation {
+    std::int64_t calls = 0, pairs = 0;
+    std::int64_t judge_all = 0;  // calls to judge every pair once
+  };
+  std::map<std::string, Curation> curation_;  // by stage
   CallEstimates result_;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What calls of remote models a run will make, before it makes any: the real scorers and strategies are asked
-// about a sample of the prompts, with models that only take down what they were asked.
+// What calls of remote models a run will make, before it makes any: the real scorers, strategies and curators are asked
+// about a sample of the prompts or pairs, with models that only take down what they were asked.
 
 #include <cstdint>
 #include <filesystem>
@@ -22,12 +22,23 @@ struct CallEstimate {
   double cost = 0;
   std::string price_date;    // empty: no prices are given
   bool batch = false;
-  bool at_most = false;      // as if every prompt needed it
+  bool at_most = false;      // as if every prompt or pair needed it
   bool from_answers = false; // lengths of answers as stored calls had them; else assumed
+};
+
+// What an iterate stage asks judges, beside full re-distillation with the same judges.
+struct IterationEstimate {
+  std::string stage;
+  std::int64_t full = 0;      // calls, if every pair came to the judges in every pass
+  std::int64_t expected = 0;  // calls at the share below
+  double share = 0;           // of the pairs, that come to the judges
+  bool measured = false;      // the share, in stages that are finished; else assumed
+  std::int64_t pairs = 0, once = 0;  // of its sets; calls to judge each of them once
 };
 
 struct CallEstimates {
   std::vector<CallEstimate> lines;
+  std::vector<IterationEstimate> iterations;
   std::vector<std::string> unknown;  // stages whose calls cannot be told beforehand
 };
 

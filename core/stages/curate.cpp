@@ -116,6 +116,12 @@ std::string decision_line(std::size_t row, const std::string& curator, const Pre
   }
   if (decision.votes_chosen) json.key("votes_chosen").value(*decision.votes_chosen);
   if (decision.votes_rejected) json.key("votes_rejected").value(*decision.votes_rejected);
+  if (decision.votes_chosen || decision.votes_rejected) {  // what may sway those who vote
+    json.key("responses").begin_object();
+    for (const auto& [side, response] : {std::pair("chosen", &pair.chosen), std::pair("rejected", &pair.rejected)})
+      json.key(side).begin_object().key("mllm").value(response->mllm).key("length").value(response->text.size()).end_object();
+    json.end_object();
+  }
   if (!decision.detail.empty()) json.key("detail").raw(decision.detail);
   json.key("row").value(row);
   return json.end_object().text();

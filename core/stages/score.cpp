@@ -31,10 +31,9 @@ void score(CandidateSet& set, std::size_t row, const std::string& name, StageRun
   std::vector<std::size_t> order;
   for (std::size_t k = 0; k < set.candidates.size(); ++k)
     if (set.candidates[k].status == Status::ok) order.push_back(k);
-  // Candidates of one model come in random order by themselves. Added ones always come last, which a
-  // judge with a position bias would hold against them: then the list is shuffled, for every scorer alike.
-  if (std::ranges::any_of(set.candidates, [](const Response& one) { return one.origin != "sampled"; }))
-    stage.context().rng(fmt::format("order/{}/{}", row, set.prompt.id)).shuffle(order);
+  // In an order drawn for each prompt and kept in `shown`: a judge with a position bias would otherwise hold it against
+  // whatever tends to come last, such as added candidates. The same for every scorer.
+  stage.context().rng(fmt::format("order/{}/{}", row, set.prompt.id)).shuffle(order);
 
   std::vector<Response> shown;
   for (const std::size_t k : order) shown.push_back(set.candidates[k]);
@@ -91,8 +90,8 @@ StageType score_stage() {
   return make_stage<ScoreParams>(
       "score",
       "Scores candidates (paper section 3.1, steps 3 and 5). Sets that this scorer has scored whole are "
-      "left as they are; a set to which candidates were added is scored again. Such a set is shown in random order.",
-      "2", run);
+      "left as they are; a set to which candidates were added is scored again. Candidates are shown in random order.",
+      "3", run);
 }
 
 }  // namespace dt2it

@@ -19,6 +19,7 @@ struct Expected {
   const char* text;    // of the answer
   const char* detail;  // part of it
   std::uint64_t asked;
+  double wait = 0;  // seconds at least, since the server says so
 };
 
 const std::vector<Expected> kAnswers{
@@ -32,6 +33,7 @@ const std::vector<Expected> kAnswers{
     {"no_choices", Status::unparsed, "", "no choices", 1},
     {"empty", Status::unparsed, nullptr, "", 1},
     {"429_ms", Status::ok, "The answer is 42.", "", 2},
+    {"429_long", Status::ok, "The answer is 42.", "", 2, 0.4},
     {"429_seconds", Status::ok, "The answer is 42.", "", 2},
     {"429_date", Status::ok, "The answer is 42.", "", 2},
     {"429_none", Status::ok, "The answer is 42.", "", 2},
@@ -91,7 +93,9 @@ TEST_CASE("Each case of an endpoint ends as it must") {
                                  {"timeout_seconds", value_of(std::string(expected.name) == "no_answer" ? 0.3 : 10.0)}});
     ChatRequest request = question("What is 40 + 2?");
     request.sampling.max_tokens = 64;
+    const double begin = steady_seconds();
     const ChatReply reply = asker.mllm->chat(request);
+    CHECK(steady_seconds() - begin >= expected.wait);
     CHECK(reply.status == expected.status);
     if (expected.text) CHECK(reply.text == expected.text);
     CHECK(holds(reply.detail, expected.detail));

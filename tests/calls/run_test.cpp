@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <sstream>
 
 #include "tests/cli/process.hpp"
 #include "tests/mock_endpoint/mock_endpoint.hpp"
@@ -125,6 +126,91 @@ TEST_CASE("A run is planned, made, reported on, exported, and made again from th
     CHECK(dt2it({"calls", "ls", "--runs", store}).out.find("of 60 calls") != std::string::npos);
   }
   CHECK(endpoint.asked() == 240);
+}
+
+TEST_CASE("The calls of curation are planned: of each pair, of samples, beside judging all") {
+  mock::Endpoint endpoint({});
+  testing::TemporaryFolder folder;
+  std::ofstream pairs(folder.path() / "pairs.jsonl");
+  for (int i = 0; i < 5000; ++i)
+    pairs << fmt::format(R"({{"id":"p{}","prompt":{{"id":"p{}","messages":[{{"role":"user","content":"Question number {}?"}}]}},)"
+                         R"("chosen":{{"id":"a","text":"Yes, {}."}},"rejected":{{"id":"b","text":"No, {}."}},"source":"own"}})" "\n", i, i, i, i, i);
+  pairs.close();
+  const auto none = folder.write("none.toml", "");
+  const auto plan = [&](const std::string& stages) {
+    const auto file = folder.write("plan.toml", fmt::format(R"(
+[mllms.j1]
+type = "openai"
+model = "one"
+endpoint = "{0}"
+api_key_env = ""
+price_input = 1.0
+price_output = 4.0
+price_date = "2026-08-01"
+max_tokens = 200
+[mllms.j2]
+type = "openai"
+model = "two"
+endpoint = "{0}"
+api_key_env = ""
+[judges.j1]
+type = "rubric"
+mllm = "j1"
+[judges.j2]
+type = "rubric"
+mllm = "j2"
+repeats = 3
+[datasets.own]
+type = "jsonl"
+file = "pairs.jsonl"
+[reward_models.voter]
+type = "replay"
+file = "not/there.jsonl"
+[reward_models.current]
+type = "replay"
+file = "not/there.jsonl"
+[curators.vote_flip]
+type = "vote_flip"
+reward_models = ["voter"]
+[curators.consistency]
+type = "consistency"
+reward_model = "current"
+[curators.reannotate]
+type = "reannotate"
+judges = ["j1", "j2"]
+[curators.audited]
+type = "audited"
+curator = "vote_flip"
+judges = ["j1"]
+sample = 40
+[stages.pairs]
+type = "collect_pairs"
+dataset = "own"
+)", endpoint.url()) + stages);
+    const Finished done = dt2it({"plan", file.string(), "--profile", none.string(), "--runs", (folder.path() / "runs").string()});
+    INFO(done.out << done.err);
+    CHECK(done.code == 0);
+    return done.out;
+  };
+  const auto line = [](const std::string& out, const std::string& stage, const std::string& model) {
+    std::istringstream lines(out);
+    for (std::string one; std::getline(lines, one);)
+      if (one.starts_with("  " + stage + " ") && one.find(" " + model + " ") != std::string::npos && one.find("pairwise") != std::string::npos) return one;
+    return std::string();
+  };
+  const std::string first = plan("[stages.curate]\npairs = [\"pairs\"]\ncurators = [\"reannotate\"]\n");
+  INFO(first);
+  CHECK(line(first, "curate", "one").find(" 10K ") != std::string::npos);  // 5000 pairs, both orders
+  CHECK(line(first, "curate", "two").find(" 30K ") != std::string::npos);  // thrice
+  CHECK(line(first, "curate", "one").find("at most") == std::string::npos);
+  CHECK(line(first, "curate", "one").find("prices of 2026-08-01") != std::string::npos);
+  const std::string chain = plan("[stages.curate]\npairs = [\"pairs\"]\ncurators = [\"audited\", \"consistency\", \"reannotate\"]\n");
+  INFO(chain);
+  CHECK(line(chain, "curate", "one").find(" 160 ") != std::string::npos);  // 40 of all and 40 of the flips, both orders
+  CHECK(line(chain, "curate", "one").find("at most") != std::string::npos);
+  CHECK(line(chain, "curate", "two").find("at most") != std::string::npos);
+  CHECK(chain.find("cannot be told") == std::string::npos);
+  CHECK(endpoint.asked() == 0);
 }
 
 TEST_CASE("One switch sends the same stage in batches, to the same pairs") {

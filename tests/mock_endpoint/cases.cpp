@@ -105,6 +105,7 @@ const std::map<std::string, Make, std::less<>>& table() {
     // ---- limits
     t["429_ms"] = once(plain(429, kRate, "retry-after-ms: 5\r\n"));
     t["429_seconds"] = once(plain(429, kRate, "Retry-After: 0.01\r\n"));
+    t["429_long"] = once(plain(429, kRate, "retry-after-ms: 400\r\n"));
     t["429_date"] = [](const Request& request, std::string_view content) {
       if (request.before > 0) return plain(200, chat_body(content));
       return plain(429, kRate, fmt::format("Retry-After: {:%a, %d %b %Y %H:%M:%S} GMT\r\n", fmt::gmtime(std::time(nullptr) + 1)));

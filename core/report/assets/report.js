@@ -179,12 +179,22 @@
   }
 
   function judges() {
-    if (!data.judges || !data.judges.rows.length) return;
-    figures(section(main, data.judges.title,
-      "Read: replies that gave a score. First place: how much more than its prompt's mean the candidate got that was shown first; "
-      + "0 without a preference. Longer ahead: of candidates that differ in length and score; 50 is no preference. "
-      + "Spread: standard deviation over repeated draws. Below a scorer: its mean score by who wrote the candidates."),
-      data.judges, () => false);
+    if (data.judges && data.judges.rows.length) {
+      figures(section(main, data.judges.title,
+        "Read: replies that gave a score. First place: how much more than its prompt's mean the candidate got that was shown first; "
+        + "0 without a preference. Longer ahead: of candidates that differ in length and score; 50 is no preference. "
+        + "Spread: standard deviation over repeated draws. Own family: mean score of candidates from the judge's own family of models "
+        + "less that of others; they may also be better. Below a scorer: its mean score by who wrote the candidates."),
+        data.judges, () => false);
+    }
+    if (data.pair_judges && data.pair_judges.rows.length) {
+      figures(section(main, data.pair_judges.title,
+        "Of comparisons that curators asked for. Same: of pairs answered in both orders, the same response (or a tie) both times; "
+        + "by place: twice whichever was shown first, or twice the other. First and longer ahead: of answers without a tie; 50 is no preference. "
+        + "Repeats alike: share of the commonest vote of repeated draws. Own family ahead: where one response is of the judge's own family of "
+        + "models and one is not; beside it what judges of other families say of the same pairs."),
+        data.pair_judges, () => false);
+    }
   }
 
   function calls() {

@@ -89,6 +89,7 @@ class ReannotateCurator final : public Curator {
         entry["better"] = "tie";
       else
         entry["better"] = (one.verdict.winner == Verdict::Winner::first) == one.chosen_first ? "chosen" : "rejected";
+      if (!one.verdict.detail.empty()) entry["detail"] = one.verdict.detail;
       each.push_back(std::move(entry));
     }
 
@@ -123,7 +124,7 @@ class ReannotateCurator final : public Curator {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("curators/reannotate", "1.0.0", registrar) {
+DT2IT_PLUGIN("curators/reannotate", "1.1.0", registrar) {
   registrar.add<dt2it::Curator, dt2it::ReannotateCurator>(
       "reannotate", "Asks several judges and follows their majority.");
 }

@@ -5,10 +5,34 @@
 #include <openssl/evp.h>
 #include <simdjson.h>
 #include <utf8proc.h>
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 
 namespace dt2it::openai {
+
+namespace {
+
+// How many bytes at the beginning need no escape in JSON; eight at a time.
+std::size_t plain_length(std::string_view text) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101, kTops = 0x8080808080808080;
+  const auto zeros = [](std::uint64_t word) { return (word - kOnes) & ~word & kTops; };
+  std::size_t at = 0;
+  for (; at + 8 <= text.size(); at += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + at, 8);
+    // Below 0x20, a quotation mark, a backslash.
+    if (((word - 0x20 * kOnes) & ~word & kTops) | zeros(word ^ ('"' * kOnes)) | zeros(word ^ ('\\' * kOnes))) break;
+  }
+  while (at < text.size() && static_cast<unsigned char>(text[at]) >= 0x20 && text[at] != '"' && text[at] != '\\') ++at;
+  return at;
+}
+
+}  // namespace
 
 std::string valid_utf8(std::string_view text) {
   if (simdjson::validate_utf8(text.data(), text.size())) return std::string(text);
@@ -36,32 +60,66 @@ void append_json_string(std::string& json, std::string_view text) {
     clean = valid_utf8(text);
     text = clean;
   }
+  json.reserve(json.size() + text.size() + 2);
   json += '"';
-  for (const char c : text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t plain = plain_length(text.substr(at));
+    json.append(text, at, plain);
+    if ((at += plain) == text.size()) break;
+    const char c = text[at++];
     if (c == '"' || c == '\\') {
       json += '\\';
       json += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      fmt::format_to(std::back_inserter(json), "\\u{:04x}", static_cast<unsigned>(c));
     } else {
-      json += c;
+      fmt::format_to(std::back_inserter(json), "\\u{:04x}", static_cast<unsigned>(c));
     }
   }
   json += '"';
 }
+
+#if defined(__x86_64__) && defined(__GNUC__)
+// Whole blocks of 24 bytes by AVX2 (W. Mula and D. Lemire, "Faster Base64 Encoding and Decoding using AVX2 Instructions",
+// 2018); returns how many bytes it took. Reads 4 bytes before and 4 after a block, so that the first and the last are left.
+__attribute__((target("avx2"))) static std::size_t encode_blocks(const std::uint8_t* from, std::size_t size, char* to) {
+  const __m256i spread = _mm256_setr_epi8(5, 4, 6, 5, 8, 7, 9, 8, 11, 10, 12, 11, 14, 13, 15, 14, 1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
+  // What to add to a value of six bits: 'A', 'a' - 26, '0' - 52, '+' - 62, '/' - 63.
+  const __m256i shift = _mm256_setr_epi8(65, 71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 0, 0, 65, 71, -4, -4, -4, -4, -4, -4, -4, -4,
+                                         -4, -4, -19, -16, 0, 0);
+  std::size_t at = 0;
+  for (; at + 28 <= size; at += 24, to += 32) {
+    __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at - 4));
+    bytes = _mm256_shuffle_epi8(bytes, spread);
+    const __m256i high = _mm256_mulhi_epu16(_mm256_and_si256(bytes, _mm256_set1_epi32(0x0fc0fc00)), _mm256_set1_epi32(0x04000040));
+    const __m256i low = _mm256_mullo_epi16(_mm256_and_si256(bytes, _mm256_set1_epi32(0x003f03f0)), _mm256_set1_epi32(0x01000010));
+    const __m256i sixes = _mm256_or_si256(high, low);
+    // 0 for A to Z, 1 for a to z, 2 to 11 for digits, 12 for +, 13 for /.
+    const __m256i row = _mm256_sub_epi8(_mm256_subs_epu8(sixes, _mm256_set1_epi8(51)), _mm256_cmpgt_epi8(sixes, _mm256_set1_epi8(25)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_add_epi8(sixes, _mm256_shuffle_epi8(shift, row)));
+  }
+  return at;
+}
+#endif
 
 void append_base64(std::string& to, std::span<const std::uint8_t> bytes) {
   constexpr std::size_t kBlock =
       3 << 20;  // a multiple of 3: padding only at the end; lengths are int there
   const std::size_t start = to.size(), letters = (bytes.size() + 2) / 3 * 4;
   to.resize(start + letters + 1);  // EVP_EncodeBlock ends with a zero byte
-  std::size_t at = start;
-  for (std::size_t i = 0; i < bytes.size(); i += kBlock) {
-    const std::size_t part = std::min(kBlock, bytes.size() - i);
-    at += static_cast<std::size_t>(EVP_EncodeBlock(reinterpret_cast<unsigned char*>(&to[at]),
-                                                   bytes.data() + i, static_cast<int>(part)));
+  std::size_t done = 0;
+  const auto encode = [&](std::size_t end) {
+    for (std::size_t part = 0; done < end; done += part) {
+      part = std::min(kBlock, end - done);
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(&to[start + done / 3 * 4]), bytes.data() + done, static_cast<int>(part));
+    }
+  };
+#if defined(__x86_64__) && defined(__GNUC__)
+  if (static const bool kWide = __builtin_cpu_supports("avx2"); kWide && bytes.size() >= 64) {
+    encode(6);
+    done += encode_blocks(bytes.data() + done, bytes.size() - done, &to[start + 8]);
   }
-  to.resize(at);
+#endif
+  encode(bytes.size());
+  to.resize(start + letters);
 }
 
 }  // namespace dt2it::openai

@@ -105,8 +105,9 @@ ChatRequest text_request(int number) {
 
 void print(const std::string& what, int count, double seconds, const Usage& before) {
   const Usage after = usage();
-  fmt::print("{} rate={:.0f} cpu_us={:.1f} rss_mb={:.0f} seconds={:.3f}\n", what, count / seconds,
-             1e6 * (after.user + after.system - before.user - before.system) / count, after.rss, seconds);
+  const double user = after.user - before.user, kernel = after.system - before.system;
+  fmt::print("{} rate={:.0f} cpu_us={:.1f} kernel_us={:.1f} rss_mb={:.0f} seconds={:.3f}\n", what, count / seconds,
+             1e6 * (user + kernel) / count, 1e6 * kernel / count, after.rss, seconds);
 }
 
 int serve(const std::vector<std::string>& words) {

@@ -22,7 +22,7 @@ def text_of(number):
 
 def cpu():
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    return used.ru_utime, used.ru_stime
 
 
 async def in_turn(ask, numbers):
@@ -69,7 +69,8 @@ async def measured(ask, warm):
     before, begin = cpu(), time.perf_counter()
     await in_turn(ask, range(count))
     seconds = time.perf_counter() - begin
-    print(f"{side} rate={count / seconds:.0f} cpu_us={1e6 * (cpu() - before) / count:.1f} seconds={seconds:.3f}")
+    user, kernel = (1e6 * (now - then) / count for now, then in zip(cpu(), before))
+    print(f"{side} rate={count / seconds:.0f} cpu_us={user + kernel:.1f} kernel_us={kernel:.1f} seconds={seconds:.3f}")
 
 
 if side == "openai":

@@ -6,8 +6,10 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "core/report/comparison_statistics.hpp"
 #include "core/report/gallery.hpp"
 #include "core/report/judge_statistics.hpp"
+#include "core/report/tables.hpp"
 #include "dt2it/error.hpp"
 #include "tests/core/report/invented_run.hpp"
 
@@ -122,6 +124,89 @@ TEST_CASE("judge statistics: length, ties, repeats, writers") {
   CHECK(list.spread == Approx(std::sqrt(2.0)));
   CHECK(list.writers.at("own") == std::pair<std::int64_t, double>(1, 8));
   CHECK(list.writers.at("other") == std::pair<std::int64_t, double>(2, 12));
+}
+
+TEST_CASE("families are told by the model behind a name") {
+  CHECK(family_of_model("Qwen/Qwen2.5-VL-7B-Instruct") == "qwen");
+  CHECK(family_of_model("gpt-5.2") == "gpt");
+  CHECK(family_of_model("chatgpt-4o-latest") == "gpt");
+  CHECK(family_of_model("o4-mini") == "gpt");
+  CHECK(family_of_model("OpenGVLab/InternVL3_5-8B") == "internvl");
+  CHECK(family_of_model("4") == "");
+}
+
+TEST_CASE("judges of pairs: both orders, places, length, repeats, their own family, cost") {
+  TemporaryFolder root;
+  const auto folder = root.path() / "curate";
+  write(folder / "stage.json", R"({"params":{},"components":{
+    "judges.one":{"params":{"mllm":"m1"}},"judges.two":{"params":{"mllm":"m2"}},
+    "mllms.m1":{"params":{"model":"Qwen/Qwen3-VL"}},"mllms.m2":{"params":{"model":"gpt-5.2"}},"mllms.w":{"params":{"model":"qwen-vl-max"}}}})");
+  const auto verdict = [](const char* judge, const char* first, const char* better, const char* detail = "") {
+    return fmt::format(R"({{"judge":"{}","shown_first":"{}","better":"{}","detail":"{}"}})", judge, first, better, detail);
+  };
+  const auto line = [](const char* id, const std::string& verdicts, const char* chosen, const char* rejected) {
+    return fmt::format(R"({{"id":"{}","source":"s","curator":"c","action":"keep","votes_chosen":1,"responses":{{"chosen":{{"mllm":"{}","length":20}},)"
+                       R"("rejected":{{"mllm":"{}","length":10}}}},"detail":{{"verdicts":[{}]}}}})" "\n", id, chosen, rejected, verdicts);
+  };
+  // The first pair: `one` sticks to the response of its family, `two` to what is shown first. The second: `one` ties in one
+  // order, `two` fails in one.
+  write(folder / "decisions.jsonl",
+        R"({"id":"0","source":"s","curator":"vote","action":"undecided"})" "\n" +
+            line("a", verdict("one", "chosen", "chosen", "3 votes: 2 for the first, 0 for the second, 1 ties, 0 abstentions") + "," +
+                          verdict("one", "rejected", "chosen") + "," + verdict("two", "chosen", "chosen") + "," + verdict("two", "rejected", "rejected"),
+                 "w", "claude-opus") +
+            line("b", verdict("one", "chosen", "tie") + "," + verdict("one", "rejected", "rejected") + "," +
+                          R"({"judge":"two","shown_first":"chosen","status":"unparsed"},)" + verdict("two", "rejected", "chosen"),
+                 "claude-opus", "llava"));
+  RunSummary run;
+  run.label = "row";
+  run.stages.push_back({"curate", "curate", "key", true, {}, folder, {}, StageCost{}});
+  run.stages[0].cost->ledger.push_back({"m2", "", "gpt-5.2", "pairwise", "", 4, 4, 0, 0, 0, 0, 0, 1.25});
+  const Families families(run);
+  std::map<std::string, ComparisonStatistics> judges;
+  add_comparisons(folder / "decisions.jsonl", families, judges);
+  REQUIRE(judges.size() == 2);
+  const ComparisonStatistics &one = judges.at("one"), &two = judges.at("two");
+  CHECK(one.asked == 4);
+  CHECK(one.ties == 1);
+  CHECK(one.first_ahead == 2);  // of three answers without a tie
+  CHECK(one.both_orders == 2);
+  CHECK(one.same == 1);
+  CHECK(one.by_place == 0);
+  CHECK(one.unequal == 3);
+  CHECK(one.longer_ahead == 2);
+  CHECK(one.repeated == 1);
+  CHECK(one.majority == Approx(2.0 / 3));
+  CHECK(one.own_pairs == 1);
+  CHECK(one.own_ahead == 1);
+  CHECK(one.others_votes == 1);
+  CHECK(one.others_ahead == 0.5);  // `two` is torn
+  CHECK(two.answered() == 3);
+  CHECK(two.failed.at("unparsed") == 1);
+  CHECK(two.both_orders == 1);
+  CHECK(two.by_place == 1);
+  CHECK(two.own_pairs == 0);
+  const TextTable table = pair_judges_table({&run, 1});
+  REQUIRE(table.rows.size() == 2);
+  CHECK(table.rows[0] == std::vector<std::string>{"one", "4", "100.0", "25.0", "2", "50.0", "0.0", "66.7", "66.7", "66.7", "100.0", "50.0", ""});
+  CHECK(table.rows[1].back() == "1.25");
+}
+
+TEST_CASE("a scorer beside its own family, and what it cost") {
+  TemporaryFolder root;
+  const auto folder = root.path() / "score";
+  write(folder / "stage.json", R"({"params":{"scorer":"list"},"components":{"scorers.list":{"params":{"judge":"j"}},
+    "judges.j":{"params":{"mllm":"m"}},"mllms.m":{"params":{"model":"gpt-5.2"}},"mllms.own":{"params":{"model":"gpt-4o-mini"}}}})");
+  write(folder / "candidates.jsonl", R"({"prompt":{"id":"a"},"candidates":[{"text":"x","mllm":"own"},{"text":"yy","mllm":"other"}],)"
+                                     R"("scores":{"list":[{"status":"ok","overall":8},{"status":"ok","overall":5}]},"shown":{"list":[1,0]}})" "\n");
+  RunSummary run;
+  run.stages.push_back({"score", "score", "key", true, {}, folder, {}, StageCost{}});
+  run.stages[0].cost->ledger.push_back({"m", "", "gpt-5.2", "listwise", "", 1, 1, 0, 0, 0, 0, 0, 0.5});
+  const TextTable table = judges_table({&run, 1});
+  REQUIRE(table.rows.size() == 3);
+  CHECK(table.rows[0][8] == "3.00");
+  CHECK(table.rows[0][9] == "0.50");
+  CHECK(table.rows[1][0] == "  of other");
 }
 
 TEST_CASE("the gallery is bounded, spread over the file, and joins candidates to pairs") {

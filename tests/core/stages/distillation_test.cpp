@@ -200,7 +200,7 @@ diversity = "more"
     const std::vector<Score>& scores = set.scores.at("s");
     CHECK(scores[0].overall == 7);
     CHECK(scores[2].status == Status::refused);  // not shown to the scorer, its own status kept
-    CHECK(set.shown.at("s") == std::vector<std::size_t>{0, 1});
+    CHECK(std::set<std::size_t>(set.shown.at("s").begin(), set.shown.at("s").end()) == std::set<std::size_t>{0, 1});
   }
   std::set<std::vector<std::size_t>> orders, late;
   for (const CandidateSet& set : read_candidate_sets(folders.at("distil.late") / "candidates.jsonl")) {
@@ -216,6 +216,51 @@ diversity = "more"
   CHECK(orders.size() > 1);  // added candidates would else always come last
   CHECK(late.size() > 1);    // also for who scores them for the first time
   CHECK(read_pairs(folders.at("distil") / "pairs.jsonl").size() == 4 * 4);  // 9 over 7, twice two; equal ones none
+}
+
+TEST_CASE("Every prompt's candidates are shown in an order of its own, which is kept and comes again") {
+  std::vector<CandidateSet> sets;
+  for (int i = 0; i < 240; ++i) {
+    sets.push_back(set_of("p" + std::to_string(i), {{"given", {1, 2, 3, 4}}}));
+    sets.back().scores.clear();
+    for (std::size_t k = 0; k < 4; ++k) sets.back().candidates[k].text = std::to_string(k);  // its score
+  }
+  const auto shown = [&](const char* seed) {
+    HostFixture host;
+    host.write("candidates.jsonl", candidates_file(sets));
+    const auto folders = host.run(std::string("[experiment]\nseed = ") + seed + R"(
+[scorers.a]
+type = "fixture"
+[scorers.b]
+type = "fixture"
+[stages.given]
+file = "candidates.jsonl"
+[stages.one]
+type = "score"
+candidates = "given"
+scorer = "a"
+[stages.two]
+type = "score"
+candidates = "one"
+scorer = "b"
+)");
+    return read_candidate_sets(folders.at("two") / "candidates.jsonl");
+  };
+  const auto first = shown("1"), again = shown("1"), other = shown("2");
+  REQUIRE(first.size() == 240);
+  std::map<std::size_t, int> in_front;
+  int different = 0;
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    const std::vector<std::size_t>& order = first[i].shown.at("a");
+    REQUIRE(std::set<std::size_t>(order.begin(), order.end()) == std::set<std::size_t>{0, 1, 2, 3});
+    CHECK(first[i].shown.at("b") == order);  // every scorer sees the same
+    CHECK(again[i].shown.at("a") == order);
+    different += other[i].shown.at("a") != order;
+    ++in_front[order[0]];
+    for (std::size_t k = 0; k < 4; ++k) CHECK(first[i].scores.at("a")[k].overall == static_cast<double>(k));  // back in place
+  }
+  for (std::size_t k = 0; k < 4; ++k) CHECK(in_front[k] > 35);  // 60 expected, 6.7 the standard deviation
+  CHECK(different > 200);
 }
 
 TEST_CASE("A scorer that breaks its contract is named") {

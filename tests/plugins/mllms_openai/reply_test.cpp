@@ -81,4 +81,30 @@ TEST_CASE("base64 as in RFC 4648") {
   const std::string large = encoded(std::string((3 << 20) + 1, '\0'));  // more than one block
   CHECK(large.size() == 1 + (4 << 20) + 4);
   CHECK(large.find_first_not_of("A", 1) == large.size() - 2);
+  // Every length, and every value of six bits, beside an encoder that is plain to see.
+  constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes;
+  for (int i = 0; i < 700; ++i) {
+    std::string plain = ">";
+    for (std::size_t at = 0; at < bytes.size(); at += 3) {
+      const auto byte = [&](std::size_t k) { return at + k < bytes.size() ? static_cast<unsigned>(static_cast<unsigned char>(bytes[at + k])) : 0u; };
+      const unsigned word = byte(0) << 16 | byte(1) << 8 | byte(2);
+      for (std::size_t k = 0; k < 4; ++k) plain += at + k > bytes.size() ? '=' : kLetters[word >> (18 - 6 * k) & 63];
+    }
+    REQUIRE(encoded(bytes) == plain);
+    bytes += static_cast<char>(i * 167 + i / 7);
+  }
+}
+
+TEST_CASE("strings of JSON: what must be escaped is, wherever it stands, and nothing else") {
+  for (std::size_t length = 0; length < 40; ++length)
+    for (std::size_t at = 0; at < length; ++at)
+      for (const std::string special : {"\"", "\\", "\n", "\x01", "\x7f", "\xc3\xa9", " "}) {
+        std::string text(length, 'a');
+        text.replace(at, 1, special);
+        std::string json, expected = "\"" + std::string(at, 'a');
+        append_json_string(json, text);
+        expected += special == "\"" ? "\\\"" : special == "\\" ? "\\\\" : special == "\n" ? "\\u000a" : special == "\x01" ? "\\u0001" : special;
+        CHECK(json == expected + std::string(length - at - 1, 'a') + "\"");
+      }
 }
