@@ -35,9 +35,9 @@ int report(const Arguments& arguments) {
   if (json.empty()) return 0;
   std::vector<report::RunSummary> runs;
   for (const fs::path& folder : folders) runs.push_back(report::load_run(folder));
-  report::PageOptions options;
-  options.gallery = 0;
-  write_file_atomically(json, report::page_data(runs, options) + "\n");
+  report::PageOptions page;
+  page.gallery = 0;
+  write_file_atomically(json, report::page_data(runs, page) + "\n");
   return 0;
 }
 
