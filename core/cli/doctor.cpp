@@ -114,7 +114,7 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
     score_answers(*records, *scope.context().component<RewardModel>(reading == 0 ? "final_norm" : "before_norm"), scoring);
   }
   if (lines[0].empty()) throw DataError(options.pairs + ": has no preference pairs");
-  std::vector<PairRewards> final_norm, before_norm;
+  std::vector<ProbeRewards> final_norm, before_norm;
   for (std::size_t i = 0; i < lines[0].size(); ++i) {
     if (lines[0][i].status != Status::ok || lines[1][i].status != Status::ok) {
       ++result.failed;

@@ -15,6 +15,7 @@ int run(const Arguments& arguments) {
   CommonOptions common;
   RunOptions run_options;
   boost::optional<int> workers;
+  std::string shard;
   std::vector<std::string> files;
   po::options_description options("options");
   options.add_options()
@@ -26,6 +27,9 @@ int run(const Arguments& arguments) {
       ("max-cost", po::value(&run_options.max_cost)->value_name("AMOUNT"),
        "stop before calls of models cost more than this, in the currency of the prices")
       ("max-tokens", po::value(&run_options.max_tokens)->value_name("N"), "likewise in tokens")
+      ("stage", po::value(&run_options.stage)->value_name("NAME"), "run only this stage (a name that `dt2it plan` prints) and what it needs")
+      ("shard", po::value(&shard)->value_name("I/N"),
+       "with --stage: only the I-th of N parts of it, beside other processes; a run without it puts the parts together")
       ("offline", po::bool_switch(&run_options.offline), "remote models answer from stored calls only")
       ("calls", po::value(&run_options.call_store)->value_name("FILE"),
        "store of calls (default: .calls/calls.sqlite in the runs folder)")
@@ -43,6 +47,10 @@ int run(const Arguments& arguments) {
   if (const char* size = std::getenv("WORLD_SIZE"); size && std::string_view(size) != "1")
     throw ConfigError("dt2it run is one process, and WORLD_SIZE is " + std::string(size) + " (several train by: torchrun ... dt2it train)");
   run_options.runs = common.runs;
+  if (!shard.empty()) {
+    if (run_options.stage.empty()) throw ConfigError("--shard: of which stage? (--stage NAME)");
+    run_options.shard = Shard::parse(shard);
+  }
 
   const std::string command = command_line("run", arguments);
 
@@ -59,7 +67,7 @@ int run(const Arguments& arguments) {
     std::cerr << "stopped; what is done is saved. Go on with:\n  " << command << '\n';
     throw;
   }
-  print_reports(folders, {}, command, std::cout);
+  if (run_options.stage.empty()) print_reports(folders, {}, command, std::cout);
   return 0;
 }
 

@@ -17,7 +17,7 @@
 #include "core/run/scope.hpp"
 #include "core/score/score_file.hpp"
 #include "core/score/scoring.hpp"
-#include "core/score/shard.hpp"
+#include "core/util/shard.hpp"
 #include "core/util/json.hpp"
 #include "core/util/value_text.hpp"
 #include "dt2it/error.hpp"

@@ -50,7 +50,8 @@ bool is_own(const fs::path& file) { return file.extension() == ".features"; }
 
 }  // namespace
 
-FeatureCache::FeatureCache(const FeatureCacheOptions& options) : options_(options) {
+FeatureCache::FeatureCache(const FeatureCacheOptions& options)
+    : options_(options), memory_(std::make_shared<FeatureMemory>(options.memory_bytes)) {
   if (options_.folder.empty()) return;
   std::error_code error;
   fs::create_directories(options_.folder, error);
@@ -65,40 +66,29 @@ FeatureCache::FeatureCache(const FeatureCacheOptions& options) : options_(option
   }
 }
 
-void FeatureCache::begin(std::uint64_t version, const std::function<std::string()>& identity) {
-  if (version == version_) return;
-  version_ = version;
-  entries_.clear();
-  ages_.clear();
-  held_ = 0;
-  if (!options_.folder.empty()) identity_ = identity();
+std::shared_ptr<FeatureMemory> FeatureMemory::shared(const std::string& identity, std::uint64_t bytes) {
+  static std::mutex mutex;
+  static std::unordered_map<std::string, std::weak_ptr<FeatureMemory>> memories;
+  const std::lock_guard lock(mutex);
+  std::weak_ptr<FeatureMemory>& known = memories[identity];
+  std::shared_ptr<FeatureMemory> memory = known.lock();
+  if (!memory) known = memory = std::make_shared<FeatureMemory>(bytes);
+  return memory;
 }
 
-VisionFeatures FeatureCache::get(const PreparedVisual& visual,
-                                 const std::function<VisionFeatures()>& make) {
-  const std::string key = key_of(visual);
-  if (const auto found = entries_.find(key); found != entries_.end()) {
-    ages_.splice(ages_.begin(), ages_, found->second.age);
-    return found->second.features;
-  }
-  VisionFeatures features;
-  if (!options_.folder.empty() && read(key, features)) {
-    keep(key, features);
-    return features;
-  }
-  ++made_;
-  features = make();
-  features.output = features.output.to(at::kCPU).contiguous();
-  for (at::Tensor& deep : features.deepstack) deep = deep.to(at::kCPU).contiguous();
-  keep(key, features);
-  if (!options_.folder.empty()) write(key, features);
-  return features;
+std::optional<VisionFeatures> FeatureMemory::find(const std::string& key) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(key);
+  if (found == entries_.end()) return std::nullopt;
+  ages_.splice(ages_.begin(), ages_, found->second.age);
+  return found->second.features;
 }
 
-void FeatureCache::keep(const std::string& key, const VisionFeatures& features) {
+void FeatureMemory::keep(const std::string& key, const VisionFeatures& features) {
   const std::uint64_t bytes = bytes_of(features);
-  if (bytes > options_.memory_bytes) return;
-  while (held_ + bytes > options_.memory_bytes) {
+  const std::lock_guard lock(mutex_);
+  if (bytes > budget_ || entries_.contains(key)) return;
+  while (held_ + bytes > budget_) {
     const auto oldest = entries_.find(ages_.back());
     held_ -= oldest->second.bytes;
     entries_.erase(oldest);
@@ -107,6 +97,66 @@ void FeatureCache::keep(const std::string& key, const VisionFeatures& features) 
   ages_.push_front(key);
   entries_[key] = {features, bytes, ages_.begin()};
   held_ += bytes;
+}
+
+std::uint64_t FeatureMemory::held_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return held_;
+}
+
+void FeatureCache::begin(std::uint64_t version, const std::function<std::string()>& identity) {
+  if (version == version_) return;
+  version_ = version;
+  if (!options_.folder.empty() || options_.shared) identity_ = identity();
+  memory_ = options_.shared ? FeatureMemory::shared(identity_, options_.memory_bytes)
+                            : std::make_shared<FeatureMemory>(options_.memory_bytes);
+}
+
+std::optional<VisionFeatures> FeatureCache::find(const std::string& key) {
+  if (auto known = memory_->find(key)) return known;
+  VisionFeatures features;
+  if (options_.folder.empty() || !read(key, features)) return std::nullopt;
+  memory_->keep(key, features);
+  return features;
+}
+
+void FeatureCache::store(const std::string& key, VisionFeatures& features) {
+  ++made_;
+  features.output = features.output.to(at::kCPU).contiguous();
+  for (at::Tensor& deep : features.deepstack) deep = deep.to(at::kCPU).contiguous();
+  memory_->keep(key, features);
+  if (!options_.folder.empty()) write(key, features);
+}
+
+VisionFeatures FeatureCache::get(const PreparedVisual& visual,
+                                 const std::function<VisionFeatures()>& make) {
+  const std::string key = key_of(visual);
+  if (auto known = find(key)) return std::move(*known);
+  VisionFeatures features = make();
+  store(key, features);
+  return features;
+}
+
+std::vector<VisionFeatures> FeatureCache::get_all(
+    std::span<const std::shared_ptr<const PreparedVisual>> visuals,
+    const std::function<std::vector<VisionFeatures>(std::span<const std::size_t>)>& make) {
+  std::vector<VisionFeatures> all(visuals.size());
+  std::vector<std::string> keys;
+  std::vector<std::size_t> missing;
+  for (std::size_t i = 0; i < visuals.size(); ++i) {
+    keys.push_back(key_of(*visuals[i]));
+    if (auto known = find(keys[i]))
+      all[i] = std::move(*known);
+    else
+      missing.push_back(i);
+  }
+  if (missing.empty()) return all;
+  std::vector<VisionFeatures> made = make(missing);
+  for (std::size_t k = 0; k < missing.size(); ++k) {
+    store(keys[missing[k]], made[k]);
+    all[missing[k]] = std::move(made[k]);
+  }
+  return all;
 }
 
 fs::path FeatureCache::file_of(const std::string& key) const {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <unordered_map>
 
 #include "core/nn/index_tensor.hpp"
@@ -127,25 +128,56 @@ PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProce
 
 namespace {
 
-// Visuals [first, first + count) of a batch through the tower.
-VisionFeatures computed(VlModel& model, const PackedBatch& batch, std::size_t first, std::size_t count) {
-  const auto grids = std::span(batch.grids).subspan(first, count);
+// Some visuals of a batch through the tower, in the order given.
+VisionFeatures computed(VlModel& model, const PackedBatch& batch, std::span<const std::size_t> which) {
+  std::vector<Grid> grids;
   std::int64_t patches = 0;
-  for (const Grid& grid : grids) patches += grid.patches();
+  for (const std::size_t k : which) {
+    grids.push_back(batch.grids[k]);
+    patches += grids.back().patches();
+  }
   const at::Tensor pixels = at::empty({patches, batch.images.patch_length()}, at::kFloat);
   auto* out = pixels.data_ptr<float>();
-  for (std::size_t k = 0; k < count; ++k) {
-    write_patches(*batch.visuals[first + k], batch.images, out);
-    out += grids[k].patches() * batch.images.patch_length();
+  for (std::size_t i = 0; i < which.size(); ++i) {
+    write_patches(*batch.visuals[which[i]], batch.images, out);
+    out += grids[i].patches() * batch.images.patch_length();
   }
   return model.vision(pixels, grids);
 }
 
+std::vector<std::size_t> all_of(const PackedBatch& batch) {
+  std::vector<std::size_t> all(batch.visuals.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return all;
+}
+
+// The features of each, apart. Copies, so that those of one do not hold the others' memory.
+std::vector<VisionFeatures> computed_apart(VlModel& model, const PackedBatch& batch, std::span<const std::size_t> which) {
+  const VisionFeatures together = computed(model, batch, which);
+  std::vector<VisionFeatures> apart;
+  std::int64_t first = 0;
+  for (const std::size_t k : which) {
+    const std::int64_t tokens = batch.grids[k].patches() / (batch.images.merge * batch.images.merge);
+    VisionFeatures& one = apart.emplace_back();
+    one.output = together.output.narrow(0, first, tokens).clone();
+    for (const at::Tensor& deep : together.deepstack) one.deepstack.push_back(deep.narrow(0, first, tokens).clone());
+    first += tokens;
+  }
+  return apart;
+}
+
 VisionFeatures cached(VlModel& model, const PackedBatch& batch, FeatureCache& cache) {
   const at::NoGradGuard no_grad;
+  std::vector<VisionFeatures> all;
+  if (cache.shared()) {
+    all = cache.get_all(batch.visuals, [&](std::span<const std::size_t> missing) { return computed_apart(model, batch, missing); });
+  } else {
+    // One by one: what is in the cache must not depend on what else was seen with it, for a training that goes on.
+    for (std::size_t k = 0; k < batch.visuals.size(); ++k)
+      all.push_back(cache.get(*batch.visuals[k], [&] { return computed(model, batch, {&k, 1}); }));
+  }
   std::vector<std::vector<at::Tensor>> parts;
-  for (std::size_t k = 0; k < batch.visuals.size(); ++k) {
-    const VisionFeatures one = cache.get(*batch.visuals[k], [&] { return computed(model, batch, k, 1); });
+  for (const VisionFeatures& one : all) {
     parts.resize(1 + one.deepstack.size());
     parts[0].push_back(one.output);
     for (std::size_t i = 0; i < one.deepstack.size(); ++i) parts[i + 1].push_back(one.deepstack[i]);
@@ -162,7 +194,7 @@ VisionFeatures cached(VlModel& model, const PackedBatch& batch, FeatureCache& ca
 
 VisionFeatures vision_features(VlModel& model, const PackedBatch& batch) {
   FeatureCache* cache = model.usable_feature_cache(batch.images);
-  VisionFeatures features = cache ? cached(model, batch, *cache) : computed(model, batch, 0, batch.visuals.size());
+  VisionFeatures features = cache ? cached(model, batch, *cache) : computed(model, batch, all_of(batch));
   if (batch.feature_rows.defined()) {
     const at::Tensor rows = batch.feature_rows.to(model.device());
     features.output = features.output.index_select(0, rows);

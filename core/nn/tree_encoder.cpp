@@ -122,8 +122,31 @@ class TreeEncoder::Builder {
   std::string pending_;
 };
 
+namespace {
+
+// All that decides how a medium becomes pixels.
+std::string rules_of(const MediaStore& media, const TreeEncoder::Options& options) {
+  const ImageProcessorConfig& images = options.images;
+  std::string rules = fmt::format("{} {} | {} {} {} {} {} | {} {}", fmt::ptr(&media), static_cast<int>(options.family),
+                                  images.patch, images.merge, images.temporal, images.min_pixels, images.max_pixels,
+                                  options.image_min_pixels, options.image_max_pixels);
+  if (options.videos) {
+    const VideoOptions& videos = *options.videos;
+    rules += fmt::format(" | {} {} {} {} {} {} {} {} {} {} {}", static_cast<int>(videos.sampling.rule), videos.sampling.fps,
+                         videos.sampling.min_frames, videos.sampling.max_frames, videos.limits.min_pixels,
+                         videos.limits.max_pixels, videos.min_pixels, videos.max_pixels, videos.nominal_rate,
+                         videos.tokens_per_second, videos.max_bytes);
+  }
+  return rules;
+}
+
+}  // namespace
+
 TreeEncoder::TreeEncoder(const Tokenizer& tokenizer, MediaStore& media, const Options& options)
-    : tokenizer_(tokenizer), media_(media), options_(options), cache_(options.cache_bytes) {}
+    : tokenizer_(tokenizer),
+      media_(media),
+      options_(options),
+      cache_(VisualCache::shared(rules_of(media, options), options.cache_bytes)) {}
 
 Visual TreeEncoder::prepared_image(const Media& media) const {
   DecodedImage decoded = media_.decode(media);
@@ -220,7 +243,7 @@ std::shared_ptr<const Visual> TreeEncoder::visual(const Segment& segment) {
   key += media.id;
   if (media.id.empty())
     for (const std::string& frame : media.frames) key += frame;
-  auto made = cache_.get(
+  auto made = cache_->get(
       key, [&] { return segment.video ? prepared_video(media) : prepared_image(media); });
   if (made->status != Status::ok)
     throw Unusable{made->status, fmt::format("{} '{}': {}", kind, media.source, made->detail)};

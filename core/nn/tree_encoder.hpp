@@ -93,7 +93,7 @@ class TreeEncoder {
   const Tokenizer& tokenizer_;
   MediaStore& media_;
   const Options options_;
-  VisualCache cache_;
+  const std::shared_ptr<VisualCache> cache_;
   std::atomic<std::size_t> ok_{0}, cut_{0}, truncated_{0}, missing_{0}, invalid_{0};
 };
 

@@ -6,6 +6,16 @@
 
 namespace dt2it::nn {
 
+std::shared_ptr<VisualCache> VisualCache::shared(const std::string& rules, std::size_t bytes) {
+  static std::mutex mutex;
+  static std::unordered_map<std::string, std::weak_ptr<VisualCache>> caches;
+  const std::lock_guard lock(mutex);
+  std::weak_ptr<VisualCache>& known = caches[rules];
+  std::shared_ptr<VisualCache> cache = known.lock();
+  if (!cache) known = cache = std::make_shared<VisualCache>(bytes);
+  return cache;
+}
+
 std::shared_ptr<const Visual> VisualCache::get(const std::string& key,
                                                const std::function<Visual()>& make) {
   std::promise<std::shared_ptr<const Visual>> promise;

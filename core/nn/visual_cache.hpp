@@ -30,6 +30,11 @@ class VisualCache {
  public:
   explicit VisualCache(std::size_t bytes) : budget_(bytes) {}
 
+  // The one of this process for visuals that are prepared alike, while anyone holds it: several models that look at the same
+  // data decode and resize each picture once. `rules`: all that decides how a medium is prepared. The first who asks for
+  // it sets the budget.
+  static std::shared_ptr<VisualCache> shared(const std::string& rules, std::size_t bytes);
+
   // Failures are not kept. What `make` throws comes through.
   std::shared_ptr<const Visual> get(const std::string& key, const std::function<Visual()>& make);
 

@@ -19,6 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::uint64_t kSharedFeatures = std::uint64_t{2} << 30;
+
 const char* name_of(Family family) { return family == Family::qwen3_vl ? "qwen3_vl" : "qwen2_5_vl"; }
 
 ModelConfig read_config(Family family, const fs::path& folder) {
@@ -90,7 +92,7 @@ void VlBackboneParams::describe(Schema<VlBackboneParams>& schema) {
   schema.field("merge_adapter", &P::merge_adapter, "Save whole weights with the adapter merged instead of the adapter.");
   schema.field("feature_cache_mb", &P::feature_cache_mb,
                "Memory for what the vision tower made of pictures, in MiB, used while its weights stay; -1: 256 where tower and "
-               "projector are frozen, else none.")
+               "projector are frozen; else, where models with the same tower are at work in one process, 2048 that they share.")
       .min(-1);
   schema.field("feature_cache", &P::feature_cache,
                "Folder for the same on disk, for later runs and other processes; relative to the current folder; empty: none.");
@@ -119,10 +121,13 @@ VlBackbone::VlBackbone(Family family, const VlBackboneParams& params, Context& c
   if (params.lora_rank > 0 || !params.adapter.empty()) model_.add_adapters(lora_options());
   const bool still = model_.adapters() ? !model_.adapters()->any_in_tower() : params.freeze_vision_tower && params.freeze_projector;
   const std::int64_t memory = params.feature_cache_mb < 0 ? (still ? 256 : 0) : params.feature_cache_mb;
-  if (memory > 0 || !params.feature_cache.empty())
-    model_.set_feature_cache(std::make_unique<FeatureCache>(
-        FeatureCacheOptions{static_cast<std::uint64_t>(memory) << 20, params.feature_cache,
-                            static_cast<std::uint64_t>(params.feature_cache_disk_mb) << 20}));
+  FeatureCacheOptions cache{static_cast<std::uint64_t>(memory) << 20, params.feature_cache,
+                            static_cast<std::uint64_t>(params.feature_cache_disk_mb) << 20, false};
+  if (memory == 0 && params.feature_cache.empty() && params.feature_cache_mb < 0) {
+    cache.memory_bytes = kSharedFeatures;
+    cache.shared = true;
+  }
+  if (cache.memory_bytes > 0 || !cache.folder.empty()) model_.set_feature_cache(std::make_unique<FeatureCache>(cache));
 }
 
 LoraOptions VlBackbone::lora_options() const {

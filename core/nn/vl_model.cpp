@@ -15,6 +15,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <tuple>
 
@@ -24,7 +25,14 @@
 
 namespace dt2it::nn {
 
+namespace {
+std::atomic<int> models_alive{0};  // in this process
+}
+
+VlModel::~VlModel() { --models_alive; }
+
 VlModel::VlModel(const ModelConfig& config, at::TensorOptions options) : config_(config), table_(options) {
+  ++models_alive;
   const TextConfig& t = config.text;
   const bool qwen3 = config.family == Family::qwen3_vl;
   tower_ = qwen3 ? make_qwen3_vision(config.vision, table_) : make_qwen2_5_vision(config.vision, table_);
@@ -92,6 +100,7 @@ AdapterPass VlModel::adapter_pass() const {
 
 FeatureCache* VlModel::usable_feature_cache(const ImageProcessorConfig& images) {
   if (!features_ || (adapters_ && adapters_->any_in_tower())) return nullptr;
+  if (features_->shared() && (models_alive < 2 || at::GradMode::is_enabled())) return nullptr;
   std::uint64_t version = loads_;  // writing to a tensor counts up its version
   for (const auto& [name, tensor] : parameters()) {
     if (name.find("visual.") == std::string::npos) continue;

@@ -50,6 +50,9 @@ class VlModel {
  public:
   // Weights in `options`' type and device, not initialised. On the CPU float32 is the fast type.
   explicit VlModel(const ModelConfig& config, at::TensorOptions options = at::kFloat);
+  ~VlModel();
+  VlModel(const VlModel&) = delete;
+  VlModel& operator=(const VlModel&) = delete;
 
   // Throws ModelError for a missing tensor or a wrong shape, naming it.
   void load(const Checkpoint& weights, int threads = 1);
@@ -77,7 +80,8 @@ class VlModel {
   at::Tensor merged_parameter(const std::string& name) const;
 
   void set_feature_cache(std::unique_ptr<FeatureCache> cache) { features_ = std::move(cache); }
-  // Null: there is none, or what the tower makes may change or is wanted with its graph.
+  // Null: there is none, or what the tower makes may change or is wanted with its graph, or the cache is for sharing and this
+  // model is alone in its process.
   FeatureCache* usable_feature_cache(const ImageProcessorConfig& images);
 
   // pixels: [patches, 3 * temporal * patch^2], on any device and in any type.

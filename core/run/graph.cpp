@@ -106,6 +106,7 @@ class Planner {
       stage.components.push_back(*component);
       scan(component->params, description->params);
     }
+    if (!stage.config.gate.empty()) inputs.insert(stage.config.gate);
     stage.inputs.assign(inputs.begin(), inputs.end());
   }
 
@@ -152,6 +153,7 @@ class Planner {
       components[component.kind + "." + component.name] = {std::move(entry)};
     }
     key["components"] = {std::move(components)};
+    if (!stage.config.gate.empty()) key["gate"] = {graph.find(stage.config.gate)->key};
     return key;
   }
 

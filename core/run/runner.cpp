@@ -2,6 +2,7 @@
 #include "core/run/runner.hpp"
 
 #include <fmt/format.h>
+#include <simdjson.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -64,6 +65,16 @@ int default_jobs() {
   return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
 }
 
+// Whether the stage whose folder this is says that what comes after it is passed by.
+bool ended(const fs::path& gate) {
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  bool end = false;
+  const std::string text = read_file(gate / "gate.json");
+  if (parser.parse(text).get(root) || root["end"].get(end)) throw DataError((gate / "gate.json").string() + ": 'end' is expected");
+  return end;
+}
+
 void log_plugin(LogLevel level, std::string_view message) {
   switch (level) {
     case LogLevel::debug: spdlog::debug("{}", message); break;
@@ -124,9 +135,10 @@ void Runner::run(const std::atomic<bool>& stop) {
   std::vector<Job> todo;
   std::set<std::string> done;  // keys
   std::set<std::string> planned;
+  const std::set<std::string> to_run = wanted();
   for (const auto& entry : entries_)
     for (const PlannedStage& stage : entry->graph.stages) {
-      if (!planned.insert(stage.key).second) continue;
+      if (!to_run.contains(stage.key) || !planned.insert(stage.key).second) continue;
       if (store_.complete(stage.folder())) {
         store_.tidy(stage.folder());
         done.insert(stage.key);
@@ -209,6 +221,31 @@ void Runner::run(const std::atomic<bool>& stop) {
   if (stop.load() && !todo.empty()) throw Interrupted();
 }
 
+// All stages, or those that RunOptions::stage needs, itself included.
+std::set<std::string> Runner::wanted() const {
+  std::set<std::string> keys;
+  for (const auto& entry : entries_) {
+    std::vector<const PlannedStage*> todo;
+    for (const PlannedStage& stage : entry->graph.stages)
+      if (options_.stage.empty() || stage.config.name == options_.stage) todo.push_back(&stage);
+    if (todo.empty()) {
+      std::string names;
+      for (const PlannedStage& stage : entry->graph.stages) names += (names.empty() ? "" : ", ") + stage.config.name;
+      throw ConfigError(fmt::format("{}: no stage is named '{}' (there are: {})", entry->experiment.name, options_.stage, names));
+    }
+    if (options_.shard.count > 1 && !todo.front()->type->shardable)
+      throw ConfigError(fmt::format("{}: stage '{}' of type '{}' cannot be done in parts", entry->experiment.name, options_.stage,
+                                    todo.front()->config.type));
+    while (!todo.empty()) {
+      const PlannedStage* stage = todo.back();
+      todo.pop_back();
+      if (!keys.insert(stage->key).second) continue;
+      for (const std::string& input : stage->inputs) todo.push_back(entry->graph.find(input));
+    }
+  }
+  return keys;
+}
+
 // A remote model's calls wait for the network, not for cores: as many items as it takes calls at once.
 int Runner::workers_for(const PlannedStage& stage) const {
   constexpr std::int64_t kUsual = 8, kMost = 1024;
@@ -221,9 +258,53 @@ int Runner::workers_for(const PlannedStage& stage) const {
   return static_cast<int>(std::clamp(calls, kUsual, kMost));
 }
 
+Runner::Resolved Runner::resolve(const Job& job) const {
+  const PlannedStage& stage = *job.stage;
+  Resolved resolved;
+  for (const std::string& input : stage.inputs)
+    resolved.inputs[input] = store_.finished(job.entry->graph.find(input)->folder());
+  const auto path_of = [&](const std::string& text) -> std::string {
+    constexpr std::string_view kPrefix = "stage:";
+    if (!text.starts_with(kPrefix)) return text;
+    const std::string name = text.substr(kPrefix.size());
+    return (resolved.inputs.at(name) / job.entry->graph.find(name)->type->result).string();
+  };
+  resolved.components = stage.components;
+  for (ComponentConfig& component : resolved.components)
+    component.params = replace_paths(component.params, registry_.find(component.kind, component.type)->params, path_of);
+  resolved.config = stage.config;
+  resolved.config.params = replace_paths(stage.config.params, stage.type->description.params, path_of);
+  return resolved;
+}
+
+// A part of a stage, left in its work folder. The stage is not claimed: other processes do other parts.
+void Runner::run_shard(const Job& job, const std::atomic<bool>& stop) {
+  const PlannedStage& stage = *job.stage;
+  const fs::path work = store_.work(stage.folder());
+  fs::create_directories(work);
+  Resolved resolved = resolve(job);
+  const std::unique_ptr<StageProgress> progress =
+      board_->start(fmt::format("{} {} {}", job.entry->experiment.name, stage.config.name, options_.shard.text()));
+  StageScope scope(registry_, std::move(resolved.components), media_.store(), job.entry->experiment.seed,
+                   work / ("scratch." + std::to_string(options_.shard.index)), log_plugin);
+  scope.use_calls(calls_, stage.folder());
+  try {
+    StageRun run(resolved.config, job.entry->experiment, scope, std::move(resolved.inputs), work, {}, workers_for(stage), stop,
+                 progress.get());
+    run.shard = options_.shard;
+    stage.type->run(run);
+  } catch (const Interrupted&) {
+    throw;
+  } catch (...) {
+    rethrow_from_stage(fmt::format("{} stage '{}', shard {}: ", job.entry->experiment.name, stage.config.name, options_.shard.text()));
+  }
+  progress->finish();
+}
+
 void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   const PlannedStage& stage = *job.stage;
   const StageConfig& config = stage.config;
+  if (options_.shard.count > 1 && config.name == options_.stage) return run_shard(job, stop);
   const std::string folder = stage.folder();
   std::string holder;
   std::optional<StageStore::Claim> claim = store_.claim(folder, holder);
@@ -241,25 +322,10 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
     return;
   }
 
-  std::map<std::string, fs::path> inputs;
-  for (const std::string& input : stage.inputs)
-    inputs[input] = store_.finished(job.entry->graph.find(input)->folder());
-  const auto resolve = [&](const std::string& text) -> std::string {
-    constexpr std::string_view kPrefix = "stage:";
-    if (!text.starts_with(kPrefix)) return text;
-    const std::string name = text.substr(kPrefix.size());
-    return (inputs.at(name) / job.entry->graph.find(name)->type->result).string();
-  };
-  std::vector<ComponentConfig> components = stage.components;
-  for (ComponentConfig& component : components)
-    component.params = replace_paths(component.params,
-                                           registry_.find(component.kind, component.type)->params, resolve);
-  StageConfig resolved = config;
-  resolved.params = replace_paths(config.params, stage.type->description.params, resolve);
-
+  Resolved resolved = resolve(job);
   const std::unique_ptr<StageProgress> progress =
       board_->start(fmt::format("{} {}", job.entry->experiment.name, config.name));
-  StageScope scope(registry_, std::move(components), media_.store(), job.entry->experiment.seed,
+  StageScope scope(registry_, std::move(resolved.components), media_.store(), job.entry->experiment.seed,
                    claim->work / "scratch", log_plugin);
   scope.on_call([progress = progress.get()](const ChatReply& reply) {
     progress->count_call(reply.status != Status::ok);
@@ -267,9 +333,12 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   scope.use_calls(calls_, folder);
   const auto begin = std::chrono::steady_clock::now();
   try {
-    StageRun run(resolved, job.entry->experiment, scope, std::move(inputs), claim->work, claim->output,
+    StageRun run(resolved.config, job.entry->experiment, scope, std::move(resolved.inputs), claim->work, claim->output,
                  workers_for(stage), stop, progress.get());
-    stage.type->run(run);
+    if (const fs::path gate = config.gate.empty() ? fs::path() : run.input(config.gate); !gate.empty() && ended(gate))
+      stage.type->pass_by(run, gate);
+    else
+      stage.type->run(run);
   } catch (const Interrupted&) {
     throw;
   } catch (...) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "core/run/graph.hpp"
 #include "core/run/store.hpp"
 #include "core/util/progress.hpp"
+#include "core/util/shard.hpp"
 
 namespace dt2it {
 
@@ -26,6 +28,8 @@ struct RunOptions {
   std::int64_t max_tokens = 0;   // likewise in tokens
   bool offline = false;          // remote models answer from the call store only
   std::filesystem::path call_store;  // file; empty: calls.sqlite in runs/.calls
+  std::string stage;                 // run only this stage of each experiment and what it needs; empty: all
+  Shard shard;                       // with `stage`, which must be shardable: only this part of it
 };
 
 // The media store of a runs folder, with the decoder that the codecs plugin gives. Outlives all stages.
@@ -68,9 +72,19 @@ class Runner {
     const PlannedStage* stage;
     std::vector<std::string> waits_for;  // keys
   };
+  // What a stage gets to run with: inputs, and its configuration with the paths of this runs folder.
+  struct Resolved {
+    std::map<std::string, std::filesystem::path> inputs;
+    std::vector<ComponentConfig> components;
+    StageConfig config;
+  };
+
+  std::set<std::string> wanted() const;  // keys
+  Resolved resolve(const Job& job) const;
 
   int workers_for(const PlannedStage& stage) const;
   void run_stage(const Job& job, const std::atomic<bool>& stop);
+  void run_shard(const Job& job, const std::atomic<bool>& stop);
   void write_run_folder(const Entry& entry) const;
 
   PluginRegistry& registry_;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/config/experiment.hpp"
+#include "core/util/shard.hpp"
 #include "dt2it/context.hpp"
 
 namespace dt2it {
@@ -54,6 +55,9 @@ class StageRun {
   const int workers;                   // items in flight
   const std::atomic<bool>& stop;
   StageProgress* const progress;       // never null
+  // Only where StageType::shardable: which part of the work this process does. A process with a part leaves it in work/ for
+  // the run that does the rest; it has no output, and others may be at work beside it.
+  Shard shard;
 
   std::filesystem::path input(const std::string& stage) const { return inputs.at(stage); }
   Context& context() const;  // the stage's own: component<T>(name), rng(stream), media()
@@ -79,6 +83,9 @@ struct StageType {
   // For composites: the plain stages that stand for this one; the last has its name.
   std::function<std::vector<StageConfig>(const StageConfig&, const Experiment&)> expand;
   std::function<void(StageRun&)> run;  // for plain stages
+  bool shardable = false;
+  // What stands for the result where an earlier gate ended the rounds (StageConfig::gate); given the gate's folder.
+  std::function<void(StageRun&, const std::filesystem::path&)> pass_by;
 };
 
 // All stage types, by name.

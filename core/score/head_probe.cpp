@@ -65,13 +65,13 @@ constexpr std::array kPairs{
 
 }  // namespace
 
-HeadReading read_rewards(std::span<const PairRewards> rewards) {
+HeadReading read_rewards(std::span<const ProbeRewards> rewards) {
   HeadReading reading;
   reading.pairs = rewards.size();
   if (rewards.empty()) return reading;
   const auto n = static_cast<double>(rewards.size());
   double squares = 0, margins = 0;
-  for (const PairRewards& pair : rewards) {
+  for (const ProbeRewards& pair : rewards) {
     reading.correct += pair.margin() > 0;
     reading.ties += pair.margin() == 0;
     reading.saturated += std::abs(pair.margin()) > kSaturated;
@@ -79,7 +79,7 @@ HeadReading read_rewards(std::span<const PairRewards> rewards) {
     margins += pair.margin() * pair.margin();
   }
   reading.mean /= 2 * n;
-  for (const PairRewards& pair : rewards)
+  for (const ProbeRewards& pair : rewards)
     for (const double reward : {pair.chosen, pair.rejected}) squares += (reward - reading.mean) * (reward - reading.mean);
   reading.deviation = std::sqrt(squares / (2 * n));
   reading.spread = std::sqrt(margins / n);
@@ -87,7 +87,7 @@ HeadReading read_rewards(std::span<const PairRewards> rewards) {
   return reading;
 }
 
-HeadVerdict judge_readings(std::span<const PairRewards> final_norm, std::span<const PairRewards> before_norm, double maker) {
+HeadVerdict judge_readings(std::span<const ProbeRewards> final_norm, std::span<const ProbeRewards> before_norm, double maker) {
   HeadVerdict verdict;
   verdict.pairs = std::min(final_norm.size(), before_norm.size());
   if (verdict.pairs == 0) return verdict;

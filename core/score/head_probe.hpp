@@ -13,7 +13,7 @@ namespace dt2it {
 // Which hidden state a reward head was trained on: a checkpoint does not say. Its rewards for a few pairs, read both ways,
 // often do.
 
-struct PairRewards {
+struct ProbeRewards {
   double chosen = 0;
   double rejected = 0;
   double margin() const { return chosen - rejected; }
@@ -27,7 +27,7 @@ struct HeadReading {
   double spread = 0;     // root mean square of the margins
   double saturated = 0;  // share of pairs with a margin beyond 20, where the training loss has no gradient left
 };
-HeadReading read_rewards(std::span<const PairRewards> rewards);
+HeadReading read_rewards(std::span<const ProbeRewards> rewards);
 
 // Evidence is counted in log-odds (natural logarithm), each kind bounded, since none is beyond doubt:
 //   order    pairs that only one reading gets right; the true reading is taken to get four of five of them
@@ -44,7 +44,7 @@ struct HeadVerdict {
   std::size_t same_order = 0;  // pairs that both readings order alike
   std::size_t pairs = 0;
 };
-HeadVerdict judge_readings(std::span<const PairRewards> final_norm, std::span<const PairRewards> before_norm,
+HeadVerdict judge_readings(std::span<const ProbeRewards> final_norm, std::span<const ProbeRewards> before_norm,
                            double maker = 0);
 
 // "final_norm, very likely" and the like.

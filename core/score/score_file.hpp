@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/score/score_lines.hpp"
-#include "core/score/shard.hpp"
+#include "core/util/shard.hpp"
 #include "core/util/file_lock.hpp"
 
 namespace dt2it {

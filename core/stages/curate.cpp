@@ -1,14 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // The curation pipeline (paper section 3.3): a chain of curators reviews each source by itself; the host
 // applies what they decide.
+// Curates preference pairs by a chain of curators (paper section 3.3). Pairs pass by in windows and are never all in memory;
+// what the curators have made of each so far is.
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <future>
 #include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/data/records.hpp"
 #include "core/stages/funnel.hpp"
+#include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/stages.hpp"
+#include "core/util/journal.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
@@ -17,6 +34,8 @@
 
 namespace dt2it {
 namespace {
+
+namespace fs = std::filesystem;
 
 struct CurateParams {
   std::vector<std::string> pairs;
@@ -33,21 +52,52 @@ struct CurateParams {
   }
 };
 
-struct Case {
-  PreferencePair pair;  // as it stands: labels swapped by every flip
+// Pairs are read, reviewed and put on record by so many. What was paid for in a window is found in the store of calls, should
+// the process die within it.
+constexpr std::size_t kWindow = 512;
+
+// What has become of a pair.
+struct State {
   bool settled = false;
-  bool kept = true;
+  bool discarded = false;
+  bool flipped = false;  // against the data
+  std::optional<double> strength;
+  std::vector<double> strengths;
+
+  void apply(const Decision& decision) {
+    if (decision.strength) {
+      strength = decision.strength;
+      strengths = decision.strengths;
+    }
+    switch (decision.action) {
+      case Decision::Action::keep: settled = true; break;
+      case Decision::Action::discard: settled = discarded = true; break;
+      case Decision::Action::flip:
+        flipped = !flipped;
+        settled = decision.settled;
+        if (strength) strength = -*strength;
+        for (double& one : strengths) one = -one;
+        break;
+      case Decision::Action::undecided: break;
+    }
+  }
+
+  // The pair as it stands.
+  void show_on(PreferencePair& pair) const {
+    if (flipped) {
+      std::swap(pair.chosen, pair.rejected);
+      if (pair.rejected_prompt) std::swap(pair.prompt, *pair.rejected_prompt);
+      if (pair.strength) pair.strength = -*pair.strength;
+      for (double& one : pair.strengths) one = -one;
+    }
+    if (strength) {
+      pair.strength = strength;
+      pair.strengths = strengths;
+    }
+  }
 };
 
-void flip(PreferencePair& pair) {
-  std::swap(pair.chosen, pair.rejected);
-  if (pair.rejected_prompt) std::swap(pair.prompt, *pair.rejected_prompt);
-  if (pair.strength) pair.strength = -*pair.strength;
-  for (double& strength : pair.strengths) strength = -strength;
-}
-
-void write_decision(LineWriter& out, const std::string& curator, const PreferencePair& pair,
-                    const Decision& decision) {
+std::string decision_line(std::size_t row, const std::string& curator, const PreferencePair& pair, const Decision& decision) {
   JsonWriter json;
   json.begin_object();
   json.key("id").value(pair.id).key("source").value(pair.source).key("curator").value(curator);
@@ -62,91 +112,282 @@ void write_decision(LineWriter& out, const std::string& curator, const Preferenc
   if (decision.votes_chosen) json.key("votes_chosen").value(*decision.votes_chosen);
   if (decision.votes_rejected) json.key("votes_rejected").value(*decision.votes_rejected);
   if (!decision.detail.empty()) json.key("detail").raw(decision.detail);
-  json.end_object();
-  out.write(json.text());
+  json.key("row").value(row);
+  return json.end_object().text();
 }
 
-void run(const CurateParams& params, StageRun& stage) {
-  std::vector<Case> cases;
-  std::map<std::string, std::vector<std::size_t>> by_source;
-  for (PreferencePair& pair : PairFiles(pair_files(stage, params.pairs)).read_all()) {
-    by_source[pair.source].push_back(cases.size());
-    cases.push_back({std::move(pair)});
+// Some pairs that follow each other in the data.
+struct Window {
+  std::size_t first = 0;
+  std::vector<PreferencePair> pairs;
+};
+
+// Windows of all pairs, each read while the one before is at work.
+class Windows {
+ public:
+  explicit Windows(const PairFiles& files) : stream_(files.open()) { read_ahead(); }
+  ~Windows() {
+    if (next_.valid()) next_.wait();
   }
-  LineWriter decisions(stage.output / "decisions.jsonl");
-  Funnel funnel;
-  funnel.step("pairs", cases.size());
-  stage.progress->set_total(cases.size() * params.curators.size());
-  for (const std::string& name : params.curators) {
-    const auto curator = stage.context().component<Curator>(name);
-    std::map<std::string, std::size_t> counts;
-    for (const auto& [source, members] : by_source) {
-      std::vector<std::size_t> open;
-      std::vector<PreferencePair> pairs;
-      for (const std::size_t i : members)
-        if (!cases[i].settled) {
-          open.push_back(i);
-          pairs.push_back(cases[i].pair);
-        }
-      if (pairs.empty()) continue;
-      stage.check_stop();
-      const std::vector<Decision> verdicts = curator->review(pairs);
-      if (verdicts.size() != pairs.size())
-        throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs", name, verdicts.size(),
-                                      pairs.size()));
-      for (std::size_t k = 0; k < open.size(); ++k) {
-        Case& item = cases[open[k]];
-        const Decision& decision = verdicts[k];
-        write_decision(decisions, name, item.pair, decision);
-        if (decision.strength) {
-          item.pair.strength = decision.strength;
-          item.pair.strengths = decision.strengths;
-        }
-        switch (decision.action) {
-          case Decision::Action::keep: item.settled = true; ++counts["kept"]; break;
-          case Decision::Action::discard:
-            item.settled = true;
-            item.kept = false;
-            ++counts["discarded"];
-            break;
-          case Decision::Action::flip:
-            flip(item.pair);
-            item.settled = decision.settled;
-            ++counts["flipped"];
-            break;
-          case Decision::Action::undecided: ++counts["left open"]; break;
+  // False at the end.
+  bool next(Window& window) {
+    window = next_.get();
+    if (window.pairs.empty()) return false;
+    first_ = window.first + window.pairs.size();
+    read_ahead();
+    return true;
+  }
+
+ private:
+  void read_ahead() {
+    next_ = std::async(std::launch::async, [this, first = first_] {
+      Window window;
+      window.first = first;
+      window.pairs.reserve(kWindow);
+      for (PreferencePair pair; window.pairs.size() < kWindow && stream_->next(pair);) window.pairs.push_back(std::move(pair));
+      return window;
+    });
+  }
+  const std::unique_ptr<Stream<PreferencePair>> stream_;
+  std::size_t first_ = 0;
+  std::future<Window> next_;
+};
+
+// decisions.jsonl as it grows in the work folder, and how many windows of it are whole.
+class DecisionLog {
+ public:
+  struct Entry {
+    std::size_t row = 0;
+    std::string curator;
+    Decision decision;  // without texts
+  };
+
+  explicit DecisionLog(const fs::path& work) : file_(work / "decisions.jsonl"), ends_(work / "windows.journal") {
+    while (ends_.contains(done_)) ++done_;
+    std::uint64_t end = done_ ? std::stoull(ends_.read(done_ - 1)) : 0;
+    std::error_code error;
+    const std::uint64_t there = fs::exists(file_) ? fs::file_size(file_) : 0;
+    if (there < end)
+      throw Error(fmt::format("{}: is shorter than it was; remove the folder {} to begin the stage anew", file_.string(),
+                              work.string()));
+    if (there > end) fs::resize_file(file_, end, error);
+    if (error) throw Error(fmt::format("{}: cannot be cut: {}", file_.string(), error.message()));
+    end_ = end;
+    if (done_) old_.emplace(file_);
+    stream_.open(file_, std::ios::binary | std::ios::app);
+    if (!stream_) throw Error(fmt::format("{}: cannot be written", file_.string()));
+  }
+
+  // Windows are numbered through all passes.
+  bool has(std::size_t window) const { return window < done_; }
+
+  // Of a window that is there; they are asked for in order.
+  std::vector<Entry> read(std::size_t window) {
+    const std::uint64_t end = std::stoull(ends_.read(window));
+    std::vector<Entry> entries;
+    JsonParser parser;
+    for (std::string_view line; read_ < end && old_->next(line);) {
+      read_ += line.size() + 1;
+      const std::string where = old_->where();
+      const JsonRef json = parser.parse(line, where);
+      Entry& entry = entries.emplace_back();
+      std::string_view text;
+      std::uint64_t row = 0;
+      double number = 0;
+      if (json.element["curator"].get(text) || json.element["row"].get(row) || json.element["settled"].get(entry.decision.settled))
+        throw DataError(where + ": is no decision; remove the folder to begin the stage anew");
+      entry.curator = text;
+      entry.row = row;
+      text = json.element["action"].get_string().value_unsafe();
+      for (const auto action : {Decision::Action::keep, Decision::Action::flip, Decision::Action::discard, Decision::Action::undecided})
+        if (text == to_string(action)) entry.decision.action = action;
+      if (!json.element["strength"].get(number)) entry.decision.strength = number;
+      simdjson::dom::array list;
+      if (!json.element["strengths"].get(list))
+        for (const auto one : list) entry.decision.strengths.push_back(one.get_double().value_unsafe());
+    }
+    return entries;
+  }
+
+  void append(std::size_t window, const std::string& lines) {
+    stream_.write(lines.data(), static_cast<std::streamsize>(lines.size()));
+    stream_.flush();
+    if (!stream_) throw Error(fmt::format("{}: cannot be written (is the disk full?)", file_.string()));
+    end_ += lines.size();
+    ends_.append(window, std::to_string(end_));
+  }
+
+  void move_to(const fs::path& target) {
+    stream_.close();
+    old_.reset();
+    fs::rename(file_, target);
+  }
+
+ private:
+  const fs::path file_;
+  Journal ends_;  // window -> where its lines end
+  std::size_t done_ = 0;
+  std::uint64_t end_ = 0, read_ = 0;
+  std::ofstream stream_;
+  std::optional<LineReader> old_;
+};
+
+class Curation {
+ public:
+  Curation(const CurateParams& params, StageRun& stage)
+      : params_(params), stage_(stage), files_(pair_files(stage, params.pairs)), states_(files_.count()), log_(stage.work),
+        counts_(params.curators.size()) {
+    for (const std::string& name : params.curators) curators_.push_back(stage.context().component<Curator>(name));
+    stage.progress->set_total(files_.count() * curators_.size());
+  }
+
+  // Curators that see one part of a source at a time work in one pass. One that surveys begins a new pass, for it has to know
+  // what those before it settled.
+  void run() {
+    for (std::size_t begin = 0; begin < curators_.size();) {
+      std::size_t end = begin + 1;
+      while (end < curators_.size() && !surveying(end)) ++end;
+      if (surveying(begin)) survey(begin);
+      pass(begin, end);
+      surveys_.clear();
+      begin = end;
+    }
+    log_.move_to(stage_.output / "decisions.jsonl");
+    write_pairs();
+  }
+
+ private:
+  SurveyingCurator* surveying(std::size_t curator) const { return dynamic_cast<SurveyingCurator*>(curators_[curator].get()); }
+
+  // The pairs of a window that are open, as they stand, source by source.
+  std::map<std::string, std::vector<std::size_t>> open_pairs(const Window& window) const {
+    std::map<std::string, std::vector<std::size_t>> open;
+    for (std::size_t i = 0; i < window.pairs.size(); ++i)
+      if (!states_[window.first + i].settled) open[window.pairs[i].source].push_back(i);
+    return open;
+  }
+  std::vector<PreferencePair> shown(const Window& window, const std::vector<std::size_t>& members) const {
+    std::vector<PreferencePair> pairs;
+    pairs.reserve(members.size());
+    for (const std::size_t i : members) {
+      pairs.push_back(window.pairs[i]);
+      states_[window.first + i].show_on(pairs.back());
+    }
+    return pairs;
+  }
+
+  void survey(std::size_t curator) {
+    SurveyingCurator& asked = *surveying(curator);
+    for (bool again = true; again;) {
+      Window window;
+      for (Windows windows(files_); windows.next(window);) {
+        stage_.check_stop();
+        for (const auto& [source, members] : open_pairs(window)) {
+          auto& survey = surveys_[source];
+          if (!survey) survey = asked.survey(source);
+          survey->add(shown(window, members));
         }
       }
-      stage.progress->add(pairs.size());
+      again = false;
+      for (const auto& [source, survey] : surveys_) again |= survey->again();
     }
-    for (const auto& [action, count] : counts) funnel.step(name + ": " + action, count);
   }
-  decisions.close();
 
-  LineWriter out(stage.output / "pairs.jsonl");
-  std::size_t kept = 0, undecided = 0;
-  for (const Case& item : cases) {
-    if (!item.settled && params.undecided == "discard") {
-      ++undecided;
-      continue;
+  void pass(std::size_t begin, std::size_t end) {
+    std::map<std::string, std::size_t> seen;  // by source: pairs that the survey's decisions were asked for
+    Window window;
+    for (Windows windows(files_); windows.next(window); ++window_) {
+      stage_.check_stop();
+      if (log_.has(window_)) {
+        if (!surveys_.empty())
+          for (const auto& [source, members] : open_pairs(window)) seen[source] += members.size();
+        for (const DecisionLog::Entry& entry : log_.read(window_)) take(entry.row, position(entry.curator), entry.decision);
+      } else {
+        std::string lines;
+        for (std::size_t curator = begin; curator < end; ++curator)
+          for (const auto& [source, members] : open_pairs(window)) {
+            const std::vector<PreferencePair> pairs = shown(window, members);
+            const bool surveyed = curator == begin && !surveys_.empty();
+            const std::vector<Decision> decisions = surveyed ? surveys_.at(source)->decide(pairs, seen[source]) : curators_[curator]->review(pairs);
+            if (surveyed) seen[source] += pairs.size();
+            if (decisions.size() != pairs.size())
+              throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs", params_.curators[curator], decisions.size(),
+                                            pairs.size()));
+            for (std::size_t k = 0; k < pairs.size(); ++k) {
+              const std::size_t row = window.first + members[k];
+              lines += decision_line(row, params_.curators[curator], pairs[k], decisions[k]) + '\n';
+              take(row, curator, decisions[k]);
+            }
+          }
+        log_.append(window_, lines);
+      }
+      stage_.progress->add(window.pairs.size() * (end - begin));
     }
-    if (!item.kept) continue;
-    out.write(to_json(item.pair));
-    ++kept;
   }
-  out.close();
-  funnel.step("pairs kept", kept);
-  funnel.drop("undecided", undecided);
-  funnel.drop("discarded", cases.size() - kept - undecided);
-  funnel.write(stage.output);
-}
+
+  std::size_t position(const std::string& curator) const {
+    for (std::size_t i = 0; i < params_.curators.size(); ++i)
+      if (params_.curators[i] == curator) return i;
+    throw DataError(fmt::format("{}: was made by other curators", (stage_.work / "decisions.jsonl").string()));
+  }
+
+  void take(std::size_t row, std::size_t curator, const Decision& decision) {
+    states_.at(row).apply(decision);
+    switch (decision.action) {
+      case Decision::Action::keep: ++counts_[curator]["kept"]; break;
+      case Decision::Action::discard: ++counts_[curator]["discarded"]; break;
+      case Decision::Action::flip: ++counts_[curator]["flipped"]; break;
+      case Decision::Action::undecided: ++counts_[curator]["left open"]; break;
+    }
+  }
+
+  void write_pairs() {
+    Funnel funnel;
+    funnel.step("pairs", files_.count());
+    for (std::size_t i = 0; i < curators_.size(); ++i)
+      for (const auto& [action, count] : counts_[i]) funnel.step(params_.curators[i] + ": " + action, count);
+    LineWriter out(stage_.output / "pairs.jsonl");
+    std::size_t kept = 0, undecided = 0;
+    Window window;
+    for (Windows windows(files_); windows.next(window);)
+      for (std::size_t i = 0; i < window.pairs.size(); ++i) {
+        const State& state = states_[window.first + i];
+        if (!state.settled && params_.undecided == "discard") {
+          ++undecided;
+          continue;
+        }
+        if (state.discarded) continue;
+        state.show_on(window.pairs[i]);
+        out.write(to_json(window.pairs[i]));
+        ++kept;
+      }
+    out.close();
+    funnel.step("pairs kept", kept);
+    funnel.drop("undecided", undecided);
+    funnel.drop("discarded", files_.count() - kept - undecided);
+    funnel.write(stage_.output);
+  }
+
+  const CurateParams& params_;
+  StageRun& stage_;
+  const PairFiles files_;
+  std::vector<State> states_;  // of each pair
+  DecisionLog log_;
+  std::vector<std::shared_ptr<Curator>> curators_;
+  std::vector<std::map<std::string, std::size_t>> counts_;  // of each curator
+  std::map<std::string, std::unique_ptr<SurveyingCurator::Survey>> surveys_;  // of the pass at work, by source
+  std::size_t window_ = 0;
+};
+
+void run(const CurateParams& params, StageRun& stage) { Curation(params, stage).run(); }
 
 }  // namespace
 
 StageType curate_stage() {
-  return make_stage<CurateParams>(
-      "curate",
-      "Curates preference pairs by a chain of curators, source by source (paper section 3.3).", "1", run);
+  StageType type = make_stage<CurateParams>(
+      "curate", "Curates preference pairs by a chain of curators, source by source (paper section 3.3).", "2", run);
+  type.pass_by = pass_by_empty("pairs.jsonl");
+  return type;
 }
 
 }  // namespace dt2it

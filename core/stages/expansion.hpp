@@ -25,6 +25,9 @@ class Expansion {
                      const std::vector<ComponentConfig>& with = {}) {
     return push(composite_.name, type, std::move(params), with);
   }
+  // Stages that are added from now on are passed by where this one says so; empty: none.
+  void gate(std::string stage) { gate_ = std::move(stage); }
+
   std::vector<StageConfig> stages() && { return std::move(stages_); }
   const std::vector<StageConfig>& stages() const& { return stages_; }
 
@@ -38,11 +41,13 @@ class Expansion {
         replaced |= own.kind == inherited.kind && own.name == inherited.name;
       if (!replaced) stage.with.push_back(inherited);
     }
+    stage.gate = gate_;
     stages_.push_back(std::move(stage));
     return stages_.back().name;
   }
 
   const StageConfig& composite_;
+  std::string gate_;
   std::vector<StageConfig> stages_;
 };
 

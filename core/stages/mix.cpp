@@ -4,6 +4,7 @@
 
 #include "core/data/records.hpp"
 #include "core/stages/funnel.hpp"
+#include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/stages.hpp"
 #include "core/util/jsonl.hpp"
@@ -57,7 +58,9 @@ void run(const MixParams& params, StageRun& stage) {
 }  // namespace
 
 StageType mix_stage() {
-  return make_stage<MixParams>("mix", "Puts sets of pairs together, or draws a sample of them.", "1", run);
+  StageType type = make_stage<MixParams>("mix", "Puts sets of pairs together, or draws a sample of them.", "1", run);
+  type.pass_by = pass_by_empty("pairs.jsonl");
+  return type;
 }
 
 }  // namespace dt2it

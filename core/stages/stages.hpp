@@ -17,11 +17,13 @@ StageType pair_stage();            // the agreement rule after step 5
 StageType distil_stage();          // composite: the five steps
 StageType reformulate_stage();     // paper 3.2
 StageType mix_stage();             // several sets of pairs as one
+StageType vote_stage();            // paper 3.3: the rewards that curators vote by
 StageType curate_stage();          // paper 3.3, the curation pipeline
 StageType audit_stage();           // label noise against the truth, where it is known
 StageType bias_stage();          // what style tells of the labels
 StageType train_stage();           // one checkpoint
 StageType iterate_stage();         // composite: paper 3.3, the five steps of a round
+StageType early_stop_stage();      // ends iterate where held-out accuracy does
 StageType evaluate_stage();        // benchmarks
 
 }  // namespace dt2it

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "core/data/records.hpp"
+#include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/stages.hpp"
 #include "core/stages/training_log.hpp"
@@ -111,6 +112,7 @@ StageType train_stage() {
   StageType type = make_stage<TrainParams>(
       "train", "Trains a model on preference pairs; its result is a checkpoint folder.", "2", run);
   type.result = "checkpoint";
+  type.pass_by = pass_by_training;
   return type;
 }
 

@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Several judges compare the responses of pairs, in both orders (paper section 3.3, third step); shared by the curators
-// that ask judges.
+// Several judges compare the responses of pairs, in both orders (paper section 3.3, third step);
+// shared by the curators that ask judges.
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <atomic>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "concurrent.hpp"
 #include "dt2it/context.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/judge.hpp"
@@ -41,16 +37,20 @@ class JudgePanel {
  public:
   // Throws ConfigError without a judge.
   JudgePanel(std::vector<std::string> names, bool both_orders, int concurrency, Context& context)
-      : names_(std::move(names)), both_orders_(both_orders), concurrency_(concurrency), context_(context) {
+      : names_(std::move(names)),
+        both_orders_(both_orders),
+        concurrency_(concurrency),
+        context_(context) {
     if (names_.empty()) throw ConfigError("judges: name at least one judge");
     for (const std::string& name : names_) judges_.push_back(context.component<Judge>(name));
   }
 
   const std::string& name(std::size_t judge) const { return names_[judge]; }
 
-  // Asks from several threads, since most judges are remote. One for each of `which`, same order; pairs with two prompts cannot
-  // be compared and get no verdicts.
-  std::vector<PanelVote> ask(std::span<const PreferencePair> pairs, std::span<const std::size_t> which) const {
+  // Asks from several threads, since most judges are remote. One for each of `which`, same order;
+  // pairs with two prompts cannot be compared and get no verdicts.
+  std::vector<PanelVote> ask(std::span<const PreferencePair> pairs,
+                             std::span<const std::size_t> which) const {
     struct Task {
       std::size_t place;
       PanelVerdict verdict;
@@ -64,34 +64,19 @@ class JudgePanel {
           tasks.push_back({place, {judge, true, {}}});
           tasks.push_back({place, {judge, false, {}}});
         } else {
-          const bool first = context_.rng(fmt::format("order/{}/{}", pair.id, names_[judge])).chance(0.5);
+          const bool first =
+              context_.rng(fmt::format("order/{}/{}", pair.id, names_[judge])).chance(0.5);
           tasks.push_back({place, {judge, first, {}}});
         }
       }
     }
-    std::atomic<std::size_t> next{0};
-    std::mutex mutex;
-    std::exception_ptr failure;
-    const auto work = [&] {
-      for (std::size_t at = next++; at < tasks.size(); at = next++) {
-        PanelVerdict& task = tasks[at].verdict;
-        const PreferencePair& pair = pairs[which[tasks[at].place]];
-        try {
-          task.verdict = judges_[task.judge]->compare(pair.prompt, task.chosen_first ? pair.chosen : pair.rejected,
-                                                      task.chosen_first ? pair.rejected : pair.chosen);
-        } catch (...) {
-          const std::lock_guard lock(mutex);
-          if (!failure) failure = std::current_exception();
-          next = tasks.size();  // the others stop after what they are at
-        }
-      }
-    };
-    {
-      std::vector<std::jthread> workers;
-      const std::size_t count = std::min(static_cast<std::size_t>(concurrency_), tasks.size());
-      for (std::size_t i = 0; i < count; ++i) workers.emplace_back(work);
-    }
-    if (failure) std::rethrow_exception(failure);
+    concurrently(tasks.size(), concurrency_, [&](std::size_t at) {
+      PanelVerdict& task = tasks[at].verdict;
+      const PreferencePair& pair = pairs[which[tasks[at].place]];
+      task.verdict =
+          judges_[task.judge]->compare(pair.prompt, task.chosen_first ? pair.chosen : pair.rejected,
+                                       task.chosen_first ? pair.rejected : pair.chosen);
+    });
 
     std::vector<PanelVote> votes(which.size());
     for (Task& task : tasks) {
@@ -103,7 +88,9 @@ class JudgePanel {
         vote.chosen += 0.5;
         vote.rejected += 0.5;
       } else {
-        ((verdict.winner == Verdict::Winner::first) == task.verdict.chosen_first ? vote.chosen : vote.rejected) += 1;
+        ((verdict.winner == Verdict::Winner::first) == task.verdict.chosen_first ? vote.chosen
+                                                                                 : vote.rejected) +=
+            1;
       }
       vote.verdicts.push_back(std::move(task.verdict));
     }

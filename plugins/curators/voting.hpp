@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The preference strength of pairs by the vote of several reward models (paper section 3.3); shared by the curators that
-// go by it.
+// The preference strength of pairs by the vote of several reward models (paper section 3.3); shared
+// by the curators that go by it.
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "pair_rewards.hpp"
 #include "dt2it/context.hpp"
+#include "dt2it/curator.hpp"
+#include "dt2it/pair_rewards.hpp"
 #include "dt2it/params.hpp"
 
 namespace dt2it {
@@ -20,10 +23,13 @@ namespace dt2it {
 // The parameters `reward_models` and `scale` of a curator's Params.
 template <class P>
 void describe_voters(Schema<P>& schema) {
-  schema.template component<RewardModel>("reward_models", &P::reward_models, "The models that vote.").required();
+  schema
+      .template component<RewardModel>("reward_models", &P::reward_models, "The models that vote.")
+      .required();
   schema
       .field("scale", &P::scale,
-             "none: plain mean of the margins; std: each model's margins are divided by their standard deviation over the "
+             "none: plain mean of the margins; std: each model's margins are divided by their "
+             "standard deviation over the "
              "source, so that no model counts more for its wider scale.")
       .choices({"none", "std"});
 }
@@ -31,63 +37,119 @@ void describe_voters(Schema<P>& schema) {
 struct Strength {
   double mean = 0;
   std::vector<double> margins;  // of each model, scaled
-  std::string missing;          // names of models without a reward for the pair; then the others mean nothing
+  std::string
+      missing;  // names of models without a reward for the pair; then the others mean nothing
   bool ok() const { return missing.empty(); }
 };
 
-// Models that vote. Pairs go through all models batch by batch, so that what models share, such as prepared images, is at
-// hand for the next. Not thread-safe.
+// Models that vote. Not thread-safe.
 class Voters {
  public:
   // Throws ConfigError without a model.
-  Voters(const std::vector<std::string>& names, std::string scale, Context& context) : names_(names), scale_(std::move(scale)) {
+  Voters(const std::vector<std::string>& names, std::string scale, Context& context)
+      : names_(names), scale_(std::move(scale)) {
     if (names.empty()) throw ConfigError("reward_models: name at least one reward model");
-    for (const std::string& name : names) models_.push_back(context.component<RewardModel>(name));
+    for (const std::string& name : names) {
+      held_.push_back(context.component<RewardModel>(name));
+      models_.push_back(held_.back().get());
+    }
   }
 
-  // One per pair, same order; `pairs` are all of one source.
-  std::vector<Strength> strengths(std::span<const PreferencePair> pairs) const {
-    std::size_t batch = 1;
-    for (const auto& model : models_) batch = std::max(batch, model->batch_size());
-    std::vector<std::vector<PairRewards>> rewards(models_.size());  // [model][pair]
-    for (std::size_t begin = 0; begin < pairs.size(); begin += batch) {
-      const auto part = pairs.subspan(begin, std::min(batch, pairs.size() - begin));
-      for (std::size_t m = 0; m < models_.size(); ++m)
-        for (PairRewards& reward : pair_rewards(*models_[m], part, begin)) rewards[m].push_back(std::move(reward));
-    }
-    std::vector<Strength> all(pairs.size());
-    std::vector<std::size_t> voted;
-    for (std::size_t i = 0; i < pairs.size(); ++i) {
-      for (std::size_t m = 0; m < models_.size(); ++m)
-        if (!rewards[m][i].ok()) all[i].missing += (all[i].ok() ? "" : ", ") + names_[m];
-      if (all[i].ok()) voted.push_back(i);
-    }
-    for (std::size_t m = 0; m < models_.size(); ++m) {
-      const double scale = scale_of(rewards[m], voted);
-      for (const std::size_t i : voted) {
-        all[i].margins.push_back(rewards[m][i].margin() / scale);
-        all[i].mean += all[i].margins.back();
-      }
-    }
-    for (const std::size_t i : voted) all[i].mean /= static_cast<double>(models_.size());
-    return all;
+  std::size_t size() const { return models_.size(); }
+  const std::string& name(std::size_t model) const { return names_[model]; }
+  bool scaled() const { return scale_ == "std"; }
+  std::vector<std::vector<PairRewards>> rewards(std::span<const PreferencePair> pairs,
+                                                std::size_t first) const {
+    return pair_rewards(models_, pairs, first);
   }
 
  private:
-  // Population standard deviation of a model's margins; 1 when it is not wanted or says nothing.
-  double scale_of(const std::vector<PairRewards>& rewards, const std::vector<std::size_t>& voted) const {
-    if (scale_ != "std" || voted.empty()) return 1;
-    double mean = 0, variance = 0;
-    for (const std::size_t i : voted) mean += rewards[i].margin();
-    mean /= static_cast<double>(voted.size());
-    for (const std::size_t i : voted) variance += (rewards[i].margin() - mean) * (rewards[i].margin() - mean);
-    const double deviation = std::sqrt(variance / static_cast<double>(voted.size()));
-    return deviation > 0 ? deviation : 1;
-  }
-
   std::vector<std::string> names_;
   std::string scale_;
-  std::vector<std::shared_ptr<RewardModel>> models_;
+  std::vector<std::shared_ptr<RewardModel>> held_;
+  std::vector<RewardModel*> models_;
 };
+
+// The votes on all pairs of a source: what curators decide by, without the pairs. 8 bytes a model
+// and about 50 a pair.
+class Votes {
+ public:
+  explicit Votes(const Voters& voters) : voters_(voters), scales_(voters.size(), 1) {}
+
+  void add(std::span<const PreferencePair> pairs) {
+    const std::vector<std::vector<PairRewards>> rewards = voters_.rewards(pairs, ids_.size());
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+      ids_.push_back(pairs[i].id);
+      for (std::size_t m = 0; m < voters_.size(); ++m)
+        margins_.push_back(rewards[m][i].ok() ? rewards[m][i].margin()
+                                              : std::numeric_limits<double>::quiet_NaN());
+    }
+  }
+
+  std::size_t size() const { return ids_.size(); }
+  bool voted(std::size_t pair) const {
+    for (const double margin : margins(pair))
+      if (std::isnan(margin)) return false;
+    return true;
+  }
+  // Once all pairs are there.
+  Strength strength(std::size_t pair) const {
+    Strength strength;
+    const auto own = margins(pair);
+    for (std::size_t m = 0; m < own.size(); ++m)
+      if (std::isnan(own[m])) strength.missing += (strength.ok() ? "" : ", ") + voters_.name(m);
+    if (!strength.ok()) return strength;
+    for (std::size_t m = 0; m < own.size(); ++m) {
+      strength.margins.push_back(own[m] / scales_[m]);
+      strength.mean += strength.margins.back();
+    }
+    strength.mean /= static_cast<double>(own.size());
+    return strength;
+  }
+
+  // Pairs with votes by their strength, the lowest first. Equal ones are ordered by name, so that
+  // the order of the data does not decide. Means become final here.
+  std::vector<std::size_t> ranked() {
+    std::vector<std::size_t> order;
+    for (std::size_t i = 0; i < size(); ++i)
+      if (voted(i)) order.push_back(i);
+    set_scales(order);
+    std::vector<double> means(size());
+    for (const std::size_t i : order) means[i] = strength(i).mean;
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      if (means[a] != means[b]) return means[a] < means[b];
+      return ids_[a] != ids_[b] ? ids_[a] < ids_[b] : a < b;
+    });
+    return order;
+  }
+
+ private:
+  std::span<const double> margins(std::size_t pair) const {
+    return std::span(margins_).subspan(pair * voters_.size(), voters_.size());
+  }
+
+  // Population standard deviation of each model's margins; 1 when it is not wanted or says nothing.
+  void set_scales(const std::vector<std::size_t>& voted) {
+    if (!voters_.scaled() || voted.empty()) return;
+    const auto count = static_cast<double>(voted.size());
+    for (std::size_t m = 0; m < scales_.size(); ++m) {
+      double mean = 0, variance = 0;
+      for (const std::size_t i : voted) mean += margins(i)[m] / count;
+      for (const std::size_t i : voted)
+        variance += (margins(i)[m] - mean) * (margins(i)[m] - mean) / count;
+      scales_[m] = variance > 0 ? std::sqrt(variance) : 1;
+    }
+  }
+
+  const Voters& voters_;
+  std::vector<double> margins_;  // pair after pair, model after model; NaN: none
+  std::vector<std::string> ids_;
+  std::vector<double> scales_;
+};
+
+// A number of pairs, rounded down; the small addend keeps 0.29 * 100 from becoming 28.
+inline std::size_t part_of(double share, std::size_t whole) {
+  return static_cast<std::size_t>(std::floor(share * static_cast<double>(whole) + 1e-9));
+}
 
 }  // namespace dt2it

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "../pair_rewards.hpp"
+#include "dt2it/pair_rewards.hpp"
 #include "dt2it/curator.hpp"
 #include "dt2it/plugin.hpp"
 

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,7 +27,7 @@ Decision open_decision(const Strength& strength) {
   return decision;
 }
 
-class DropLowStrengthCurator final : public Curator {
+class DropLowStrengthCurator final : public SurveyingCurator {
  public:
   struct Params {
     std::vector<std::string> reward_models;
@@ -45,42 +45,56 @@ class DropLowStrengthCurator final : public Curator {
   DropLowStrengthCurator(const Params& params, Context& context)
       : params_(params), voters_(params.reward_models, params.scale, context) {}
 
-  std::vector<Decision> review(std::span<const PreferencePair> pairs) override {
-    const std::vector<Strength> strengths = voters_.strengths(pairs);
-    std::vector<Decision> decisions;
-    std::vector<std::size_t> order;
-    for (std::size_t i = 0; i < pairs.size(); ++i) {
-      decisions.push_back(open_decision(strengths[i]));
-      if (strengths[i].ok()) order.push_back(i);
-    }
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-      if (strengths[a].mean != strengths[b].mean) return strengths[a].mean < strengths[b].mean;
-      return pairs[a].id != pairs[b].id ? pairs[a].id < pairs[b].id : a < b;
-    });
-    const auto lowest = static_cast<std::size_t>(std::floor(params_.fraction * static_cast<double>(order.size()) + 1e-9));
-    for (std::size_t place = 0; place < order.size(); ++place) {
-      Decision& decision = decisions[order[place]];
-      const double mean = strengths[order[place]].mean;
-      const bool low = place < lowest, below = mean < params_.threshold;
-      if (low || below) {
-        decision.action = Decision::Action::discard;
-        decision.settled = true;
-      }
-      decision.reason = low     ? fmt::format("strength {:.4g} is among the lowest {} of {}", mean, lowest, order.size())
-                        : below ? fmt::format("strength {:.4g} is below {:.4g}", mean, params_.threshold)
-                                : fmt::format("strength {:.4g} is high enough", mean);
-    }
-    return decisions;
-  }
+  std::unique_ptr<Survey> survey(const std::string&) override { return std::make_unique<Source>(*this); }
 
  private:
+  class Source final : public Survey {
+   public:
+    explicit Source(const DropLowStrengthCurator& curator) : params_(curator.params_), votes_(curator.voters_) {}
+
+    void add(std::span<const PreferencePair> pairs) override { votes_.add(pairs); }
+
+    std::vector<Decision> decide(std::span<const PreferencePair> pairs, std::size_t first) override {
+      if (low_.empty()) rank();
+      std::vector<Decision> decisions;
+      for (std::size_t i = 0; i < pairs.size(); ++i) {
+        const Strength strength = votes_.strength(first + i);
+        Decision& decision = decisions.emplace_back(open_decision(strength));
+        if (!strength.ok()) continue;
+        const bool low = low_[first + i], below = strength.mean < params_.threshold;
+        if (low || below) {
+          decision.action = Decision::Action::discard;
+          decision.settled = true;
+        }
+        decision.reason = low     ? fmt::format("strength {:.4g} is among the lowest {} of {}", strength.mean, lowest_, voted_)
+                          : below ? fmt::format("strength {:.4g} is below {:.4g}", strength.mean, params_.threshold)
+                                  : fmt::format("strength {:.4g} is high enough", strength.mean);
+      }
+      return decisions;
+    }
+
+   private:
+    void rank() {
+      low_.assign(votes_.size(), false);
+      const std::vector<std::size_t> order = votes_.ranked();
+      voted_ = order.size();
+      lowest_ = part_of(params_.fraction, voted_);
+      for (std::size_t place = 0; place < lowest_; ++place) low_[order[place]] = true;
+    }
+
+    const Params& params_;
+    Votes votes_;
+    std::vector<bool> low_;
+    std::size_t lowest_ = 0, voted_ = 0;
+  };
+
   const Params params_;
   const Voters voters_;
 };
 
 // Writes strengths on pairs, for the loss of the training to use.
 template <bool kFloored>
-class AnnotatingCurator final : public Curator {
+class AnnotatingCurator final : public SurveyingCurator {
  public:
   struct Params {
     std::vector<std::string> reward_models;
@@ -91,20 +105,33 @@ class AnnotatingCurator final : public Curator {
   }
   AnnotatingCurator(const Params& params, Context& context) : voters_(params.reward_models, params.scale, context) {}
 
-  std::vector<Decision> review(std::span<const PreferencePair> pairs) override {
-    std::vector<Decision> decisions;
-    for (const Strength& strength : voters_.strengths(pairs)) {
-      Decision decision = open_decision(strength);
-      if (decision.strength) {
+  std::unique_ptr<Survey> survey(const std::string&) override { return std::make_unique<Source>(voters_); }
+
+ private:
+  class Source final : public Survey {
+   public:
+    explicit Source(const Voters& voters) : votes_(voters) {}
+
+    void add(std::span<const PreferencePair> pairs) override { votes_.add(pairs); }
+
+    std::vector<Decision> decide(std::span<const PreferencePair> pairs, std::size_t first) override {
+      if (!final_) votes_.ranked();
+      final_ = true;
+      std::vector<Decision> decisions;
+      for (std::size_t i = 0; i < pairs.size(); ++i) {
+        Decision& decision = decisions.emplace_back(open_decision(votes_.strength(first + i)));
+        if (!decision.strength) continue;
         if (kFloored) decision.strength = std::max(0.0, *decision.strength);
         decision.reason = fmt::format("strength {:.4g}", *decision.strength);
       }
-      decisions.push_back(std::move(decision));
+      return decisions;
     }
-    return decisions;
-  }
 
- private:
+   private:
+    Votes votes_;
+    bool final_ = false;
+  };
+
   const Voters voters_;
 };
 
@@ -114,7 +141,7 @@ using AdaptiveMarginCurator = AnnotatingCurator<true>;
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("curators/strength", "1.0.0", registrar) {
+DT2IT_PLUGIN("curators/strength", "2.0.0", registrar) {
   registrar.add<dt2it::Curator, dt2it::DropLowStrengthCurator>(
       "drop_low_strength", "Discards the pairs that several reward models find hardly different, or the other way round.");
   registrar.add<dt2it::Curator, dt2it::SoftLabelCurator>(

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -19,7 +19,7 @@ namespace {
 constexpr double kCleanShare = 0.2;
 
 // Flips the labels of the pairs which several reward models contradict most (paper section 3.3, first step).
-class VoteFlipCurator final : public Curator {
+class VoteFlipCurator final : public SurveyingCurator {
  public:
   struct Params {
     std::vector<std::string> reward_models;
@@ -47,68 +47,75 @@ class VoteFlipCurator final : public Curator {
   VoteFlipCurator(const Params& params, Context& context)
       : params_(params), context_(&context), voters_(params.reward_models, params.scale, context) {}
 
-  std::vector<Decision> review(std::span<const PreferencePair> pairs) override {
-    const std::vector<Strength> strengths = voters_.strengths(pairs);
-    std::vector<Decision> decisions(pairs.size());
-    std::vector<std::size_t> negative;
-    std::size_t voted = 0;
-    for (std::size_t i = 0; i < pairs.size(); ++i) {
-      Decision& decision = decisions[i];
-      decision.action = Decision::Action::undecided;
-      decision.settled = false;
-      if (!strengths[i].ok()) {
-        decision.reason = "no strength: a reward is missing from " + strengths[i].missing;
-        continue;
-      }
-      ++voted;
-      decision.strength = strengths[i].mean;
-      decision.strengths = strengths[i].margins;
-      decision.reason = fmt::format("strength {:.4g} is not negative", strengths[i].mean);
-      if (strengths[i].mean < 0) negative.push_back(i);
-    }
-    // Equal strengths are ordered by name, so that the order of the data does not decide.
-    std::sort(negative.begin(), negative.end(), [&](std::size_t a, std::size_t b) {
-      if (strengths[a].mean != strengths[b].mean) return strengths[a].mean < strengths[b].mean;
-      return pairs[a].id != pairs[b].id ? pairs[a].id < pairs[b].id : a < b;
-    });
-    std::size_t flips = 0;
-    if (params_.rule == "threshold")
-      while (flips < negative.size() && strengths[negative[flips]].mean < -params_.threshold) ++flips;
-    else if (params_.rule == "quantile")
-      flips = std::min(negative.size(), part(params_.quantile, voted));
-    else
-      flips = part(params_.fraction, negative.size());
-    for (std::size_t place = 0; place < negative.size(); ++place) {
-      Decision& decision = decisions[negative[place]];
-      if (place < flips) decision.action = Decision::Action::flip;
-      decision.reason = fmt::format("strength {:.4g}, place {} of {} negatives, {} the lowest {} that are flipped",
-                                    *decision.strength, place + 1, negative.size(), place < flips ? "among" : "not among", flips);
-    }
-    report(pairs, voted, negative.size(), flips);
-    return decisions;
-  }
+  std::unique_ptr<Survey> survey(const std::string& source) override { return std::make_unique<Source>(*this, source); }
 
  private:
-  // Rounded down; the small addend keeps 0.29 * 100 from becoming 28.
-  static std::size_t part(double share, std::size_t of) {
-    return static_cast<std::size_t>(std::floor(share * static_cast<double>(of) + 1e-9));
-  }
+  class Source final : public Survey {
+   public:
+    Source(const VoteFlipCurator& curator, std::string source) : curator_(curator), source_(std::move(source)), votes_(curator.voters_) {}
 
-  void report(std::span<const PreferencePair> pairs, std::size_t voted, std::size_t negative,
-              std::size_t flips) const {
-    if (pairs.empty()) return;
-    const std::string source =
-        pairs.front().source.empty() ? "this source" : "'" + pairs.front().source + "'";
+    void add(std::span<const PreferencePair> pairs) override { votes_.add(pairs); }
+
+    std::vector<Decision> decide(std::span<const PreferencePair> pairs, std::size_t first) override {
+      if (places_.empty()) rank();
+      std::vector<Decision> decisions(pairs.size());
+      for (std::size_t i = 0; i < pairs.size(); ++i) {
+        Decision& decision = decisions[i];
+        decision.settled = false;
+        const Strength strength = votes_.strength(first + i);
+        if (!strength.ok()) {
+          decision.reason = "no strength: a reward is missing from " + strength.missing;
+          continue;
+        }
+        decision.strength = strength.mean;
+        decision.strengths = strength.margins;
+        const std::size_t place = places_[first + i];
+        if (place == 0) {
+          decision.reason = fmt::format("strength {:.4g} is not negative", strength.mean);
+          continue;
+        }
+        const bool flip = place <= flips_;
+        if (flip) decision.action = Decision::Action::flip;
+        decision.reason = fmt::format("strength {:.4g}, place {} of {} negatives, {} the lowest {} that are flipped", strength.mean, place,
+                                      negatives_, flip ? "among" : "not among", flips_);
+      }
+      return decisions;
+    }
+
+   private:
+    void rank() {
+      const Params& params = curator_.params_;
+      places_.assign(votes_.size(), 0);
+      const std::vector<std::size_t> order = votes_.ranked();
+      std::size_t below = 0;  // the threshold
+      for (; negatives_ < order.size(); ++negatives_) {
+        const double mean = votes_.strength(order[negatives_]).mean;
+        if (!(mean < 0)) break;
+        places_[order[negatives_]] = static_cast<std::uint32_t>(negatives_ + 1);
+        below += mean < -params.threshold;
+      }
+      flips_ = params.rule == "threshold"  ? below
+               : params.rule == "quantile" ? std::min(negatives_, part_of(params.quantile, order.size()))
+                                           : part_of(params.fraction, negatives_);
+      curator_.report(source_, votes_.size(), order.size(), negatives_, flips_);
+    }
+
+    const VoteFlipCurator& curator_;
+    const std::string source_;
+    Votes votes_;
+    std::vector<std::uint32_t> places_;  // among the negatives, from 1; 0: not one of them
+    std::size_t negatives_ = 0, flips_ = 0;
+  };
+
+  void report(const std::string& source, std::size_t pairs, std::size_t voted, std::size_t negative, std::size_t flips) const {
+    const std::string name = source.empty() ? "this source" : "'" + source + "'";
     context_->log(LogLevel::info,
-                  fmt::format("{}: {} of {} pairs have a strength, {} negative, {} flipped", source,
-                              voted, pairs.size(), negative, flips));
+                  fmt::format("{}: {} of {} pairs have a strength, {} negative, {} flipped", name, voted, pairs, negative, flips));
     if (flips > 0 && static_cast<double>(negative) < kCleanShare * static_cast<double>(voted))
-      context_->log(
-          LogLevel::warning,
-          fmt::format(
-              "{}: only {:.0f} % of the pairs have a negative strength. On a nearly clean source "
-              "flipping spoils more labels than it mends; consider leaving vote_flip out for it",
-              source, 100.0 * static_cast<double>(negative) / static_cast<double>(voted)));
+      context_->log(LogLevel::warning,
+                    fmt::format("{}: only {:.0f} % of the pairs have a negative strength. On a nearly clean source "
+                                "flipping spoils more labels than it mends; consider leaving vote_flip out for it",
+                                name, 100.0 * static_cast<double>(negative) / static_cast<double>(voted)));
   }
 
   const Params params_;
@@ -119,7 +126,7 @@ class VoteFlipCurator final : public Curator {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("curators/vote_flip", "1.1.0", registrar) {
+DT2IT_PLUGIN("curators/vote_flip", "2.0.0", registrar) {
   registrar.add<dt2it::Curator, dt2it::VoteFlipCurator>(
       "vote_flip", "Flips the pairs that several reward models contradict most.");
 }

@@ -241,3 +241,35 @@ TEST_CASE("A folder stays within its budget while several write, and what they g
   CHECK(total > kBudget / 2);
   CHECK(total <= kBudget + kBudget / 4);  // four writers between two looks
 }
+
+TEST_CASE("Models with the same tower share what it made; others do not") {
+  const std::vector<TokenTree> trees = some_trees();
+  std::vector<const TokenTree*> all;
+  for (const TokenTree& tree : trees) all.push_back(&tree);
+  const FeatureCacheOptions options{kMuch, {}, 0, true};
+  const at::NoGradGuard no_grad;
+  Seeing one;
+  one.with(options);
+  const VisionFeatures plain = one.see(all);  // alone in the process: nothing to share with
+  CHECK(one.cache->made() == 0);
+  Seeing two, other(Family::qwen3_vl, 99);
+  two.with(options);
+  other.with(options);
+  CHECK(same(one.see(all), plain));  // the missing ones go through the tower together
+  const std::uint64_t made = one.cache->made();
+  CHECK(made > 0);
+  CHECK(same(two.see(all), plain));
+  CHECK(two.cache->made() == 0);
+  CHECK_FALSE(same(other.see(all), plain));
+  CHECK(other.cache->made() == made);
+  // A tower that changed has features of its own again.
+  for (const auto& [name, tensor] : two.model.parameters())
+    if (name.find("visual.") != std::string::npos) tensor.mul_(2);
+  CHECK_FALSE(same(two.see(all), plain));
+  CHECK(two.cache->made() == made);
+  CHECK(same(one.see(all), plain));
+  CHECK(one.cache->made() == made);
+  // Where gradients are recorded nothing is shared.
+  const at::AutoGradMode recording(true);
+  CHECK_FALSE(one.model.usable_feature_cache(one.images));
+}

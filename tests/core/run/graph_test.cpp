@@ -55,6 +55,15 @@ type = "fixture"
 type = "fixture"
 )";
 
+std::string param_of(const PlannedStage& stage, const std::string& model, const std::string& param) {
+  for (const ComponentConfig& component : stage.components)
+    if (component.kind == "reward_models" && component.name == model) {
+      const auto at = component.params.find(param);
+      return at == component.params.end() ? "none" : std::get<std::string>(at->second.data);
+    }
+  return "not within reach";
+}
+
 const std::string kDistil = kComponents + R"(
 [stages.distil]
 dataset = "prompts"
@@ -81,12 +90,7 @@ std::vector<std::string> names_of(const StageGraph& graph) {
   return names;
 }
 
-std::string checkpoint_of(const PlannedStage& stage, const std::string& model) {
-  for (const ComponentConfig& component : stage.components)
-    if (component.kind == "reward_models" && component.name == model)
-      return std::get<std::string>(component.params.at("checkpoint").data);
-  return "not within reach";
-}
+std::string checkpoint_of(const PlannedStage& stage, const std::string& model) { return param_of(stage, model, "checkpoint"); }
 
 std::string error_of(HostFixture& host, const std::string& toml) {
   try {
@@ -215,19 +219,25 @@ TEST_CASE("iterate expands round by round and binds models and voters") {
   CHECK(names_of(graph) ==
         std::vector<std::string>{
             "initial collect_pairs", "train.model_0 train", "train.voter_1 train", "train.set_one collect_pairs",
-            "train.set_two collect_pairs", "train.curated_1 curate", "train.merged_1 mix",
+            "train.set_two collect_pairs", "train.votes_1 vote", "train.curated_1 curate", "train.merged_1 mix",
             "train.interim_model_1 train", "train.data_1 curate", "train.model_1 train",
-            "train.set_three collect_pairs", "train.curated_2 curate", "train.merged_2 mix",
+            "train.set_three collect_pairs", "train.votes_2 vote", "train.curated_2 curate", "train.merged_2 mix",
             "train.interim_model_2 train", "train.data_2 curate", "train train"});
   // The first round is curated by the model of D0, its merged set by the model trained on it.
+  const PlannedStage& votes = *graph.find("train.votes_1");
+  CHECK(checkpoint_of(votes, "voter_1") == "stage:train.model_0");
+  CHECK(checkpoint_of(votes, "voter_2") == "stage:train.voter_1");
+  CHECK(checkpoint_of(votes, "current") == "not within reach");  // the same model as voter_1: asked once
   const PlannedStage& first = *graph.find("train.curated_1");
-  CHECK(checkpoint_of(first, "current") == "stage:train.model_0");
-  CHECK(checkpoint_of(first, "voter_1") == "stage:train.model_0");
-  CHECK(checkpoint_of(first, "voter_2") == "stage:train.voter_1");
+  CHECK(param_of(first, "current", "rewards") == "stage:train.votes_1");
+  CHECK(param_of(first, "current", "model") == "voter_1");
+  CHECK(param_of(first, "voter_2", "rewards") == "stage:train.votes_1");
+  CHECK(param_of(first, "voter_2", "model") == "voter_2");
   CHECK(checkpoint_of(*graph.find("train.data_1"), "current") == "stage:train.interim_model_1");
   CHECK(checkpoint_of(*graph.find("train.data_1"), "voter_1") == "not within reach");
   // The second by the last one of the first.
-  CHECK(checkpoint_of(*graph.find("train.curated_2"), "current") == "stage:train.model_1");
+  CHECK(checkpoint_of(*graph.find("train.votes_2"), "current") == "stage:train.model_1");
+  CHECK(param_of(*graph.find("train.curated_2"), "current", "model") == "current");
   CHECK(checkpoint_of(*graph.find("train.data_2"), "current") == "stage:train.interim_model_2");
   const auto& merged = graph.find("train.merged_2")->inputs;
   CHECK(std::set<std::string>(merged.begin(), merged.end()) ==
@@ -238,6 +248,25 @@ TEST_CASE("iterate expands round by round and binds models and voters") {
   // Round 1 of a longer experiment is that of a shorter one.
   const StageGraph shorter = host.plan(kIterate, {"stages.train.sets=[\"one\", \"two\"]", "stages.train.sets_per_round=[2]"});
   CHECK(shorter.find("train")->key == graph.find("train.model_1")->key);
+}
+
+TEST_CASE("iterate without voters asks the last model in the curators") {
+  HostFixture host;
+  const StageGraph graph = host.plan(kIterate, {"stages.train.voters=[]"});
+  CHECK_FALSE(graph.find("train.votes_1"));
+  CHECK(checkpoint_of(*graph.find("train.curated_1"), "current") == "stage:train.model_0");
+}
+
+TEST_CASE("iterate with an early stop puts a gate before each later round") {
+  HostFixture host;
+  CHECK_THAT(error_of(host, kIterate + "early_stop = true\n"), Catch::Contains("early_stop needs held_out"));
+  const StageGraph graph = host.plan(kIterate + "early_stop = true\nheld_out = [\"initial\"]\n");
+  CHECK(graph.find("train")->config.type == "early_stop");
+  CHECK(graph.find("train.gate_1")->inputs == std::vector<std::string>{"train.model_0", "train.model_1"});
+  for (const char* stage : {"train.curated_1", "train.model_1", "train.set_three", "train.gate_1", "train"})
+    CHECK(graph.find(stage)->config.gate.empty());
+  for (const char* stage : {"train.votes_2", "train.curated_2", "train.merged_2", "train.interim_model_2", "train.data_2", "train.model_2"})
+    CHECK(graph.find(stage)->config.gate == "train.gate_1");
 }
 
 TEST_CASE("What only shows after expansion is a located error") {

@@ -12,8 +12,8 @@ using Input = HeadVerdict::Input;
 namespace {
 
 // Margins of `spread` around it, `right` of them positive, an offset common to all.
-std::vector<PairRewards> rewards(std::size_t count, std::size_t right, double spread, double offset) {
-  std::vector<PairRewards> result;
+std::vector<ProbeRewards> rewards(std::size_t count, std::size_t right, double spread, double offset) {
+  std::vector<ProbeRewards> result;
   Rng rng(7);
   for (std::size_t i = 0; i < count; ++i) {
     const double base = offset + rng.normal(), size = spread * (0.5 + rng.uniform());
@@ -25,7 +25,7 @@ std::vector<PairRewards> rewards(std::size_t count, std::size_t right, double sp
 }  // namespace
 
 TEST_CASE("What rewards look like") {
-  const std::vector<PairRewards> some{{3, 1}, {0, 0}, {-50, 10}, {4, 4.5}};
+  const std::vector<ProbeRewards> some{{3, 1}, {0, 0}, {-50, 10}, {4, 4.5}};
   const HeadReading reading = read_rewards(some);
   CHECK(reading.pairs == 4);
   CHECK(reading.correct == 1);

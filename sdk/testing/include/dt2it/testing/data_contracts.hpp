@@ -186,6 +186,32 @@ inline void check_curator_contract(Curator& curator, const std::vector<Preferenc
   for (std::size_t i = 0; i < again.size(); ++i) CHECK(same(again[i], decisions[i]));
   CHECK(pairs == before);
   CHECK(curator.review({}).empty());
+
+  // In parts, as the host asks: the same decisions.
+  const std::span<const PreferencePair> all(pairs);
+  const std::size_t half = (pairs.size() + 1) / 2;
+  std::vector<Decision> parts;
+  const auto take = [&](std::vector<Decision> some) {
+    for (Decision& decision : some) parts.push_back(std::move(decision));
+  };
+  if (auto* surveying = dynamic_cast<SurveyingCurator*>(&curator)) {
+    const auto survey = surveying->survey(pairs.empty() ? "" : pairs.front().source);
+    do {
+      survey->add(all.first(half));
+      survey->add(all.subspan(half));
+    } while (survey->again());
+    const std::vector<Decision> last = survey->decide(all.subspan(half), half);  // as a resumed run does
+    take(survey->decide(all.first(half), 0));
+    take(last);
+  } else {
+    take(curator.review(all.first(half)));
+    take(curator.review(all.subspan(half)));
+  }
+  REQUIRE(parts.size() == decisions.size());
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    INFO("pair " << pairs[i].id << ": '" << decisions[i].reason << "' in parts is '" << parts[i].reason << "'");
+    CHECK(same(parts[i], decisions[i]));
+  }
 }
 
 namespace detail {

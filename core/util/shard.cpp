@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/score/shard.hpp"
+#include "core/util/shard.hpp"
 
 #include <fmt/format.h>
 

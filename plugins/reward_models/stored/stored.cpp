@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <simdjson.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dt2it/error.hpp"
+#include "dt2it/plugin.hpp"
+#include "dt2it/response_key.hpp"
+#include "dt2it/reward_model.hpp"
+
+namespace dt2it {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The votes of a file by content. 16 bytes a response, and 8 for each model.
+class VoteTable {
+ public:
+  explicit VoteTable(const fs::path& file) {
+    simdjson::ondemand::parser parser;
+    simdjson::padded_string text;
+    if (simdjson::padded_string::load(file.string()).get(text)) throw DataError(file.string() + ": cannot be read");
+    simdjson::ondemand::document_stream lines;
+    if (parser.iterate_many(text, simdjson::dom::DEFAULT_BATCH_SIZE).get(lines)) fail(file, 0, "is no file of votes");
+    std::size_t record = 0;
+    std::vector<Entry> entries;
+    for (auto line : lines) {
+      ++record;
+      try {
+        simdjson::ondemand::object object = line.get_object();
+        ResponseKey keys[2];
+        std::size_t k = 0;
+        for (auto key : object["keys"].get_array()) {
+          if (k == 2) fail(file, record, "has more than two keys");
+          keys[k++] = key_of(key.get_string(), file, record);
+        }
+        std::vector<double> rewards[2];
+        std::size_t m = 0;
+        for (auto field : object["rewards"].get_object()) {
+          const std::string name(std::string_view(field.unescaped_key()));
+          if (record == 1) models_.push_back(name);
+          if (m >= models_.size() || models_[m] != name) fail(file, record, "has rewards of other models than the first line");
+          ++m;
+          std::size_t side = 0;
+          for (auto reward : field.value().get_array()) {
+            if (side == 2) fail(file, record, "has more than two rewards of a model");
+            rewards[side++].push_back(reward.is_null() ? std::numeric_limits<double>::quiet_NaN() : double(reward.get_double()));
+          }
+          if (side != 2) fail(file, record, "has fewer than two rewards of a model");
+        }
+        if (k != 2 || m != models_.size()) fail(file, record, "lacks keys or rewards");
+        for (const std::size_t side : {0, 1}) {
+          entries.push_back({keys[side], rewards_.size() / models_.size()});
+          rewards_.insert(rewards_.end(), rewards[side].begin(), rewards[side].end());
+        }
+      } catch (const simdjson::simdjson_error& error) {
+        fail(file, record, std::string("is no line of votes (") + error.what() + ")");
+      }
+    }
+    std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.key < b.key; });
+    entries.erase(std::unique(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.key == b.key; }),
+                  entries.end());
+    entries_ = std::move(entries);
+  }
+
+  const std::vector<std::string>& models() const { return models_; }
+
+  // NaN: the model had none. Null: the answer is not in the file.
+  const double* find(const ResponseKey& key, std::size_t model) const {
+    const auto at = std::lower_bound(entries_.begin(), entries_.end(), key, [](const Entry& a, const ResponseKey& b) { return a.key < b; });
+    return at == entries_.end() || at->key != key ? nullptr : &rewards_[at->place * models_.size() + model];
+  }
+
+  // Components that name the same file share it while one of them lives.
+  static std::shared_ptr<const VoteTable> open(const fs::path& file) {
+    static std::mutex mutex;
+    static std::map<fs::path, std::weak_ptr<const VoteTable>> tables;
+    const std::lock_guard lock(mutex);
+    std::weak_ptr<const VoteTable>& known = tables[fs::absolute(file)];
+    std::shared_ptr<const VoteTable> table = known.lock();
+    if (!table) known = table = std::make_shared<const VoteTable>(file);
+    return table;
+  }
+
+ private:
+  struct Entry {
+    ResponseKey key;
+    std::size_t place;
+  };
+
+  [[noreturn]] static void fail(const fs::path& file, std::size_t record, const std::string& what) {
+    throw DataError(file.string() + ":" + std::to_string(record) + ": " + what);
+  }
+
+  static ResponseKey key_of(std::string_view text, const fs::path& file, std::size_t record) {
+    ResponseKey key{};
+    for (const std::size_t half : {0, 1}) {
+      const char* begin = text.data() + 16 * half;
+      if (text.size() != 32 || std::from_chars(begin, begin + 16, key[half], 16).ptr != begin + 16)
+        fail(file, record, "has a key that is not 32 hex digits");
+    }
+    return key;
+  }
+
+  std::vector<std::string> models_;
+  std::vector<Entry> entries_;  // sorted
+  std::vector<double> rewards_;
+};
+
+// Rewards that the stage `vote` computed, looked up by what prompt and answer are.
+class StoredRewardModel final : public RewardModel {
+ public:
+  struct Params {
+    fs::path rewards;
+    std::string model;
+    static void describe(Schema<Params>& schema) {
+      schema.field("rewards", &Params::rewards, "votes.jsonl of a stage `vote`, or \"stage:NAME\" of such a stage.").required().argument();
+      schema.field("model", &Params::model, "Whose rewards; may be left out where the file has one model's only.");
+    }
+  };
+
+  StoredRewardModel(const Params& params, Context&) : table_(VoteTable::open(params.rewards)) {
+    const std::vector<std::string>& models = table_->models();
+    std::string names;
+    for (const std::string& name : models) names += (names.empty() ? "" : ", ") + name;
+    if (params.model.empty() && models.size() > 1) throw ConfigError("model: whose rewards? (there are: " + names + ")");
+    if (params.model.empty() || models.empty()) return;
+    const auto at = std::find(models.begin(), models.end(), params.model);
+    if (at == models.end()) throw ConfigError(params.rewards.string() + ": has no rewards of '" + params.model + "' (there are: " + names + ")");
+    model_ = static_cast<std::size_t>(at - models.begin());
+  }
+
+  std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
+    std::vector<std::vector<Reward>> all;
+    all.reserve(requests.size());
+    for (const RewardRequest& request : requests) {
+      std::vector<Reward>& row = all.emplace_back();
+      const std::string prompt = prompt_text_for_key(*request.prompt);
+      for (const Response& response : request.responses) {
+        const double* reward = table_->find(response_key(prompt, response.text), model_);
+        if (!reward)
+          row.push_back({Status::invalid, std::numeric_limits<double>::quiet_NaN(), "this answer is not among the stored ones"});
+        else if (*reward != *reward)
+          row.push_back({Status::invalid, *reward, "the model had no reward for it"});
+        else
+          row.push_back({Status::ok, *reward, {}});
+      }
+    }
+    return all;
+  }
+  std::size_t batch_size() const override { return 512; }
+
+ private:
+  const std::shared_ptr<const VoteTable> table_;
+  std::size_t model_ = 0;
+};
+
+}  // namespace
+}  // namespace dt2it
+
+DT2IT_PLUGIN("reward_models/stored", "1.0.0", registrar) {
+  registrar.add<dt2it::RewardModel, dt2it::StoredRewardModel>("stored", "Rewards from a stage `vote`, by content.");
+}
