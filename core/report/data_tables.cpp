@@ -2,43 +2,20 @@
 // Tables of what data are made of and how far their labels can be told by style.
 #include <fmt/format.h>
 
-#include <limits>
 #include <set>
 
 #include "core/report/json_read.hpp"
-#include "core/report/tables.hpp"
+#include "core/report/table_row.hpp"
 
 namespace dt2it::report {
 namespace {
 
 using simdjson::dom::element;
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-
-class Row {
- public:
-  Row& text(std::string text) { return add(std::move(text), kNone); }
-  Row& count(std::int64_t number) {
-    return add(fmt::format("{}", number), static_cast<double>(number));
-  }
-  Row& share(const element& from, std::string_view key) {
-    double number = 0;
-    return from[key].get(number) ? text("") : add(percent(number), number);
-  }
-  void into(TextTable& table) {
-    table.rows.push_back(std::move(texts_));
-    table.values.push_back(std::move(values_));
-  }
-
- private:
-  Row& add(std::string text, double value) {
-    texts_.push_back(std::move(text));
-    values_.push_back(value);
-    return *this;
-  }
-  std::vector<std::string> texts_;
-  std::vector<double> values_;
-};
+std::optional<double> share(const element& from, std::string_view key) {
+  double number = 0;
+  return from[key].get(number) ? std::nullopt : std::optional(number);
+}
 
 template <class Use>
 void each(const element& parent, std::string_view key, Use use) {
@@ -65,7 +42,7 @@ TextTable bias_table(std::span<const RunSummary> runs) {
       each(root, "sets", [&](const element& set) {
         each(set, "sources", [&](const element& source) {
           const std::string name = text_of(source, "source");
-          Row row;
+          TableRow row;
           row.text((runs.size() > 1 ? run.label + " / " : "") + text_of(set, "stage") +
                    (name.empty() ? "" : ": " + name));
           row.count(integer_of(source, "pairs"));
@@ -73,14 +50,12 @@ TextTable bias_table(std::span<const RunSummary> runs) {
           if (source["told_by"].get(told)) return;
           for (const char* one : {"length", "markdown", "first_words", "style"}) {
             if (told[one].get(family)) return;
-            row.share(family, "accuracy");
+            row.share(share(family, "accuracy"));
           }
           row.text(percent(number_of(family, "low")) + " - " + percent(number_of(family, "high")));
           if (told["writer"].get(family)) return;
-          row.share(family, "accuracy");
-          row.share(source, "longer_chosen")
-              .share(source, "more_markdown_chosen")
-              .share(source, "earlier_chosen");
+          row.share(share(family, "accuracy"));
+          for (const char* one : {"longer_chosen", "more_markdown_chosen", "earlier_chosen"}) row.share(share(source, one));
           row.into(table);
         });
       });
@@ -107,7 +82,7 @@ TextTable mixture_table(std::span<const RunSummary> runs) {
           for (const auto& [reason, count] : reasons)
             dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", simdjson::minify(count),
                                    reason);
-        Row row;
+        TableRow row;
         row.text(text_of(source, "source"))
             .text(text_of(source, "table9"))
             .text(text_of(source, "domain"));

@@ -5,7 +5,7 @@
 #include <array>
 #include <set>
 
-#include "core/report/json_read.hpp"
+#include "core/report/gallery_pair.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::report {
@@ -110,7 +110,9 @@ std::string truth_of(const element& pair) {
   return {};
 }
 
-GalleryPair read_pair(const element& json, MediaStore* store) {
+}  // namespace
+
+GalleryPair read_gallery_pair(const element& json, MediaStore* store) {
   GalleryPair pair;
   pair.id = text_of(json, "id");
   pair.source = text_of(json, "source");
@@ -137,6 +139,8 @@ GalleryPair read_pair(const element& json, MediaStore* store) {
   }
   return pair;
 }
+
+namespace {
 
 std::string score_json(const element& score) {
   simdjson::dom::object fields;
@@ -215,7 +219,7 @@ std::vector<GalleryPair> make_gallery(const RunSummary& run, std::size_t count, 
     // The k-th pick is row k * total / count.
     const std::size_t k = gallery.size();
     if (k == count || row != k * total / count) return;
-    gallery.push_back(read_pair(json, media));
+    gallery.push_back(read_gallery_pair(json, media));
     element prompt;
     prompt_ids.push_back(json["prompt"].get(prompt) ? std::string() : text_of(prompt, "id"));
   });

@@ -47,4 +47,18 @@ const StageSummary* candidate_stage(const RunSummary& run);
 // pictures.
 std::vector<GalleryPair> make_gallery(const RunSummary& run, std::size_t count, MediaStore* media);
 
+// A pair that curation changed, doubted or dropped, as it came in.
+struct LabelChange {
+  GalleryPair pair;
+  std::string stage, kind;  // "train.curated_1", "flipped by vote_flip"
+  std::string label;        // "right", "wrong", "tie"; empty where the truth is not known
+  struct Step {
+    std::string curator, action, reason, opinions;  // "voter_1 -0.31 · voter_2 0.05"
+  };
+  std::vector<Step> steps;
+};
+
+// At most `count` over all curations of the run, of each kind in turn; a pair once in a stage.
+std::vector<LabelChange> make_changes(const RunSummary& run, std::size_t count, MediaStore* media);
+
 }  // namespace dt2it::report

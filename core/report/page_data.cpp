@@ -3,6 +3,7 @@
 #include <map>
 
 #include "core/report/comparisons.hpp"
+#include "core/report/curation_json.hpp"
 #include "core/report/gallery.hpp"
 #include "core/report/html.hpp"
 #include "core/report/judge_statistics.hpp"
@@ -206,8 +207,7 @@ void write_pictures(JsonWriter& json, const char* key,
   json.end_array();
 }
 
-void write_pair(JsonWriter& json, const GalleryPair& pair) {
-  json.begin_object();
+void write_pair_body(JsonWriter& json, const GalleryPair& pair) {
   const std::pair<const char*, const std::string*> texts[] = {{"id", &pair.id},
                                                               {"source", &pair.source},
                                                               {"group", &pair.group},
@@ -239,7 +239,24 @@ void write_pair(JsonWriter& json, const GalleryPair& pair) {
     json.end_object();
   }
   json.end_array();
+}
+
+void write_pair(JsonWriter& json, const GalleryPair& pair) {
+  json.begin_object();
+  write_pair_body(json, pair);
   json.end_object();
+}
+
+void write_change(JsonWriter& json, const LabelChange& change) {
+  json.begin_object();
+  write_pair_body(json, change.pair);
+  json.key("stage").value(change.stage).key("kind").value(change.kind).key("label").value(change.label);
+  json.key("steps").begin_array();
+  for (const LabelChange::Step& step : change.steps) {
+    json.begin_object().key("curator").value(step.curator).key("action").value(step.action);
+    json.key("reason").value(step.reason).key("opinions").value(step.opinions).end_object();
+  }
+  json.end_array().end_object();
 }
 
 // Runs may share stages: each file is read once.
@@ -280,6 +297,14 @@ void write_run(JsonWriter& json, const RunSummary& run, const PageOptions& optio
       write_judge(json, judge);
     }
   }
+  write_curations(json, run);
+  json.key("curation_steps");
+  write_table(json, curation_steps_table(run));
+  json.key("curation_judges");
+  write_table(json, curation_judges_table(run));
+  json.key("changes").begin_array();
+  for (const LabelChange& change : make_changes(run, options.gallery, options.media)) write_change(json, change);
+  json.end_array();
   const StageSummary* pairs = pair_stage(run);
   json.key("pair_stage").value(pairs ? pairs->name : std::string());
   json.key("gallery").begin_array();
@@ -324,6 +349,10 @@ std::string page_data(std::span<const RunSummary> runs, const PageOptions& optio
   json.end_array();
   json.key("noise");
   write_table(json, noise_table(runs));
+  json.key("curation");
+  write_table(json, curation_table(runs));
+  json.key("curation_cost");
+  write_table(json, curation_cost_table(runs));
   json.key("mixture");
   write_table(json, mixture_table(runs));
   json.key("bias");

@@ -246,6 +246,7 @@ RunSummary load_run(const fs::path& folder) {
     if (fs::exists(stage.folder / "training.jsonl"))
       run.training.push_back(read_curve(stage.folder / "training.jsonl", stage.name));
   }
+  run.curations = read_curations(run);
   return run;
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/report/curation.hpp"
 #include "dt2it/trainer.hpp"
 #include "dt2it/types.hpp"
 
@@ -98,6 +99,7 @@ struct RunSummary {
   std::vector<Evaluation> evaluations;
   std::vector<LabelNoise> label_noise;
   std::vector<TrainingCurve> training;
+  std::vector<Curation> curations;
 
   const StageSummary* stage(std::string_view name) const;
   // The last audit: the one nearest to the data that was trained on.

@@ -49,6 +49,16 @@ TextTable bias_table(std::span<const RunSummary> runs);
 // The sources of the prompts beside the paper's Table 9; no rows when none were collected with a mixture.
 TextTable mixture_table(std::span<const RunSummary> runs);
 
+// What curation did to the pairs of each curate stage, and of each source in it: with the truth known, label noise before and
+// after, and how right flips and discards were (curation.hpp says how they are counted). No rows without curation.
+TextTable curation_table(std::span<const RunSummary> runs);
+// The same curator by curator.
+TextTable curation_steps_table(const RunSummary& run);
+// How the judges answered in curation: failures, ties, the same in both orders, liking for what is shown first.
+TextTable curation_judges_table(const RunSummary& run);
+// What curation asked of judges and what it came to, beside judging every pair.
+TextTable curation_cost_table(std::span<const RunSummary> runs);
+
 // What calls of remote models came to, by stage, model and purpose; no rows when there were none.
 TextTable calls_table(std::span<const RunSummary> runs);
 

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <span>
 
+#include "core/data/pair_identity.hpp"
 #include "core/data/records.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/stages.hpp"
 #include "core/util/files.hpp"
 #include "core/util/json.hpp"
+#include "core/util/jsonl.hpp"
 #include "dt2it/curator.hpp"
 #include "dt2it/error.hpp"
 
@@ -18,12 +21,16 @@ namespace {
 struct AuditParams {
   std::vector<std::string> pairs;
   std::string curator = "true_labels";
+  std::vector<std::string> truth_of;
 
   static void describe(Schema<AuditParams>& schema) {
     schema.component<StageInputs>("pairs", &AuditParams::pairs, "Stages whose pairs are audited.").required();
     schema.component<Curator>("curator", &AuditParams::curator,
                               "Curator that knows the truth: what it would keep is right, what it would flip "
                               "is wrong, what it would discard is a tie.");
+    schema.component<StageInputs>("truth_of", &AuditParams::truth_of,
+                                  "Stages whose pairs enter a curation: what is true of each is written down, and the "
+                                  "report tells how right the curation was. They are not counted here.");
   }
 };
 
@@ -45,13 +52,44 @@ struct Noise {
   }
 };
 
+std::vector<Decision> grade(Curator& curator, const std::string& name, std::span<const PreferencePair> pairs) {
+  std::vector<Decision> decisions = curator.review(pairs);
+  if (decisions.size() != pairs.size())
+    throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs", name, decisions.size(), pairs.size()));
+  return decisions;
+}
+
+std::string_view label_of(Decision::Action action) {
+  switch (action) {
+    case Decision::Action::keep: return "right";
+    case Decision::Action::flip: return "wrong";
+    case Decision::Action::discard: return "tie";
+    case Decision::Action::undecided: break;
+  }
+  return "unknown";
+}
+
+void write_truth(const AuditParams& params, Curator& curator, StageRun& stage) {
+  LineWriter out(stage.output / "truth.jsonl");
+  const auto stream = PairFiles(pair_files(stage, params.truth_of)).open();
+  PreferencePair pair;
+  while (stream->next(pair)) {
+    stage.check_stop();
+    const PairIdentity identity = identity_of(pair);
+    JsonWriter json;
+    json.begin_object().key("id").value(pair.id).key("source").value(pair.source);
+    json.key("label").value(label_of(grade(curator, params.curator, {&pair, 1}).front().action));
+    json.key("pair").value(fmt::format("{:016x}", identity.pair));
+    json.key("chosen").value(fmt::format("{:016x}", identity.chosen));
+    out.write(json.end_object().text());
+  }
+  out.close();
+}
+
 void run(const AuditParams& params, StageRun& stage) {
   const std::vector<PreferencePair> pairs = PairFiles(pair_files(stage, params.pairs)).read_all();
   const auto curator = stage.context().component<Curator>(params.curator);
-  const std::vector<Decision> decisions = curator->review(pairs);
-  if (decisions.size() != pairs.size())
-    throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs", params.curator,
-                                  decisions.size(), pairs.size()));
+  const std::vector<Decision> decisions = grade(*curator, params.curator, pairs);
   Noise all;
   std::map<std::string, Noise> by_source;
   for (std::size_t i = 0; i < pairs.size(); ++i) {
@@ -68,6 +106,7 @@ void run(const AuditParams& params, StageRun& stage) {
   }
   json.end_object().end_object();
   write_file_atomically(stage.output / "label_noise.json", json.text() + "\n");
+  if (!params.truth_of.empty()) write_truth(params, *curator, stage);
 }
 
 }  // namespace

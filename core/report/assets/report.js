@@ -366,6 +366,187 @@
     }
   }
 
+  // ------------------------------------------------------------------ curation
+
+  function shape(parent, tag, attributes, text) {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    if (text !== undefined) node.textContent = text;
+    parent.append(node);
+    return node;
+  }
+
+  // Links that pass over columns get lanes in these, so that they do not run through other nodes.
+  function with_lanes(flow) {
+    const nodes = flow.nodes.map((one) => ({ ...one, into: [], out: [] }));
+    const lanes = new Map();
+    const links = [];
+    const place = (link, from, to) => {
+      const old = links.find((one) => one.from === from && one.to === to && one.source === link.source);
+      if (old) old.count += link.count;
+      else links.push({ from, to, source: link.source, count: link.count });
+    };
+    for (const link of flow.links) {
+      let at = nodes[link.from];
+      const end = nodes[link.to];
+      for (let column = at.column + 1; column < end.column; column++) {
+        const key = `${column} ${link.to}`;
+        if (!lanes.has(key)) lanes.set(key, { column, kind: "lane", label: "", into: [], out: [] });
+        place(link, at, lanes.get(key));
+        at = lanes.get(key);
+      }
+      place(link, at, end);
+    }
+    return { nodes: [...nodes, ...lanes.values()], links };
+  }
+
+  // Columns from left to right; the height of a node or band is its number of pairs.
+  function draw_flow(parent, flow, sources) {
+    const width = 1120, height = 340, top = 26, gap = 17, bar = 9, room = 130;
+    const order = ["kept", "data", "lane", "flipped", "open", "source", "discarded"];
+    const { nodes, links } = with_lanes(flow);
+    for (const link of links) {
+      link.from.out.push(link);
+      link.to.into.push(link);
+    }
+    const sum = (list) => list.reduce((total, link) => total + link.count, 0);
+    for (const node of nodes) node.count = Math.max(sum(node.into), sum(node.out));
+    const columns = flow.columns.map((_, c) => nodes.filter((node) => node.column === c)
+      .sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind)));
+    const scale = Math.min(...columns.filter((list) => list.length).map((list) =>
+      Math.max(40, height - gap * (list.length - 1)) / Math.max(1, list.reduce((total, node) => total + node.count, 0))));
+    const lowest = Math.max(...columns.map((list, c) => {
+      let y = top;
+      for (const node of list) {
+        node.x = columns.length > 1 ? (c * (width - room)) / (columns.length - 1) : 0;
+        node.y = y;
+        node.height = node.count * scale;
+        y += Math.max(node.height, 1) + gap;
+      }
+      return y;
+    }));
+
+    const svg = shape(add(parent, "div", "scroll"), "svg",
+      { class: "flow", viewBox: `0 0 ${width} ${Math.ceil(lowest)}`, role: "img", "aria-label": flow.title });
+    flow.columns.forEach((name, c) => shape(svg, "text",
+      { class: "column", x: columns.length > 1 ? (c * (width - room)) / (columns.length - 1) : 0, y: 12 }, name));
+    const by = (side) => (a, b) => sources.indexOf(a.source) - sources.indexOf(b.source) || a[side].y - b[side].y;
+    for (const node of nodes) {
+      let y = node.y;
+      for (const link of node.out.sort(by("to"))) y += (link.start = y, link.count * scale);
+      y = node.y;
+      for (const link of node.into.sort(by("from"))) y += (link.end = y, link.count * scale);
+    }
+    for (const link of links) {
+      const thick = link.count * scale;
+      const x0 = link.from.x + (link.from.kind === "lane" ? bar / 2 : bar), x1 = link.to.x + (link.to.kind === "lane" ? bar / 2 : 0);
+      const y0 = link.start + thick / 2, y1 = link.end + thick / 2, middle = (x0 + x1) / 2;
+      const path = shape(svg, "path", {
+        d: `M${x0} ${y0}C${middle} ${y0} ${middle} ${y1} ${x1} ${y1}`, stroke: color(sources.indexOf(link.source)),
+        "stroke-width": Math.max(thick, 0.6),
+      });
+      shape(path, "title", {}, `${link.source}: ${whole(link.count)} pairs`);
+    }
+    for (const node of nodes) {
+      if (node.kind === "lane") continue;
+      shape(svg, "rect", { class: node.kind, x: node.x, y: node.y, width: bar, height: Math.max(node.height, 1) });
+      const short = node.label.length > 21 ? node.label.slice(0, 20) + "…" : node.label;
+      const label = shape(svg, "text", { x: node.x + bar + 4, y: node.y + Math.max(node.height, 1) / 2 + 4 },
+        `${short} ${whole(node.count)}`);
+      shape(label, "title", {}, `${node.label}: ${whole(node.count)} pairs`);
+    }
+    const legend = add(parent, "p", "legend");
+    for (const source of sources) {
+      if (!flow.links.some((link) => link.source === source)) continue;
+      const item = add(legend, "span");
+      add(item, "i").style.background = color(sources.indexOf(source));
+      item.append(source || "(no source)");
+    }
+  }
+
+  function strengths(parent, curation) {
+    const sources = [...new Set(curation.strengths.map((one) => one.source))];
+    for (const source of sources) {
+      const sets = curation.strengths.filter((one) => one.source === source);
+      const limit = sets[0].limit, bins = sets[0].bins.length;
+      const options = axes("margin of the label", "per cent of the pairs", { min: 0 });
+      chart(parent, `Strength: ${source}`, `${curation.stage}; negative: the model contradicts the label; the outer bins hold the rest`, {
+        type: "line",
+        data: lines(Array.from({ length: bins }, (_, i) => (limit * ((2 * i + 1) / bins - 1)).toPrecision(2)), sets.map((set) => ({
+          label: `${set.voice} (${per_cent(share(set.negative, set.pairs))} negative)`,
+          data: set.bins.map((count) => (100 * count) / set.pairs),
+        }))),
+        options,
+      });
+    }
+  }
+
+  // Per cent of equal signs; the correlation where both are models.
+  function agreement(parent, curation) {
+    const names = curation.voices.map((voice) => voice.name);
+    const cell = (i, k) => {
+      const one = curation.agreements.find((pair) => (pair.first === i && pair.second === k) || (pair.first === k && pair.second === i));
+      if (i === k || !one) return "";
+      const related = one.correlation !== null && !curation.voices[i].judge && !curation.voices[k].judge ? `, r ${fixed2(one.correlation)}` : "";
+      return `${per_cent(share(one.same, one.pairs))}${related} (${whole(one.pairs)})`;
+    };
+    add(parent, "h3", "", `Agreement in ${curation.stage}`);
+    table(parent, ["", ...names], names.map((name, i) => [name, ...names.map((_, k) => cell(i, k))]));
+  }
+
+  const named_truth = { right: "the label was right", wrong: "the label was wrong", tie: "neither is better" };
+
+  function change_cards(parent, run) {
+    if (!run.changes.length) return;
+    const node = section(parent, "Label changes",
+      "Pairs that curation turned, had judged, or dropped, drawn at random from each kind; as they came in.");
+    for (const one of run.changes) {
+      pair_card(node, one, [one.stage, one.kind, named_truth[one.label]], (card) => {
+        table(card, ["Curator", words("Did"), words("Why"), words("Opinions")], one.steps.map((step) =>
+          [step.curator, words(step.action), words(step.reason), words(step.opinions)]));
+      });
+    }
+  }
+
+  function curation(parent, run) {
+    if (!run.curations || !run.curations.length) return;
+    const sources = [...new Set(run.flows.flatMap((flow) => flow.links.map((link) => link.source)))].sort();
+    const node = section(parent, "Curation", "How many pairs of each source went which way. The height of a band is its number of pairs; "
+      + "a flipped pair goes on with its labels turned.");
+    for (const flow of run.flows) {
+      add(node, "h3", "", flow.title);
+      draw_flow(node, flow, sources);
+    }
+    add(node, "h3", "", run.curation_steps.title);
+    figures(node, run.curation_steps, () => false);
+    const grid = add(node, "div", "grid");
+    for (const one of run.curations) strengths(grid, one);
+    const spoken = run.curations.filter((one) => one.agreements.length);
+    if (spoken.length) {
+      add(node, "p", "note", "Agreement: per cent of the pairs on which both have an opinion that have the same sign, the correlation of the "
+        + "margins of two models, and the number of pairs. Judges see only what those before them left open, so models look worse beside them "
+        + "than they are.");
+      for (const one of spoken) agreement(node, one);
+    }
+    if (run.curation_judges.rows.length) {
+      add(node, "h3", "", run.curation_judges.title);
+      figures(node, run.curation_judges, () => false);
+      add(node, "p", "note", "Same in both orders: of the pairs that a judge answered in both orders. First place: of the answers that are no "
+        + "tie; 50 is no preference.");
+    }
+  }
+
+  function curations() {
+    if (!data.curation || !data.curation.rows.length) return;
+    const node = section(main, data.curation.title, "What each curation did, over all curators of its chain. Flipped: left with the other label.");
+    figures(node, data.curation, () => false);
+    if (!data.curation_cost.rows.length) return;
+    add(node, "h3", "", data.curation_cost.title);
+    figures(node, data.curation_cost, () => false);
+  }
+
+  // ------------------------------------------------------------------ pairs
+
   function pictures(parent, list) {
     if (!list.length) return;
     const box = add(parent, "div", "pictures");
@@ -413,42 +594,45 @@
     }
   }
 
+  function pair_card(node, pair, chips, more) {
+    const card = add(node, "div", "pair");
+    const head = add(card, "div", "head");
+    add(head, "code", "", pair.id);
+    for (const text of [...chips, pair.source, pair.group]) if (text) add(head, "span", "chip", text);
+    if (typeof pair.strength === "number") add(head, "span", "chip", `strength ${pair.strength.toFixed(3)}`);
+    const body = add(card, "div", "body");
+    if (pair.rejected_pictures.length) {
+      const box = add(body, "div", "pictures");
+      add(box, "p", "note", "For the chosen response:");
+      pictures(box, pair.pictures);
+      add(box, "p", "note", "For the rejected response:");
+      pictures(box, pair.rejected_pictures);
+    } else {
+      pictures(body, pair.pictures);
+    }
+    const texts = add(body, "div", "texts");
+    add(texts, "div", "words question", pair.question);
+    const answers = add(texts, "div", "answers");
+    for (const side of ["chosen", "rejected"]) {
+      const answer = add(answers, "div", "answer " + side);
+      add(answer, "b", "", side);
+      add(answer, "div", "words", pair[side]);
+    }
+    if (pair.reference) add(texts, "p", "note", `Reference answer: ${pair.reference}`);
+    if (pair.truth !== undefined) {
+      const truth = add(texts, "details");
+      add(truth, "summary", "", "Known truth");
+      add(truth, "pre", "", JSON.stringify(pair.truth));
+    }
+    candidates(card, pair);
+    more(card);
+  }
+
   function gallery(parent, run) {
     if (!run.gallery.length) return;
     const node = section(parent, "Pairs",
       `${run.gallery.length} pairs of the stage ${run.pair_stage}, evenly spread over its file.`);
-    for (const pair of run.gallery) {
-      const card = add(node, "div", "pair");
-      const head = add(card, "div", "head");
-      add(head, "code", "", pair.id);
-      for (const text of [pair.source, pair.group]) if (text) add(head, "span", "chip", text);
-      if (typeof pair.strength === "number") add(head, "span", "chip", `strength ${pair.strength.toFixed(3)}`);
-      const body = add(card, "div", "body");
-      if (pair.rejected_pictures.length) {
-        const box = add(body, "div", "pictures");
-        add(box, "p", "note", "For the chosen response:");
-        pictures(box, pair.pictures);
-        add(box, "p", "note", "For the rejected response:");
-        pictures(box, pair.rejected_pictures);
-      } else {
-        pictures(body, pair.pictures);
-      }
-      const texts = add(body, "div", "texts");
-      add(texts, "div", "words question", pair.question);
-      const answers = add(texts, "div", "answers");
-      for (const side of ["chosen", "rejected"]) {
-        const answer = add(answers, "div", "answer " + side);
-        add(answer, "b", "", side);
-        add(answer, "div", "words", pair[side]);
-      }
-      if (pair.reference) add(texts, "p", "note", `Reference answer: ${pair.reference}`);
-      if (pair.truth !== undefined) {
-        const truth = add(texts, "details");
-        add(truth, "summary", "", "Known truth");
-        add(truth, "pre", "", JSON.stringify(pair.truth));
-      }
-      candidates(card, pair);
-    }
+    for (const pair of run.gallery) pair_card(node, pair, [], () => {});
   }
 
   function stages(parent, run) {
@@ -474,11 +658,14 @@
     add(about, "p", "note", [run.paper, `experiment ${run.name}`, `profile ${run.profile}`, `seed ${run.seed}`,
       `dt2it ${run.version}`].filter(Boolean).join(" · "));
     funnel(parent, run);
+    curation(parent, run);
     judge(parent, run);
     training(parent, run);
+    change_cards(parent, run);
     gallery(parent, run);
     stages(parent, run);
     state.charts = String(charts.length);
+    state.flows = String(document.querySelectorAll("svg.flow").length);
   }
 
   function runs() {
@@ -488,7 +675,7 @@
     const place = add(main, "div");
     fixed = charts.length;
     // Opens with the run that has most to show.
-    const weight = (run) => (run.judge ? 10 * run.judge.scorers.length : 0) + (run.gallery.length ? 1 : 0);
+    const weight = (run) => 100 * (run.curations ? run.curations.length : 0) + (run.judge ? 10 * run.judge.scorers.length : 0) + (run.gallery.length ? 1 : 0);
     const first = data.runs.reduce((best, run, i) => (weight(run) > weight(data.runs[best]) ? i : best), 0);
     const buttons = data.runs.map((run, i) => {
       const button = add(picker, "button", "", run.label);
@@ -517,6 +704,7 @@
   mixture();
   bias();
   noise();
+  curations();
   judges();
   calls();
   runs();

@@ -7,7 +7,7 @@
 #include <iterator>
 
 #include "core/report/html.hpp"
-#include "tests/core/report/invented_run.hpp"
+#include "tests/core/report/invented_curation.hpp"
 
 using namespace dt2it;
 using namespace dt2it::report;
@@ -64,11 +64,38 @@ addEventListener("load", () => {
   root.dataset.painted = painted.length;
   root.dataset.overflow = root.scrollWidth > root.clientWidth ? "yes" : "no";
   root.dataset.pictures = [...document.images].filter((image) => image.naturalWidth > 0).length;
+  // Flows: every shape inside its drawing, labels of a column apart, bands as thick on both sides of a node as it is high.
+  const box = (node) => node.getBoundingClientRect();
+  let outside = 0, overlaps = 0, uneven = 0;
+  for (const svg of document.querySelectorAll("svg.flow")) {
+    const frame = svg.viewBox.baseVal;
+    for (const node of svg.querySelectorAll("rect, text, path")) {
+      const area = node.getBBox();
+      if (area.x < -1 || area.y < -1 || area.x + area.width > frame.width + 1 || area.y + area.height > frame.height + 1) outside += 1;
+    }
+    const labels = [...svg.querySelectorAll("text:not(.column)")];
+    for (const a of labels) for (const b of labels)
+      if (a !== b && a.getAttribute("x") === b.getAttribute("x") && box(a).top < box(b).top && box(a).bottom > box(b).top + 3) overlaps += 1;
+    const ends = [...svg.querySelectorAll("path")].map((path) => {
+      const [start, end] = path.getAttribute("d").slice(1).split("C");
+      const [x0, y0] = start.split(" ").map(Number);
+      const [x1, y1] = end.split(" ").map(Number).slice(-2);
+      return { x0, y0, x1, y1, thick: Number(path.getAttribute("stroke-width")) };
+    });
+    for (const rect of svg.querySelectorAll("rect")) {
+      const [x, y, width, height] = ["x", "y", "width", "height"].map((name) => Number(rect.getAttribute(name)));
+      const sum = (at, px, py) => ends.filter((one) => Math.abs(one[px] - at) < 0.01 && one[py] > y - 0.01 && one[py] < y + height + 0.01)
+        .reduce((total, one) => total + one.thick, 0);
+      const sides = [sum(x, "x1", "y1"), sum(x + width, "x0", "y0")].filter((side) => side > 0);
+      if (!sides.length || sides.some((side) => Math.abs(side - height) > 0.01 * height + 0.1)) uneven += 1;
+    }
+  }
+  Object.assign(root.dataset, { outside, overlaps, uneven });
   root.dataset.alerts = document.querySelectorAll("img[onerror]").length;
 });
 </script></body>)";
 
-void check_page(std::string page_text, const fs::path& folder, int charts, int pictures) {
+void check_page(std::string page_text, const fs::path& folder, int charts, int pictures, int flows = 0) {
   page_text.replace(page_text.rfind("</body>"), 7, kProbe);
   const fs::path page = folder / "probed.html";
   report_test::write(page, page_text);
@@ -81,6 +108,11 @@ void check_page(std::string page_text, const fs::path& folder, int charts, int p
   CHECK(seen.attribute("pictures") == std::to_string(pictures));
   CHECK(seen.attribute("overflow") == "no");
   CHECK(seen.attribute("alerts") == "0");
+  CHECK(seen.attribute("flows") == std::to_string(flows));
+  for (const char* fault : {"outside", "overlaps", "uneven"}) {
+    INFO(fault);
+    CHECK(seen.attribute(fault) == "0");
+  }
 }
 
 bool skip() {
@@ -117,6 +149,23 @@ TEST_CASE("a browser draws the page without a word on its console") {
   // Accuracy, label noise; of the run shown: two of the judge, two of the training. Six pairs
   // with a picture and a noised one each.
   check_page(read(file), root.path(), 6, 12);
+}
+
+TEST_CASE("a browser draws the flow of pairs, strengths and label changes") {
+  if (skip()) return;
+  if (!fs::exists(assets_folder() / "chart.umd.js")) {
+    std::cout << "skipped: the chart library is not installed (./dev setup fetches it)\n";
+    return;
+  }
+  TemporaryFolder root;
+  testing::FakeMediaStore media;
+  const std::string hostile = R"(</script><img src=x onerror=alert(1)> )";
+  const std::vector runs{load_run(report_test::make_curated_run(root.path(), {.hostile = hostile, .media = &media}))};
+  const fs::path file = root.path() / "report.html";
+  write_report_html(runs, file, {.assets = assets_folder(), .media = &media, .gallery = 6});
+  if (const char* keep = std::getenv("DT2IT_KEEP_CURATION_REPORT")) fs::copy_file(file, keep, fs::copy_options::overwrite_existing);
+  // Label noise, and the strengths of two sources; six label changes and six pairs with a picture each; one round.
+  check_page(read(file), root.path(), 3, 12, 1);
 }
 
 TEST_CASE("without the chart library a browser shows the tables") {
