@@ -21,7 +21,8 @@ namespace {
 // The kinds of the SDK; a plugin may bring others.
 constexpr const char* kKinds[] = {"datasets",  "mllms",     "judges",        "scorers",
                                   "diversity", "backbones", "reward_models", "reformulators",
-                                  "curators",  "trainers",  "benchmarks",    "codecs"};
+                                  "curators",  "trainers",  "benchmarks",    "answer_benchmarks",
+                                  "codecs"};
 
 constexpr std::string_view kOwnKeys[] = {"paper", "about", "expect", "rows"};  // not inherited
 

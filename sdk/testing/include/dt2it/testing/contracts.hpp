@@ -5,6 +5,7 @@
 //
 //   TEST_CASE("contract") { ... dt2it::testing::check_curator_contract(curator, pairs); }
 
+#include "dt2it/testing/answer_contracts.hpp"
 #include "dt2it/testing/data_contracts.hpp"
 #include "dt2it/testing/model_contracts.hpp"
 #include "dt2it/testing/scoring_contracts.hpp"
