@@ -23,7 +23,10 @@ std::string opinions_in(const element& line, const std::vector<std::string>& mod
   std::size_t at = 0;
   if (!line["strengths"].get(list))
     for (const element item : list) {
-      if (!item.get(value)) add(text, fmt::format("{} {:.3g}", at < models.size() ? models[at] : fmt::format("model {}", at + 1), value));
+      if (!item.get(value))
+        add(text,
+            fmt::format("{} {:.3g}",
+                        at < models.size() ? models[at] : fmt::format("model {}", at + 1), value));
       ++at;
     }
   if (!line["strength"].get(value)) add(text, fmt::format("strength {:.3g}", value));
@@ -41,7 +44,8 @@ std::string opinions_in(const element& line, const std::vector<std::string>& mod
       for (const auto& [judge, answer] : answers) add(text, judge + answer);
     }
   }
-  if (!line["votes_chosen"].get(value) && !line["votes_rejected"].get(other)) add(text, fmt::format("votes {} to {}", value, other));
+  if (!line["votes_chosen"].get(value) && !line["votes_rejected"].get(other))
+    add(text, fmt::format("votes {} to {}", value, other));
   return text;
 }
 
@@ -56,15 +60,18 @@ const char* name_of(Truth truth) {
 }
 
 // Fills in the pairs and what was decided on them.
-void read_changes(const Curation& curation, const std::map<std::size_t, LabelChange*>& wanted, MediaStore* media) {
+void read_changes(const Curation& curation, const std::map<std::size_t, LabelChange*>& wanted,
+                  MediaStore* media) {
   DecisionRows rows(curation.files);
   for_each_line(curation.folder / "decisions.jsonl", [&](std::size_t, const element& line) {
     const auto found = wanted.find(rows.of(line));
     if (found == wanted.end()) return;
     const std::string curator = text_of(line, "curator"), action = text_of(line, "action");
     const auto models = curation.models.find(curator);
-    found->second->steps.push_back({curator, action, text_of(line, "reason"),
-                                    opinions_in(line, models == curation.models.end() ? std::vector<std::string>{} : models->second)});
+    found->second->steps.push_back(
+        {curator, action, text_of(line, "reason"),
+         opinions_in(
+             line, models == curation.models.end() ? std::vector<std::string>{} : models->second)});
   });
   std::size_t row = 0;
   for (const auto& file : curation.files)
@@ -78,16 +85,20 @@ void read_changes(const Curation& curation, const std::map<std::size_t, LabelCha
 
 std::vector<LabelChange> make_changes(const RunSummary& run, std::size_t count, MediaStore* media) {
   // Of each stage and kind the first, then the second of each, and so on.
-  std::vector<std::tuple<std::size_t, std::size_t, const Curation::Sample*>> candidates;  // place in its kind, curation
+  std::vector<std::tuple<std::size_t, std::size_t, const Curation::Sample*>>
+      candidates;  // place in its kind, curation
   for (std::size_t c = 0; c < run.curations.size(); ++c) {
     std::map<std::string, std::size_t> places;
-    for (const Curation::Sample& sample : run.curations[c].samples) candidates.emplace_back(places[sample.kind]++, c, &sample);
+    for (const Curation::Sample& sample : run.curations[c].samples)
+      candidates.emplace_back(places[sample.kind]++, c, &sample);
   }
-  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) { return std::get<0>(a) < std::get<0>(b); });
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const auto& a, const auto& b) { return std::get<0>(a) < std::get<0>(b); });
   std::vector<std::pair<std::size_t, const Curation::Sample*>> picked;
   std::set<std::pair<std::size_t, std::size_t>> taken;
   for (const auto& [place, c, sample] : candidates)
-    if (picked.size() < count && taken.insert({c, sample->row}).second) picked.emplace_back(c, sample);
+    if (picked.size() < count && taken.insert({c, sample->row}).second)
+      picked.emplace_back(c, sample);
   std::stable_sort(picked.begin(), picked.end(), [](const auto& a, const auto& b) {
     return std::pair(a.first, a.second->kind) < std::pair(b.first, b.second->kind);
   });

@@ -9,11 +9,11 @@
 #include <numeric>
 #include <string_view>
 #include <tuple>
-#include <unordered_map>
 
-#include "core/data/pair_identity.hpp"
 #include "core/data/records.hpp"
+#include "core/report/agreement.hpp"
 #include "core/report/decision_rows.hpp"
+#include "core/report/known_truth.hpp"
 #include "core/report/run_summary.hpp"
 #include "dt2it/rng.hpp"
 
@@ -28,19 +28,13 @@ constexpr std::size_t kSamplesOfAKind = 8;
 constexpr std::size_t kReasons = 12;  // told apart for one curator
 constexpr int kBins = 24;
 
-std::optional<double> share(std::int64_t part, std::int64_t of) {
-  return of ? std::optional(static_cast<double>(part) / static_cast<double>(of)) : std::nullopt;
-}
-
-Truth turned(Truth truth) {
-  return truth == Truth::right ? Truth::wrong : truth == Truth::wrong ? Truth::right : truth;
-}
-
 // "5.5 votes instead of 6" -> "N votes instead of N": one reason, whatever its figures.
 std::string without_numbers(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size();) {
-    const auto digit = [&](std::size_t at) { return at < text.size() && text[at] >= '0' && text[at] <= '9'; };
+    const auto digit = [&](std::size_t at) {
+      return at < text.size() && text[at] >= '0' && text[at] <= '9';
+    };
     if (!digit(i)) {
       out += text[i++];
       continue;
@@ -50,53 +44,6 @@ std::string without_numbers(std::string_view text) {
   }
   return out.size() > 60 ? out.substr(0, out.find(' ', 50)) + " …" : out;
 }
-
-int sign(double value) { return (value > 0) - (value < 0); }
-
-// What is true of the pairs that entered, from the files that audits wrote.
-class KnownTruth {
- public:
-  explicit KnownTruth(const RunSummary& run) {
-    for (const StageSummary& stage : run.stages)
-      for_each_line(stage.folder / "truth.jsonl", [&](std::size_t, const element& line) {
-        labels_[hexadecimal(line, "pair")] = {hexadecimal(line, "chosen"), truth_from(text_of(line, "label"))};
-      });
-  }
-  bool empty() const { return labels_.empty(); }
-  // Of the pair as it is labelled now.
-  Truth of(const PreferencePair& pair) const {
-    const PairIdentity identity = identity_of(pair);
-    const auto found = labels_.find(identity.pair);
-    if (found == labels_.end()) return Truth::unknown;
-    const auto& [chosen, label] = found->second;
-    return chosen == identity.chosen ? label : turned(label);
-  }
-
- private:
-  static std::uint64_t hexadecimal(const element& line, std::string_view key) {
-    return std::strtoull(text_of(line, key).c_str(), nullptr, 16);
-  }
-  static Truth truth_from(const std::string& label) {
-    return label == "right" ? Truth::right : label == "wrong" ? Truth::wrong : label == "tie" ? Truth::tie : Truth::unknown;
-  }
-  std::unordered_map<std::uint64_t, std::pair<std::uint64_t, Truth>> labels_;
-};
-
-struct Moments {
-  std::int64_t pairs = 0, same = 0;
-  double x = 0, y = 0, xx = 0, yy = 0, xy = 0;
-  void add(double a, double b) {
-    ++pairs;
-    same += sign(a) == sign(b);
-    x += a, y += b, xx += a * a, yy += b * b, xy += a * b;
-  }
-  std::optional<double> correlation() const {
-    const auto n = static_cast<double>(pairs);
-    const double variances = (xx - x * x / n) * (yy - y * y / n);
-    if (pairs < 3 || !(variances > 1e-12)) return std::nullopt;
-    return std::clamp((xy - x * y / n) / std::sqrt(variances), -1.0, 1.0);
-  }
-};
 
 // Reads the decisions of one stage.
 class Reader {
@@ -111,7 +58,8 @@ class Reader {
   Curation read() {
     for (const std::string& name : curation_.curators) known_step(name);
     DecisionRows rows(curation_.files);
-    for_each_line(curation_.folder / "decisions.jsonl", [&](std::size_t, const element& line) { take(rows.of(line), line); });
+    for_each_line(curation_.folder / "decisions.jsonl",
+                  [&](std::size_t, const element& line) { take(rows.of(line), line); });
     for (std::size_t row = 0; row < pairs_.size(); ++row)
       if (pairs_[row].source >= 0) finish(pairs_[row]);
     sum_up();
@@ -127,7 +75,8 @@ class Reader {
     std::vector<std::pair<std::uint16_t, float>> voices;  // towards the label it came with
   };
 
-  // Chain and inputs as the stage's key knows them; else what run.json says of inputs, and curators as they come.
+  // Chain and inputs as the stage's key knows them; else what run.json says of inputs, and curators
+  // as they come.
   void read_identity(const RunSummary& run, const StageSummary& stage) {
     simdjson::dom::parser parser;
     element root, params;
@@ -146,10 +95,12 @@ class Reader {
       if (!keys.empty() && names.size() == keys.size()) inputs = names;
       element components;
       if (!root["components"].get(components))
-        for (const std::string& name : curation_.curators) curation_.models[name] = models_of(components, name, 0);
+        for (const std::string& name : curation_.curators)
+          curation_.models[name] = models_of(components, name, 0);
     }
     for (const std::string& name : inputs)
-      if (const StageSummary* input = run.stage(name); input && fs::exists(input->folder / "pairs.jsonl")) {
+      if (const StageSummary* input = run.stage(name);
+          input && fs::exists(input->folder / "pairs.jsonl")) {
         curation_.inputs.push_back(name);
         curation_.files.push_back(input->folder / "pairs.jsonl");
       }
@@ -166,13 +117,16 @@ class Reader {
   }
 
   // Names of the models that a curator asks: its own, or those of the curator that it lets decide.
-  static std::vector<std::string> models_of(const element& components, const std::string& curator, int depth) {
+  static std::vector<std::string> models_of(const element& components, const std::string& curator,
+                                            int depth) {
     element params;
     if (components["curators." + curator]["params"].get(params)) return {};
     std::vector<std::string> names = texts(params, "reward_models");
-    if (const std::string one = text_of(params, "reward_model"); names.empty() && !one.empty()) names = {one};
+    if (const std::string one = text_of(params, "reward_model"); names.empty() && !one.empty())
+      names = {one};
     const std::string inner = text_of(params, "curator");
-    return names.empty() && !inner.empty() && depth < 4 ? models_of(components, inner, depth + 1) : names;
+    return names.empty() && !inner.empty() && depth < 4 ? models_of(components, inner, depth + 1)
+                                                        : names;
   }
 
   void grade_inputs(const KnownTruth& truth) {
@@ -211,7 +165,8 @@ class Reader {
   }
 
   std::uint16_t voice(const std::string& name, bool judge) {
-    const auto [at, fresh] = voice_of_.try_emplace(name, static_cast<std::uint16_t>(curation_.voices.size()));
+    const auto [at, fresh] =
+        voice_of_.try_emplace(name, static_cast<std::uint16_t>(curation_.voices.size()));
     if (fresh) curation_.voices.push_back({name, judge});
     return at->second;
   }
@@ -252,7 +207,8 @@ class Reader {
       ++step.kept;
       pair.settled = true;
       move(pair, node(column, FlowNode::Kind::kept, "kept"));
-      if (line["votes_chosen"].error() == simdjson::SUCCESS) sample(row, line, "kept by " + curator, pair.truth);
+      if (line["votes_chosen"].error() == simdjson::SUCCESS)
+        sample(row, line, "kept by " + curator, pair.truth);
     } else if (action == "flip") {
       ++(settles ? step.flipped : step.passed_flipped);
       step.flips.add(truth);
@@ -264,7 +220,8 @@ class Reader {
       ++step.discarded;
       step.discards.add(truth);
       std::string reason = without_numbers(text_of(line, "reason"));
-      if (!step.reasons.contains(reason) && step.reasons.size() >= kReasons) reason = "other reasons";
+      if (!step.reasons.contains(reason) && step.reasons.size() >= kReasons)
+        reason = "other reasons";
       ++step.reasons[reason];
       CurationCounts& whole = counts_[static_cast<std::size_t>(pair.source)].whole;
       ++whole.discarded;
@@ -287,7 +244,11 @@ class Reader {
     std::size_t models = 0;
     if (!line["strengths"].get(list))
       for (const element item : list) {
-        if (!item.get(value)) say(pair, models < names.size() ? names[models] : fmt::format("{}, model {}", curator, models + 1), false, value);
+        if (!item.get(value))
+          say(pair,
+              models < names.size() ? names[models]
+                                    : fmt::format("{}, model {}", curator, models + 1),
+              false, value);
         ++models;
       }
     if (models != 1 && !line["strength"].get(value)) say(pair, "mean of " + curator, false, value);
@@ -304,7 +265,8 @@ class Reader {
     };
     std::map<std::string, Heard> heard;
     for (const element verdict : list) {
-      const std::string name = text_of(verdict, "judge"), better = text_of(verdict, "better"), first = text_of(verdict, "shown_first");
+      const std::string name = text_of(verdict, "judge"), better = text_of(verdict, "better"),
+                        first = text_of(verdict, "shown_first");
       CurationJudge& judge = judge_of(name);
       ++judge.comparisons;
       ++curation_.comparisons;
@@ -332,7 +294,8 @@ class Reader {
       say(pair, name, true, one.sum / one.answers);
     }
     double chosen = 0, rejected = 0;
-    if (heard.size() > 1 && !line["votes_chosen"].get(chosen) && !line["votes_rejected"].get(rejected) && chosen + rejected > 0)
+    if (heard.size() > 1 && !line["votes_chosen"].get(chosen) &&
+        !line["votes_rejected"].get(rejected) && chosen + rejected > 0)
       say(pair, "all judges", true, (chosen - rejected) / (chosen + rejected));
   }
 
@@ -345,8 +308,11 @@ class Reader {
   // Keeps those of the lowest rank, which depends on the pair alone and not on the order of lines.
   void sample(std::size_t row, const element& line, const std::string& kind, Truth truth) {
     auto& kept = samples_[kind];
-    const std::uint64_t rank = stable_hash(kind + '\0' + text_of(line, "source") + '\0' + text_of(line, "id"));
-    const auto lower = [](const Curation::Sample& a, const Curation::Sample& b) { return std::pair(a.rank, a.row) < std::pair(b.rank, b.row); };
+    const std::uint64_t rank =
+        stable_hash(kind + '\0' + text_of(line, "source") + '\0' + text_of(line, "id"));
+    const auto lower = [](const Curation::Sample& a, const Curation::Sample& b) {
+      return std::pair(a.rank, a.row) < std::pair(b.rank, b.row);
+    };
     kept.push_back({rank, row, kind, truth});
     std::push_heap(kept.begin(), kept.end(), lower);
     if (kept.size() <= kSamplesOfAKind) return;
@@ -400,9 +366,10 @@ class Reader {
       }
       curation_.sources[names_[s]] = std::move(source);
     }
-    const std::vector<std::size_t> nodes = sorted(curation_.flow.nodes, [](const FlowNode& a, const FlowNode& b) {
-      return std::tie(a.column, a.kind, a.label) < std::tie(b.column, b.kind, b.label);
-    });
+    const std::vector<std::size_t> nodes =
+        sorted(curation_.flow.nodes, [](const FlowNode& a, const FlowNode& b) {
+          return std::tie(a.column, a.kind, a.label) < std::tie(b.column, b.kind, b.label);
+        });
     Flow& flow = curation_.flow;
     flow.title = curation_.stage;
     flow.columns = {"entered"};
@@ -410,27 +377,34 @@ class Reader {
     flow.columns.push_back("left");
     for (const auto& [ends, count] : links_) {
       const auto& [from, to, source] = ends;
-      flow.links.push_back({nodes[from], nodes[to], names_[static_cast<std::size_t>(source)], count});
+      flow.links.push_back(
+          {nodes[from], nodes[to], names_[static_cast<std::size_t>(source)], count});
     }
     std::sort(flow.links.begin(), flow.links.end(), [](const FlowLink& a, const FlowLink& b) {
       return std::tie(a.from, a.to, a.source) < std::tie(b.from, b.to, b.source);
     });
     draw_strengths();
-    const std::vector<std::size_t> voices = sorted(curation_.voices, [](const Voice& a, const Voice& b) {
-      return std::tie(a.judge, a.name) < std::tie(b.judge, b.name);
-    });
-    for (const auto& [ends, moments] : agreement_) {
+    const std::vector<std::size_t> voices =
+        sorted(curation_.voices, [](const Voice& a, const Voice& b) {
+          return std::tie(a.judge, a.name) < std::tie(b.judge, b.name);
+        });
+    for (const auto& [ends, sum] : agreement_) {
       const auto [first, second] = std::minmax(voices[ends.first], voices[ends.second]);
-      curation_.agreements.push_back({first, second, moments.pairs, moments.same, moments.correlation()});
+      curation_.agreements.push_back(
+          {first, second, sum.pairs, sum.same, sum.correlation()});
     }
-    std::sort(curation_.agreements.begin(), curation_.agreements.end(), [](const VoiceAgreement& a, const VoiceAgreement& b) {
-      return std::tie(a.first, a.second) < std::tie(b.first, b.second);
-    });
+    std::sort(curation_.agreements.begin(), curation_.agreements.end(),
+              [](const VoiceAgreement& a, const VoiceAgreement& b) {
+                return std::tie(a.first, a.second) < std::tie(b.first, b.second);
+              });
     for (auto& [kind, list] : samples_) {
-      std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return std::pair(a.rank, a.row) < std::pair(b.rank, b.row); });
+      std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) {
+        return std::pair(a.rank, a.row) < std::pair(b.rank, b.row);
+      });
       curation_.samples.insert(curation_.samples.end(), list.begin(), list.end());
     }
-    std::sort(curation_.judges.begin(), curation_.judges.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    std::sort(curation_.judges.begin(), curation_.judges.end(),
+              [](const auto& a, const auto& b) { return a.name < b.name; });
   }
 
   // Sorts, so that the order of lines shows nowhere; says where each went.
@@ -438,7 +412,8 @@ class Reader {
   static std::vector<std::size_t> sorted(std::vector<Item>& items, Less less) {
     std::vector<std::size_t> order(items.size()), place(items.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return less(items[a], items[b]); });
+    std::sort(order.begin(), order.end(),
+              [&](std::size_t a, std::size_t b) { return less(items[a], items[b]); });
     std::vector<Item> result;
     for (std::size_t i = 0; i < order.size(); ++i) {
       place[order[i]] = i;
@@ -448,12 +423,14 @@ class Reader {
     return place;
   }
 
-  // The same bins for all models of a source: what 98 % of the margins lie within, rounded up to one figure.
+  // The same bins for all models of a source: what 98 % of the margins lie within, rounded up to
+  // one figure.
   void draw_strengths() {
     std::map<int, double> limits;
     for (const auto& [who, margins] : margins_) {
       std::vector<float> sizes(margins.size());
-      std::transform(margins.begin(), margins.end(), sizes.begin(), [](float margin) { return std::abs(margin); });
+      std::transform(margins.begin(), margins.end(), sizes.begin(),
+                     [](float margin) { return std::abs(margin); });
       const auto at = sizes.begin() + static_cast<std::ptrdiff_t>(sizes.size() * 98 / 100);
       std::nth_element(sizes.begin(), at, sizes.end());
       limits[who.first] = std::max(limits[who.first], static_cast<double>(*at));
@@ -462,7 +439,8 @@ class Reader {
       StrengthHistogram one;
       one.source = names_[static_cast<std::size_t>(who.first)];
       one.voice = curation_.voices[who.second].name;
-      const double reach = std::max(limits[who.first], 1e-6), unit = std::pow(10, std::floor(std::log10(reach)));
+      const double reach = std::max(limits[who.first], 1e-6),
+                   unit = std::pow(10, std::floor(std::log10(reach)));
       one.limit = std::ceil(reach / unit) * unit;
       one.bins.assign(kBins, 0);
       for (const float margin : margins) {
@@ -473,16 +451,17 @@ class Reader {
       }
       curation_.strengths.push_back(std::move(one));
     }
-    std::sort(curation_.strengths.begin(), curation_.strengths.end(), [](const StrengthHistogram& a, const StrengthHistogram& b) {
-      return std::tie(a.source, a.voice) < std::tie(b.source, b.voice);
-    });
+    std::sort(curation_.strengths.begin(), curation_.strengths.end(),
+              [](const StrengthHistogram& a, const StrengthHistogram& b) {
+                return std::tie(a.source, a.voice) < std::tie(b.source, b.voice);
+              });
   }
 
   static constexpr std::size_t kGone = static_cast<std::size_t>(-1);
 
   Curation curation_;
   std::string undecided_ = "keep";
-  std::vector<Pair> pairs_;                                 // by row
+  std::vector<Pair> pairs_;  // by row
   std::map<std::string, std::size_t> step_of_;
   std::map<std::string, int> source_of_;
   std::vector<std::string> names_;  // of sources
@@ -491,47 +470,11 @@ class Reader {
   std::map<std::tuple<std::size_t, std::size_t, int>, std::int64_t> links_;
   std::map<std::string, std::uint16_t> voice_of_;
   std::map<std::pair<int, std::uint16_t>, std::vector<float>> margins_;  // source, voice
-  std::map<std::pair<std::uint16_t, std::uint16_t>, Moments> agreement_;
+  std::map<std::pair<std::uint16_t, std::uint16_t>, Agreement> agreement_;
   std::map<std::string, std::vector<Curation::Sample>> samples_;  // by kind; heaps
 };
 
 }  // namespace
-
-void TruthCounts::add(Truth truth, std::int64_t count) {
-  switch (truth) {
-    case Truth::right: right += count; break;
-    case Truth::wrong: wrong += count; break;
-    case Truth::tie: tie += count; break;
-    case Truth::unknown: unknown += count; break;
-  }
-}
-std::optional<double> TruthCounts::noise() const { return share(wrong, right + wrong); }
-TruthCounts& TruthCounts::operator+=(const TruthCounts& other) {
-  right += other.right, wrong += other.wrong, tie += other.tie, unknown += other.unknown;
-  return *this;
-}
-
-std::optional<double> CurationCounts::flip_precision() const { return share(flips.wrong, flips.known()); }
-std::optional<double> CurationCounts::flip_recall() const { return share(flips.wrong, found.wrong); }
-std::optional<double> CurationCounts::filter_precision() const { return share(discards.wrong + discards.tie, discards.known()); }
-std::optional<double> CurationCounts::filter_recall() const { return share(discards.wrong + discards.tie, found.wrong + found.tie); }
-CurationCounts& CurationCounts::operator+=(const CurationCounts& other) {
-  seen += other.seen, kept += other.kept, flipped += other.flipped, passed_flipped += other.passed_flipped;
-  open += other.open, discarded += other.discarded;
-  for (const auto& [reason, count] : other.reasons) reasons[reason] += count;
-  found += other.found, flips += other.flips, discards += other.discards, left += other.left;
-  return *this;
-}
-
-Curation::Source Curation::total() const {
-  Source sum;
-  sum.steps.resize(curators.size());
-  for (const auto& [name, source] : sources) {
-    sum.whole += source.whole;
-    for (std::size_t i = 0; i < source.steps.size(); ++i) sum.steps[i] += source.steps[i];
-  }
-  return sum;
-}
 
 std::vector<Curation> read_curations(const RunSummary& run) {
   std::vector<Curation> curations;

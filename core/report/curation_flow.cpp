@@ -19,7 +19,8 @@ std::string round_of(const std::string& stage) {
 }
 
 // What the mix put to the pairs of `first`, by source; nothing when it left some of them out.
-std::optional<std::map<std::string, std::int64_t>> added(const Curation& first, const Curation& second) {
+std::optional<std::map<std::string, std::int64_t>> added(const Curation& first,
+                                                         const Curation& second) {
   std::map<std::string, std::int64_t> rest;
   for (const auto& [source, counts] : second.sources) rest[source] = counts.whole.seen;
   for (const auto& [source, counts] : first.sources) rest[source] -= counts.whole.left_over();
@@ -28,7 +29,8 @@ std::optional<std::map<std::string, std::int64_t>> added(const Curation& first, 
   return rest;
 }
 
-Flow joined(const Curation& first, const StageSummary& mix, const Curation& second, const std::map<std::string, std::int64_t>& rest) {
+Flow joined(const Curation& first, const StageSummary& mix, const Curation& second,
+            const std::map<std::string, std::int64_t>& rest) {
   Flow flow = first.flow;
   const int middle = static_cast<int>(first.flow.columns.size()) - 1;
   std::size_t merged = flow.nodes.size();
@@ -42,7 +44,8 @@ Flow joined(const Curation& first, const StageSummary& mix, const Curation& seco
   for (const std::string& input : mix.inputs)
     if (input != first.stage) others.push_back(input);
   if (!others.empty()) {
-    flow.nodes.push_back({std::max(0, middle - 1), fmt::format("{}", fmt::join(others, ", ")), FlowNode::Kind::source});
+    flow.nodes.push_back({std::max(0, middle - 1), fmt::format("{}", fmt::join(others, ", ")),
+                          FlowNode::Kind::source});
     for (const auto& [source, count] : rest)
       if (count > 0) flow.links.push_back({flow.nodes.size() - 1, merged, source, count});
   }
@@ -55,11 +58,15 @@ Flow joined(const Curation& first, const StageSummary& mix, const Curation& seco
       flow.nodes.back().column += middle;
     }
   }
-  for (const FlowLink& link : second.flow.links) flow.links.push_back({place[link.from], place[link.to], link.source, link.count});
-  flow.columns.insert(flow.columns.end(), second.flow.columns.begin() + 1, second.flow.columns.end());
+  for (const FlowLink& link : second.flow.links)
+    flow.links.push_back({place[link.from], place[link.to], link.source, link.count});
+  flow.columns.insert(flow.columns.end(), second.flow.columns.begin() + 1,
+                      second.flow.columns.end());
   const std::string round = round_of(first.stage);
-  flow.title = fmt::format("{}{} → {} → {}", !round.empty() && round == round_of(second.stage) ? "Round " + round + ": " : "",
-                           first.stage, mix.name, second.stage);
+  flow.title =
+      fmt::format("{}{} → {} → {}",
+                  !round.empty() && round == round_of(second.stage) ? "Round " + round + ": " : "",
+                  first.stage, mix.name, second.stage);
   return flow;
 }
 

@@ -16,8 +16,19 @@ void write_share(JsonWriter& json, const char* key, std::optional<double> share)
 }
 
 void write_counts(JsonWriter& json, const CurationCounts& counts, bool truth) {
-  json.begin_object().key("seen").value(counts.seen).key("kept").value(counts.kept).key("flipped").value(counts.flipped);
-  json.key("passed_flipped").value(counts.passed_flipped).key("open").value(counts.open).key("discarded").value(counts.discarded);
+  json.begin_object()
+      .key("seen")
+      .value(counts.seen)
+      .key("kept")
+      .value(counts.kept)
+      .key("flipped")
+      .value(counts.flipped);
+  json.key("passed_flipped")
+      .value(counts.passed_flipped)
+      .key("open")
+      .value(counts.open)
+      .key("discarded")
+      .value(counts.discarded);
   json.key("reasons").begin_object();
   for (const auto& [reason, count] : counts.reasons) json.key(reason).value(count);
   json.end_object();
@@ -37,7 +48,8 @@ void write_counts(JsonWriter& json, const CurationCounts& counts, bool truth) {
   json.end_object();
 }
 
-void write_source(JsonWriter& json, const std::string& name, const Curation::Source& source, bool truth) {
+void write_source(JsonWriter& json, const std::string& name, const Curation::Source& source,
+                  bool truth) {
   json.begin_object().key("source").value(name).key("whole");
   write_counts(json, source.whole, truth);
   json.key("steps").begin_array();
@@ -62,10 +74,26 @@ void write_flow(JsonWriter& json, const Flow& flow) {
   for (const std::string& column : flow.columns) json.value(column);
   json.end_array().key("nodes").begin_array();
   for (const FlowNode& node : flow.nodes)
-    json.begin_object().key("column").value(node.column).key("label").value(node.label).key("kind").value(name_of(node.kind)).end_object();
+    json.begin_object()
+        .key("column")
+        .value(node.column)
+        .key("label")
+        .value(node.label)
+        .key("kind")
+        .value(name_of(node.kind))
+        .end_object();
   json.end_array().key("links").begin_array();
   for (const FlowLink& link : flow.links)
-    json.begin_object().key("from").value(link.from).key("to").value(link.to).key("source").value(link.source).key("count").value(link.count).end_object();
+    json.begin_object()
+        .key("from")
+        .value(link.from)
+        .key("to")
+        .value(link.to)
+        .key("source")
+        .value(link.source)
+        .key("count")
+        .value(link.count)
+        .end_object();
   json.end_array().end_object();
 }
 
@@ -79,27 +107,67 @@ void write_curation(JsonWriter& json, const Curation& curation) {
   json.key("sources").begin_array();
   for (const auto& [name, source] : curation.sources) write_source(json, name, source, truth);
   json.end_array().key("voices").begin_array();
-  for (const Voice& voice : curation.voices) json.begin_object().key("name").value(voice.name).key("judge").value(voice.judge).end_object();
+  for (const Voice& voice : curation.voices)
+    json.begin_object().key("name").value(voice.name).key("judge").value(voice.judge).end_object();
   json.end_array().key("agreements").begin_array();
   for (const VoiceAgreement& one : curation.agreements) {
-    json.begin_object().key("first").value(one.first).key("second").value(one.second).key("pairs").value(one.pairs).key("same").value(one.same);
+    json.begin_object()
+        .key("first")
+        .value(one.first)
+        .key("second")
+        .value(one.second)
+        .key("pairs")
+        .value(one.pairs)
+        .key("same")
+        .value(one.same);
     write_share(json, "correlation", one.correlation);
     json.end_object();
   }
   json.end_array().key("strengths").begin_array();
   for (const StrengthHistogram& one : curation.strengths) {
-    json.begin_object().key("source").value(one.source).key("voice").value(one.voice).key("limit").value(one.limit);
-    json.key("pairs").value(one.pairs).key("negative").value(one.negative).key("bins").begin_array();
+    json.begin_object()
+        .key("source")
+        .value(one.source)
+        .key("voice")
+        .value(one.voice)
+        .key("limit")
+        .value(one.limit);
+    json.key("pairs")
+        .value(one.pairs)
+        .key("negative")
+        .value(one.negative)
+        .key("bins")
+        .begin_array();
     for (const std::int64_t count : one.bins) json.value(count);
     json.end_array().end_object();
   }
   json.end_array().key("judges").begin_array();
   for (const CurationJudge& judge : curation.judges) {
-    json.begin_object().key("name").value(judge.name).key("comparisons").value(judge.comparisons).key("failed").value(judge.failed);
-    json.key("ties").value(judge.ties).key("decided").value(judge.decided).key("first_place").value(judge.first_place);
-    json.key("both_orders").value(judge.both_orders).key("consistent").value(judge.consistent).end_object();
+    json.begin_object()
+        .key("name")
+        .value(judge.name)
+        .key("comparisons")
+        .value(judge.comparisons)
+        .key("failed")
+        .value(judge.failed);
+    json.key("ties")
+        .value(judge.ties)
+        .key("decided")
+        .value(judge.decided)
+        .key("first_place")
+        .value(judge.first_place);
+    json.key("both_orders")
+        .value(judge.both_orders)
+        .key("consistent")
+        .value(judge.consistent)
+        .end_object();
   }
-  json.end_array().key("judged").value(curation.judged).key("comparisons").value(curation.comparisons).end_object();
+  json.end_array()
+      .key("judged")
+      .value(curation.judged)
+      .key("comparisons")
+      .value(curation.comparisons)
+      .end_object();
 }
 
 }  // namespace

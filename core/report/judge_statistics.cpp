@@ -7,6 +7,7 @@
 #include <optional>
 #include <sstream>
 
+#include "core/report/agreement.hpp"
 #include "core/report/json_read.hpp"
 
 namespace dt2it::report {
@@ -16,22 +17,6 @@ namespace {
 using simdjson::dom::element;
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-
-struct Moments {
-  double n = 0, x = 0, y = 0, xx = 0, yy = 0, xy = 0;
-  void add(double a, double b) {
-    ++n;
-    x += a;
-    y += b;
-    xx += a * a;
-    yy += b * b;
-    xy += a * b;
-  }
-  double correlation() const {
-    const double spread = (n * xx - x * x) * (n * yy - y * y);
-    return spread > 0 ? (n * xy - x * y) / std::sqrt(spread) : 0;
-  }
-};
 
 // "3 of 3 draws: 7 7.5 8", as judges/rubric writes it.
 void add_repeats(const std::string& detail, ScorerStatistics& statistics) {
@@ -125,7 +110,7 @@ void add_places(const element& set, const std::vector<double>& scores,
 }
 
 void add_agreement(const std::vector<double>& one, const std::vector<double>& two,
-                   ScorerAgreement& agreement, Moments& moments) {
+                   ScorerAgreement& agreement, Agreement& moments) {
   const std::size_t n = std::min(one.size(), two.size());
   for (std::size_t a = 0; a < n; ++a) {
     if (std::isnan(one[a]) || std::isnan(two[a])) continue;
@@ -150,7 +135,7 @@ void add_agreement(const std::vector<double>& one, const std::vector<double>& tw
 JudgeStatistics judge_statistics(const std::filesystem::path& candidates) {
   JudgeStatistics result;
   std::map<std::string, ScorerStatistics> scorers;
-  std::map<std::pair<std::string, std::string>, std::pair<ScorerAgreement, Moments>> agreements;
+  std::map<std::pair<std::string, std::string>, std::pair<ScorerAgreement, Agreement>> agreements;
   for_each_line(candidates, [&](std::size_t, const element& set) {
     ++result.prompts;
     simdjson::dom::object by_scorer;
@@ -175,8 +160,8 @@ JudgeStatistics judge_statistics(const std::filesystem::path& candidates) {
     auto& [agreement, moments] = value;
     agreement.first = names.first;
     agreement.second = names.second;
-    agreement.correlation = moments.correlation();
-    agreement.candidates = static_cast<std::int64_t>(moments.n);
+    agreement.correlation = moments.correlation().value_or(0);
+    agreement.candidates = moments.pairs;
     result.agreements.push_back(std::move(agreement));
   }
   return result;

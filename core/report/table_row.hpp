@@ -18,10 +18,16 @@ namespace dt2it::report {
 class TableRow {
  public:
   TableRow& text(std::string text) { return add(std::move(text), kNone); }
-  TableRow& count(std::int64_t number) { return add(std::to_string(number), static_cast<double>(number)); }
+  TableRow& count(std::int64_t number) {
+    return add(std::to_string(number), static_cast<double>(number));
+  }
   // An empty cell where there is nothing.
-  TableRow& share(std::optional<double> fraction) { return fraction ? add(percent(*fraction), *fraction) : text(""); }
-  TableRow& number(double value, int digits) { return add(fmt::format("{:.{}f}", value, digits), value); }
+  TableRow& share(std::optional<double> fraction) {
+    return fraction ? add(percent(*fraction), *fraction) : text("");
+  }
+  TableRow& number(double value, int digits) {
+    return add(fmt::format("{:.{}f}", value, digits), value);
+  }
   void into(TextTable& table) {
     table.rows.push_back(std::move(texts_));
     table.values.push_back(std::move(values_));

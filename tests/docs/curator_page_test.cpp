@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The curator of docs/writing_a_plugin.md: files and commands are taken from the page, built against the installed SDK in another folder
-// (install_sdk_template leaves it) and run in `iterate`. Blocks that begin with ```LANGUAGE NAME are files; ```sh NAME, commands.
+// The curator of docs/writing_a_plugin.md: files and commands are taken from the page, built
+// against the installed SDK in another folder (install_sdk_template leaves it) and run in
+// `iterate`. Blocks that begin with ```LANGUAGE NAME are files; ```sh NAME, commands.
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -38,11 +39,16 @@ std::string with(std::string text, const std::string& part, const std::string& o
 // As a user's shell, with `home` as the home folder.
 void shell(const std::string& commands, const fs::path& home) {
   const fs::path script = home / "commands.sh", log = home / "log.txt";
-  std::ofstream(script) << "set -e\nexport HOME='" << home.string() << "'\nunset DT2IT_PLUGIN_PATH\nexport CXX='" DT2IT_TEST_CXX
-                        << "' CXXFLAGS='" DT2IT_TEST_FLAGS "' CMAKE_CXX_COMPILER_LAUNCHER='" DT2IT_TEST_LAUNCHER "'\n"
-                        << "export CCACHE_DIR=\"${CCACHE_DIR:-" << (std::getenv("HOME") ? std::getenv("HOME") : "") << "/.cache/ccache}\"\n"
-                        << "cd '" << kSource.string() << "'\n" << commands;
-  const int status = std::system(("bash '" + script.string() + "' > '" + log.string() + "' 2>&1").c_str());
+  std::ofstream(script) << "set -e\nexport HOME='" << home.string()
+                        << "'\nunset DT2IT_PLUGIN_PATH\nexport CXX='" DT2IT_TEST_CXX
+                        << "' CXXFLAGS='" DT2IT_TEST_FLAGS
+                           "' CMAKE_CXX_COMPILER_LAUNCHER='" DT2IT_TEST_LAUNCHER "'\n"
+                        << "export CCACHE_DIR=\"${CCACHE_DIR:-"
+                        << (std::getenv("HOME") ? std::getenv("HOME") : "") << "/.cache/ccache}\"\n"
+                        << "cd '" << kSource.string() << "'\n"
+                        << commands;
+  const int status =
+      std::system(("bash '" + script.string() + "' > '" + log.string() + "' 2>&1").c_str());
   INFO(read(log));
   REQUIRE(status == 0);
 }
@@ -61,13 +67,17 @@ TEST_CASE("the curator of the page is built from the page's text and runs in ite
   fs::create_directory(folder);
   fs::create_directory_symlink(sdk, home / "dt2it-sdk");
   const std::string page = read(kSource / "docs/writing_a_plugin.md");
-  for (const auto& [language, name] : {std::pair("cpp", "second_opinion_curator.cpp"), std::pair("cmake", "CMakeLists.txt")})
+  for (const auto& [language, name] :
+       {std::pair("cpp", "second_opinion_curator.cpp"), std::pair("cmake", "CMakeLists.txt")})
     std::ofstream(folder / name) << named_block(page, std::string(language) + " " + name);
-  std::ofstream(folder / "round.toml") << with(named_block(page, "toml round.toml"), "/path/to/dt2it", kSource.string());
+  std::ofstream(folder / "round.toml")
+      << with(named_block(page, "toml round.toml"), "/path/to/dt2it", kSource.string());
 
   shell(named_block(page, "sh second_opinion"), home);
   REQUIRE(fs::exists(folder / "build/plugins/curators/second_opinion.so"));
-  shell(with(with(named_block(page, "sh round"), "build/dev/", DT2IT_BUILD_DIR "/"), " run ", " run --runs ~/runs "), home);
+  shell(with(with(named_block(page, "sh round"), "build/dev/", DT2IT_BUILD_DIR "/"), " run ",
+             " run --runs ~/runs "),
+        home);
 
   // The decisions on record are those that the page's code makes.
   const fs::path run = home / "runs/round";
@@ -98,7 +108,8 @@ TEST_CASE("the curator of the page is built from the page's text and runs in ite
     CHECK(actions["flip"] > 0);
     CHECK(actions["discard"] > 0);
   }
-  CHECK_THAT(read(home / "log.txt"), Catch::Contains("train.curated_1: rlaif_v") && Catch::Contains("Flips right, %"));
+  CHECK_THAT(read(home / "log.txt"),
+             Catch::Contains("train.curated_1: rlaif_v") && Catch::Contains("Flips right, %"));
 }
 
 }  // namespace dt2it

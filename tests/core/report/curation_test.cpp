@@ -19,11 +19,16 @@ using dt2it::report_test::TemporaryFolder;
 namespace {
 
 using Numbers = std::array<std::int64_t, 4>;
-Numbers numbers(const TruthCounts& counts) { return {counts.right, counts.wrong, counts.tie, counts.unknown}; }
+Numbers numbers(const TruthCounts& counts) {
+  return {counts.right, counts.wrong, counts.tie, counts.unknown};
+}
 
-const VoiceAgreement& agreement(const Curation& curation, const std::string& first, const std::string& second) {
+const VoiceAgreement& agreement(const Curation& curation, const std::string& first,
+                                const std::string& second) {
   for (const VoiceAgreement& one : curation.agreements)
-    if (std::set{curation.voices[one.first].name, curation.voices[one.second].name} == std::set{first, second}) return one;
+    if (std::set{curation.voices[one.first].name, curation.voices[one.second].name} ==
+        std::set{first, second})
+      return one;
   FAIL("no agreement of " << first << " and " << second);
   throw 0;
 }
@@ -43,7 +48,8 @@ TEST_CASE("what each curator did is counted by source") {
   REQUIRE(run.curations.size() == 2);
   const Curation& curation = run.curations[0];
   CHECK(curation.stage == "train.curated_1");
-  CHECK(curation.inputs == std::vector<std::string>{"train.set_z", "train.set_b"});  // as they entered
+  CHECK(curation.inputs ==
+        std::vector<std::string>{"train.set_z", "train.set_b"});  // as they entered
   CHECK(curation.curators == std::vector<std::string>{"vote_flip", "consistency", "reannotate"});
   const Curation::Source& a = curation.sources.at("a");
   REQUIRE(a.steps.size() == 3);
@@ -99,7 +105,8 @@ TEST_CASE("flips and discards are held against the truth of the label as it was 
   CHECK(*a.whole.filter_recall() == Approx(2.0 / 4));
   CHECK(numbers(run.curations[0].sources.at("b").whole.left) == Numbers{0, 1, 0, 1});
 
-  // The next curation knows the pairs again though their labels were turned: a2 is wrong there, and mended.
+  // The next curation knows the pairs again though their labels were turned: a2 is wrong there, and
+  // mended.
   const Curation::Source& again = run.curations[1].sources.at("a");
   CHECK(numbers(again.whole.found) == Numbers{4, 1, 0, 0});
   CHECK(*again.whole.flip_precision() == 1);
@@ -122,13 +129,17 @@ TEST_CASE("models and judges: agreement, position, ties") {
   const VoiceAgreement& models = agreement(curation, "m1", "m2");
   CHECK(models.pairs == 10);
   CHECK(models.same == 7);  // not a0 (0 has a sign of its own), a3, a5
-  const double x[] = {2, -1.5, -1, -0.3, 0.3, 0.5, 0.2, -2, 1, 1}, y[] = {0, -0.5, -0.6, 0.1, 0.1, -0.5, 0.2, -1, 1, 3};
+  const double x[] = {2, -1.5, -1, -0.3, 0.3, 0.5, 0.2, -2, 1, 1},
+               y[] = {0, -0.5, -0.6, 0.1, 0.1, -0.5, 0.2, -1, 1, 3};
   double mx = 0, my = 0, xy = 0, xx = 0, yy = 0;
   for (int i = 0; i < 10; ++i) mx += x[i] / 10, my += y[i] / 10;
-  for (int i = 0; i < 10; ++i) xy += (x[i] - mx) * (y[i] - my), xx += (x[i] - mx) * (x[i] - mx), yy += (y[i] - my) * (y[i] - my);
+  for (int i = 0; i < 10; ++i)
+    xy += (x[i] - mx) * (y[i] - my), xx += (x[i] - mx) * (x[i] - mx),
+        yy += (y[i] - my) * (y[i] - my);
   REQUIRE(models.correlation);
   CHECK(*models.correlation == Approx(xy / std::sqrt(xx * yy)));
-  // a3 both against, a4 both for, a7 both against the label it came with (its labels were turned when the judge saw it).
+  // a3 both against, a4 both for, a7 both against the label it came with (its labels were turned
+  // when the judge saw it).
   CHECK(agreement(curation, "m1", "j1").pairs == 5);
   CHECK(agreement(curation, "m1", "j1").same == 3);
   CHECK(agreement(curation, "m1", "current").pairs == 10);
@@ -172,7 +183,8 @@ TEST_CASE("strengths by source and model") {
 TEST_CASE("the order of lines of different pairs does not matter, and rows may be absent") {
   TemporaryFolder root;
   const auto page = [&](const report_test::InventedCuration& how) {
-    const std::vector runs{load_run(make_curated_run(root.path() / std::to_string(how.shuffle) / (how.rows ? "rows" : "ids"), how))};
+    const std::vector runs{load_run(make_curated_run(
+        root.path() / std::to_string(how.shuffle) / (how.rows ? "rows" : "ids"), how))};
     std::string text = page_data(runs, {});
     // Folders differ, and so do the keys made of them.
     const std::size_t stages = text.find("\"stages\":["), training = text.find("\"training\":");
@@ -199,7 +211,9 @@ TEST_CASE("a round is one flow in which no pair is lost") {
   REQUIRE(flows.size() == 1);
   const Flow& flow = flows[0];
   CHECK(flow.title == "Round 1: train.curated_1 → train.merged_1 → train.data_1");
-  CHECK(flow.columns == std::vector<std::string>{"entered", "vote_flip", "consistency", "reannotate", "merged", "consistency", "reannotate", "left"});
+  CHECK(flow.columns == std::vector<std::string>{"entered", "vote_flip", "consistency",
+                                                 "reannotate", "merged", "consistency",
+                                                 "reannotate", "left"});
   std::int64_t entered = 0, dropped = 0, left = 0;
   for (std::size_t i = 0; i < flow.nodes.size(); ++i) {
     const FlowNode& node = flow.nodes[i];
@@ -221,7 +235,9 @@ TEST_CASE("a round is one flow in which no pair is lost") {
   CHECK(entered == 12);
   CHECK(dropped == 3);
   CHECK(left == 9);
-  const auto merged = std::find_if(flow.nodes.begin(), flow.nodes.end(), [](const FlowNode& node) { return node.label == "train.merged_1"; });
+  const auto merged = std::find_if(flow.nodes.begin(), flow.nodes.end(), [](const FlowNode& node) {
+    return node.label == "train.merged_1";
+  });
   REQUIRE(merged != flow.nodes.end());
   CHECK(flowing(flow, static_cast<std::size_t>(merged - flow.nodes.begin()), true) == 9);
 }
@@ -238,13 +254,15 @@ TEST_CASE("label changes are shown with the pair as it came in and all that was 
     CHECK(change.pair.pictures.at(0).data_url.starts_with("data:image/png"));
   }
   CHECK(seen.size() == 8);  // a1 ... a7 of the first, a2 of the second
-  const auto a1 = std::find_if(changes.begin(), changes.end(), [](const LabelChange& one) { return one.pair.id == "a1"; });
+  const auto a1 = std::find_if(changes.begin(), changes.end(),
+                               [](const LabelChange& one) { return one.pair.id == "a1"; });
   REQUIRE(a1 != changes.end());
   CHECK(a1->kind == "flipped by vote_flip");
   CHECK(a1->label == "wrong");
   CHECK(a1->pair.chosen == "There are 1.");
   CHECK(a1->steps.at(0).opinions == "m1 -1.5 · m2 -0.5 · strength -1");
-  const auto a3 = std::find_if(changes.begin(), changes.end(), [](const LabelChange& one) { return one.pair.id == "a3"; });
+  const auto a3 = std::find_if(changes.begin(), changes.end(),
+                               [](const LabelChange& one) { return one.pair.id == "a3"; });
   REQUIRE(a3 != changes.end());
   CHECK(a3->steps.at(2).opinions == "j1 rejected, rejected · j2 chosen, rejected · votes 1 to 3");
   CHECK(make_changes(run, 3, nullptr).size() == 3);
@@ -255,12 +273,17 @@ TEST_CASE("curation in the tables") {
   const std::vector runs{load_run(make_curated_run(root.path(), {}))};
   const TextTable table = curation_table(runs);
   REQUIRE(table.rows.size() == 7);  // all, a, b; all, a, b, d
-  CHECK(table.rows[1] == std::vector<std::string>{"train.curated_1: a", "8", "2", "3", "3", "5", "42.9", "20.0", "66.7", "66.7", "66.7", "50.0"});
-  CHECK(table.rows[2] == std::vector<std::string>{"train.curated_1: b", "2", "2", "0", "0", "2", "100.0", "100.0", "", "0.0", "", "0.0"});
+  CHECK(table.rows[1] == std::vector<std::string>{"train.curated_1: a", "8", "2", "3", "3", "5",
+                                                  "42.9", "20.0", "66.7", "66.7", "66.7", "50.0"});
+  CHECK(table.rows[2] == std::vector<std::string>{"train.curated_1: b", "2", "2", "0", "0", "2",
+                                                  "100.0", "100.0", "", "0.0", "", "0.0"});
   const TextTable cost = curation_cost_table(runs);
   REQUIRE(cost.rows.size() == 1);
   // 6 of 10 pairs were judged, four times each.
-  CHECK(cost.rows[0] == std::vector<std::string>{"train.curated_1", "10", "6", "24", "40", "40.0", "24", "2", "10000", "0.2500", "2.5"});
-  CHECK_THAT(print_tables(runs), Catch::Contains("Wrong flipped, %") && Catch::Contains("If all were judged"));
-  CHECK(curation_judges_table(runs[0]).rows.at(0) == std::vector<std::string>{"train.curated_1: j1", "12", "16.7", "20.0", "80.0", "62.5"});
+  CHECK(cost.rows[0] == std::vector<std::string>{"train.curated_1", "10", "6", "24", "40", "40.0",
+                                                 "24", "2", "10000", "0.2500", "2.5"});
+  CHECK_THAT(print_tables(runs),
+             Catch::Contains("Wrong flipped, %") && Catch::Contains("If all were judged"));
+  CHECK(curation_judges_table(runs[0]).rows.at(0) ==
+        std::vector<std::string>{"train.curated_1: j1", "12", "16.7", "20.0", "80.0", "62.5"});
 }
