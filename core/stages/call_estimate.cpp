@@ -34,7 +34,7 @@ namespace {
 constexpr std::size_t kSample = 24;             // prompts
 constexpr std::size_t kAssumedAnswer = 400;     // tokens, where nothing is known
 constexpr std::size_t kCachedFrom = 1024;       // tokens of a common beginning that providers cache
-constexpr std::int64_t kReviewed = 2000;        // pairs of a source that a curator is asked about at most
+constexpr std::int64_t kReviewed = 600;         // pairs of a source that a curator is asked about at most
 constexpr double kAssumedShare = 0.2;           // of pairs that come to the judges of an iteration
 
 // Takes requests down and answers none. Thread-safe: curators ask from several threads.
