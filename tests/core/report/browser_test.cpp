@@ -54,7 +54,7 @@ Visit visit(const fs::path& page, const fs::path& folder) {
 }
 
 // Measures the page from outside: what was painted, and whether it is wider than the window.
-constexpr char kProbe[] = R"(<script>
+constexpr char kProbe[] = R"js(<script>
 addEventListener("load", () => {
   const painted = [...document.querySelectorAll("canvas")].filter((canvas) => {
     const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -93,7 +93,7 @@ addEventListener("load", () => {
   Object.assign(root.dataset, { outside, overlaps, uneven });
   root.dataset.alerts = document.querySelectorAll("img[onerror]").length;
 });
-</script></body>)";
+</script></body>)js";
 
 void check_page(std::string page_text, const fs::path& folder, int charts, int pictures, int flows = 0) {
   page_text.replace(page_text.rfind("</body>"), 7, kProbe);

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "dt2it/answer_benchmark.hpp"
 #include "dt2it/types.hpp"
 
 namespace dt2it::testing {
@@ -30,6 +31,11 @@ inline bool same(const Verdict& a, const Verdict& b) {
 }
 inline bool same(const Reward& a, const Reward& b) {
   return a.status == b.status && same_number(a.value, b.value);
+}
+inline bool same(const AnswerGrade& a, const AnswerGrade& b) {
+  return a.row == b.row && a.weight == b.weight && a.status == b.status && same_number(a.score, b.score) &&
+         a.reference_score == b.reference_score && a.marks == b.marks && a.judge == b.judge && a.model == b.model &&
+         a.temperature == b.temperature && a.replies == b.replies && a.detail == b.detail;
 }
 template <class T>
 bool same(const T& a, const T& b)
