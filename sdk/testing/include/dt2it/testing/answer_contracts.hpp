@@ -15,11 +15,6 @@
 
 namespace dt2it::testing {
 
-inline bool same(const AnswerGrade& a, const AnswerGrade& b) {
-  return a.status == b.status && same_number(a.score, b.score) && a.reference_score == b.reference_score &&
-         a.marks == b.marks && a.replies == b.replies && a.detail == b.detail;
-}
-
 // Grades each answer by a function of it; NaN: unparsed. The only metric is the weighted mean.
 class FakeAnswerBenchmark final : public AnswerBenchmark {
  public:
