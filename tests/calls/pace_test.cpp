@@ -106,10 +106,11 @@ TEST_CASE("One call told off pauses all of the endpoint") {
   for (int i = 0; i < 8; ++i) pace.started(100, 1);
   pace.ended(101, {.started = 100, .slow_down = true, .wait_seconds = 3});
   CHECK(pace.held_until() == Approx(104));
-  const int cut = pace.limit();
-  CHECK(cut < 8);
-  pace.ended(101.1, {.started = 100, .slow_down = true, .wait_seconds = 3});  // of before the cut: no news
-  CHECK(pace.limit() == cut);
+  pace.ended(101.1, {.started = 100, .slow_down = true, .wait_seconds = 3});  // of before the cut: no news of the rate
+  CHECK(pace.wait(103) > 1);
+  CHECK(pace.wait(104.2) == 0);
+  pace.started(104.2, 1);
+  CHECK(pace.wait(104.2) == Approx(1.0 / 7).margin(0.03));  // seven a second were not told off
 }
 
 namespace {
