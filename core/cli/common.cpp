@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 std::atomic<bool> stop_requested{false};
+VerbHelp* help_wanted = nullptr;  // --help is written into it, not printed
 
 void on_signal(int) {
   if (stop_requested.exchange(true)) _exit(130);
@@ -131,6 +132,16 @@ void add_common(po::options_description& options, CommonOptions& common) {
 bool parse(const Arguments& arguments, po::options_description& options, const std::string& positional,
            const std::string& usage) {
   options.add_options()("help,h", po::bool_switch(), "this text");
+  if (help_wanted) {
+    help_wanted->usage = usage;
+    help_wanted->words = !positional.empty();
+    for (const auto& option : options.options()) {
+      const std::string letter = option->canonical_display_name(po::command_line_style::allow_dash_for_short);
+      help_wanted->options.push_back({option->long_name(), letter.size() == 2 && letter[0] == '-' ? letter.substr(1) : "",
+                                      option->semantic()->max_tokens() == 0 ? "" : option->format_parameter(), option->description()});
+    }
+    return false;
+  }
   po::positional_options_description words;
   if (!positional.empty()) words.add(positional.c_str(), -1);
   po::variables_map values;
@@ -141,6 +152,14 @@ bool parse(const Arguments& arguments, po::options_description& options, const s
   }
   po::notify(values);
   return true;
+}
+
+VerbHelp help_of(const Verb& verb) {
+  VerbHelp help;
+  help_wanted = &help;
+  verb.enter({"--help"});
+  help_wanted = nullptr;
+  return help;
 }
 
 Installation::Installation(const CommonOptions& common)
@@ -159,6 +178,13 @@ fs::path find_profiles(const fs::path& experiment) {
 }
 
 namespace {
+
+// An experiment that comes with the program (experiments/demo.toml), from wherever it is called.
+fs::path installed_file(const fs::path& file) {
+  if (file.is_absolute() || fs::exists(file)) return file;
+  const fs::path installed = fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/dt2it" / file;
+  return fs::exists(installed) ? installed : file;
+}
 
 std::vector<std::uint64_t> seeds_of(const std::string& text) {
   std::vector<std::uint64_t> seeds;
@@ -185,7 +211,7 @@ std::vector<Experiment> load_all(const std::vector<std::string>& files, const Co
   const std::vector<std::uint64_t> wanted = seeds_of(common.seeds);
   std::vector<fs::path> todo(files.begin(), files.end());
   for (std::size_t i = 0; i < todo.size(); ++i) {
-    const fs::path file = todo[i];
+    const fs::path file = installed_file(todo[i]);
     LoadOptions options{common.profile, find_profiles(file), common.settings, cache};
     Experiment experiment = load_experiment(file, options, catalog, diagnostics);
     if (!experiment.rows.empty())  // in the place of the file that lists them

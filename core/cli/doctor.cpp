@@ -7,6 +7,7 @@
 #include <iostream>
 #include <thread>
 
+#include "core/cli/system_check.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/media/passing_media_store.hpp"
 #include "core/run/runner.hpp"
@@ -32,7 +33,26 @@ struct Options {
   int threads = 0;
   std::size_t limit = 200;
   bool as_json = false, no_probe = false;
+  SystemOptions system;
 };
+
+// Prints what was found; 1 when something is missing.
+int system_report(const Options& options) {
+  SystemOptions system = options.system;
+  system.plugin_path = options.plugin_path;
+  constexpr std::array kStates{"good", "note", "missing"};
+  bool missing = false;
+  JsonWriter json;
+  json.begin_array();
+  for (const Finding& finding : check_system(system)) {
+    const char* state = kStates[static_cast<std::size_t>(finding.state)];
+    missing |= finding.state == Finding::State::missing;
+    json.begin_object().key("state").value(state).key("what").value(finding.what).key("detail").value(finding.detail).end_object();
+    if (!options.as_json) std::cout << fmt::format("{:<8} {:<13} {}\n", state, finding.what, finding.detail);
+  }
+  if (options.as_json) std::cout << json.end_array().text() << '\n';
+  return missing ? 1 : 0;
+}
 
 // The pairs of a file that have not failed, at most `limit`; they hold their media until the end.
 class FirstPairs final : public Stream<AnswerRecord> {
@@ -185,14 +205,18 @@ int doctor(const Arguments& arguments) {
       ("device", po::value(&options.device)->value_name("DEVICE"), "cpu, cuda, cuda:N, auto")
       ("threads", po::value(&options.threads)->value_name("N"), "threads for the computation (default: the cores)")
       ("set", po::value(&options.settings)->composing()->value_name("KEY=VALUE"), "a parameter of the backbone")
+      ("endpoint", po::value(&options.system.endpoints)->composing()->value_name("URL"),
+       "without MODEL: try to reach this address; may be given often")
+      ("runs", po::value(&options.system.runs)->value_name("DIR"), "without MODEL: folder whose disk is looked at (default: runs)")
       ("no-probe", po::bool_switch(&options.no_probe), "look at the files only, do not load the model")
       ("json", po::bool_switch(&options.as_json), "print JSON")
       ("plugin-path", po::value(&options.plugin_path)->composing()->value_name("DIR"),
        "look for plugins here first; may be given often");
   if (!parse(arguments, words, "model",
-             "usage: dt2it doctor MODEL [--pairs FILE] [options]\n\nSays what a checkpoint folder is, and, by the rewards of a "
+             "usage: dt2it doctor [--endpoint URL] [options]\n       dt2it doctor MODEL [--pairs FILE] [options]\n\n"
+             "Without MODEL: what this machine and installation have and lack; exit code 1 when something is missing. With it: says what a checkpoint folder is, and, by the rewards of a "
              "few pairs, whether its head reads the hidden state before or after the final norm.")) return 0;
-  if (options.model.empty()) throw ConfigError("dt2it doctor: no checkpoint folder given");
+  if (options.model.empty()) return system_report(options);
   CommonOptions common;
   common.plugin_path = options.plugin_path;
   const CheckpointFacts facts(options.model);

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "core/cli/inputs.hpp"
+#include "core/cli/model_options.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/data/records.hpp"
 #include "core/media/passing_media_store.hpp"
@@ -33,12 +34,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::vector<std::string> plugin_path, settings;
+  std::vector<std::string> plugin_path;
   InputOptions input;
-  std::string model, shard, dtype, device;
+  ModelOptions model;
+  std::string shard;
   fs::path out;
-  int threads = 0;
-  std::int64_t tokens_per_batch = 0;
   bool as_json = false, quiet = false, merge = false;
 };
 
@@ -46,29 +46,6 @@ struct Options {
 bool only_speed(const std::string& name) {
   constexpr std::array kNames{"threads", "encoder_threads", "tokens_per_batch", "batch_size"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
-}
-
-ComponentConfig model_of(const Options& options, const Catalog& catalog) {
-  const ComponentDescription* description = catalog.find(RewardModel::kKind, options.model.substr(0, options.model.find(':')));
-  const auto takes = [&](const char* name) {
-    return description && std::any_of(description->params.begin(), description->params.end(),
-                                      [&](const ParamSpec& spec) { return spec.name == name; });
-  };
-  std::vector<std::string> settings;
-  const auto flag = [&](const char* option, const char* name, const std::string& value, bool text) {
-    if (value.empty()) return;
-    if (description && !takes(name))
-      throw ConfigError(fmt::format("reward_models/{} takes no {}", description->name, option));
-    settings.push_back(text ? text_setting(name, value) : fmt::format("{}={}", name, value));
-  };
-  flag("--dtype", "dtype", options.dtype, true);
-  flag("--device", "device", options.device, true);
-  flag("--tokens-per-batch", "tokens_per_batch", options.tokens_per_batch ? std::to_string(options.tokens_per_batch) : "", false);
-  flag("--threads", "threads", options.threads ? std::to_string(options.threads) : "", false);
-  if (options.threads == 0 && takes("threads"))
-    settings.push_back(fmt::format("threads={}", std::max(1u, std::thread::hardware_concurrency())));
-  settings.insert(settings.end(), options.settings.begin(), options.settings.end());
-  return component_of(catalog, RewardModel::kKind, "model", options.model, settings);
 }
 
 // Processes of one machine that share it by rank take a GPU each.
@@ -224,7 +201,7 @@ int score_records(const Options& options, const std::string& command) {
   common.plugin_path = options.plugin_path;
   Installation installation(common);
   PluginRegistry& registry = installation.registry;
-  ComponentConfig model_config = model_of(options, registry);
+  ComponentConfig model_config = reward_model_of(options.model, registry);
   const std::vector<ComponentConfig> datasets = input_datasets(options.input, registry, "input");
   const Shard shard = options.shard.empty() ? Shard::from_environment([](const char* name) { return std::getenv(name); })
                                                   .value_or(Shard{})
@@ -311,17 +288,11 @@ int score_records(const Options& options, const std::string& command) {
 int score(const Arguments& arguments) {
   Options options;
   po::options_description words("options");
+  add_model_options(words, options.model);
   words.add_options()
       ("inputs", po::value(&options.input.inputs), "files or folders of records (with --merge: files of scores)")
-      ("model,m", po::value(&options.model)->value_name("KIND[:ARG]"), "reward model: mrm:CHECKPOINT, length, judge ...")
       ("out,o", po::value(&options.out)->value_name("FILE"),
        "where rewards go, a line a record; taken up where it ends when it is there (default: standard output)")
-      ("dtype", po::value(&options.dtype)->value_name("TYPE"), "float32, bfloat16, checkpoint")
-      ("device", po::value(&options.device)->value_name("DEVICE"),
-       "cpu, cuda, cuda:N, auto; cuda with LOCAL_RANK or SLURM_LOCALID set: that one")
-      ("threads", po::value(&options.threads)->value_name("N"), "threads for the computation (default: the cores)")
-      ("tokens-per-batch", po::value(&options.tokens_per_batch)->value_name("N"), "tokens of one forward pass")
-      ("set", po::value(&options.settings)->composing()->value_name("KEY=VALUE"), "a parameter of the model; may be given often")
       ("shard", po::value(&options.shard)->value_name("I/N"),
        "only the I-th of N parts, into FILE.I-of-N (default: RANK and WORLD_SIZE, else SLURM_PROCID and SLURM_NTASKS)")
       ("merge", po::bool_switch(&options.merge), "put the files of all shards together: dt2it score --merge -o FILE SHARD...")
@@ -344,8 +315,6 @@ int score(const Arguments& arguments) {
     print(options, summary);
     return 0;
   }
-  if (options.model.empty()) throw ConfigError("dt2it score: no reward model given (--model mrm:CHECKPOINT, say)");
-  if (options.threads < 0 || options.tokens_per_batch < 0) throw ConfigError("--threads and --tokens-per-batch must be at least 1");
   return score_records(options, command_line("score", arguments));
 }
 

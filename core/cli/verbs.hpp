@@ -5,6 +5,7 @@
 #include <boost/program_options.hpp>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,14 +28,38 @@ int explain(const Arguments& arguments);
 int export_pairs(const Arguments& arguments);
 int evaluate(const Arguments& arguments);
 int score(const Arguments& arguments);
+int serve(const Arguments& arguments);
 int train(const Arguments& arguments);
 int doctor(const Arguments& arguments);
 int report(const Arguments& arguments);
 int clean(const Arguments& arguments);
 int calls(const Arguments& arguments);
 int convert(const Arguments& arguments);
+int completion(const Arguments& arguments);
+
+struct Verb {
+  const char* name;
+  const char* help;
+  int (*enter)(const Arguments&);
+};
+// All of them, in the order of the help.
+std::span<const Verb> verbs();
 
 // ---- shared by the verbs
+
+// What --help of a verb says, as data.
+struct VerbHelp {
+  struct Option {
+    std::string name;      // without dashes
+    std::string letter;    // short form, without dash; may be empty
+    std::string argument;  // empty: it takes none
+    std::string help;
+  };
+  std::string usage;
+  std::vector<Option> options;
+  bool words = false;  // it takes words without a dash
+};
+VerbHelp help_of(const Verb& verb);
 
 // Options that every verb that reads experiments has.
 struct CommonOptions {

@@ -17,9 +17,9 @@
 #include "core/run/scope.hpp"
 #include "core/util/files.hpp"
 #include "core/util/json.hpp"
+#include "core/util/program_version.hpp"
 #include "core/util/value_text.hpp"
 #include "dt2it/error.hpp"
-#include "dt2it/version.hpp"
 
 namespace dt2it {
 
@@ -410,7 +410,7 @@ void Runner::write_run_folder(const Entry& entry) const {
   json.key("seed").value(static_cast<std::int64_t>(experiment.seed));
   json.key("paper").value(experiment.paper);
   json.key("about").value(experiment.about);
-  json.key("version").value(DT2IT_VERSION);
+  json.key("version").value(program_version());
   json.key("expect").begin_object();
   for (const auto& [metric, relation] : experiment.expect) json.key(metric).value(relation);
   json.end_object();
