@@ -54,7 +54,7 @@ Visit visit(const fs::path& page, const fs::path& folder) {
 }
 
 // Measures the page from outside: what was painted, and whether it is wider than the window.
-constexpr char kProbe[] = R"(<script>
+constexpr char kProbe[] = R"js(<script>
 addEventListener("load", () => {
   const painted = [...document.querySelectorAll("canvas")].filter((canvas) => {
     const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -77,10 +77,8 @@ addEventListener("load", () => {
     for (const a of labels) for (const b of labels)
       if (a !== b && a.getAttribute("x") === b.getAttribute("x") && box(a).top < box(b).top && box(a).bottom > box(b).top + 3) overlaps += 1;
     const ends = [...svg.querySelectorAll("path")].map((path) => {
-      const [start, end] = path.getAttribute("d").slice(1).split("C");
-      const [x0, y0] = start.split(" ").map(Number);
-      const [x1, y1] = end.split(" ").map(Number).slice(-2);
-      return { x0, y0, x1, y1, thick: Number(path.getAttribute("stroke-width")) };
+      const at = path.getAttribute("d").match(/-?[\d.]+(e-?\d+)?/g).map(Number);
+      return { x0: at[0], y0: at[1], x1: at[6], y1: at[7], thick: at[9] - at[7] };
     });
     for (const rect of svg.querySelectorAll("rect")) {
       const [x, y, width, height] = ["x", "y", "width", "height"].map((name) => Number(rect.getAttribute(name)));
@@ -93,7 +91,7 @@ addEventListener("load", () => {
   Object.assign(root.dataset, { outside, overlaps, uneven });
   root.dataset.alerts = document.querySelectorAll("img[onerror]").length;
 });
-</script></body>)";
+</script></body>)js";
 
 void check_page(std::string page_text, const fs::path& folder, int charts, int pictures, int flows = 0) {
   page_text.replace(page_text.rfind("</body>"), 7, kProbe);
