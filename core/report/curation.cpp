@@ -441,7 +441,7 @@ class Reader {
       one.voice = curation_.voices[who.second].name;
       const double reach = std::max(limits[who.first], 1e-6),
                    unit = std::pow(10, std::floor(std::log10(reach)));
-      one.limit = std::ceil(reach / unit) * unit;
+      one.limit = std::ceil(5 * reach / unit - 1e-6) * unit / 5;
       one.bins.assign(kBins, 0);
       for (const float margin : margins) {
         const double at = (margin / one.limit + 1) / 2 * kBins;

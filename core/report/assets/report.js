@@ -440,10 +440,11 @@
     for (const link of links) {
       const thick = link.count * scale;
       const x0 = link.from.x + (link.from.kind === "lane" ? bar / 2 : bar), x1 = link.to.x + (link.to.kind === "lane" ? bar / 2 : 0);
-      const y0 = link.start + thick / 2, y1 = link.end + thick / 2, middle = (x0 + x1) / 2;
+      const y0 = link.start, y1 = link.end, middle = (x0 + x1) / 2, high = Math.max(thick, 0.6);
       const path = shape(svg, "path", {
-        d: `M${x0} ${y0}C${middle} ${y0} ${middle} ${y1} ${x1} ${y1}`, stroke: color(sources.indexOf(link.source)),
-        "stroke-width": Math.max(thick, 0.6),
+        d: `M${x0} ${y0}C${middle} ${y0} ${middle} ${y1} ${x1} ${y1}L${x1} ${y1 + high}`
+          + `C${middle} ${y1 + high} ${middle} ${y0 + high} ${x0} ${y0 + high}Z`,
+        fill: color(sources.indexOf(link.source)),
       });
       shape(path, "title", {}, `${link.source}: ${whole(link.count)} pairs`);
     }

@@ -77,10 +77,8 @@ addEventListener("load", () => {
     for (const a of labels) for (const b of labels)
       if (a !== b && a.getAttribute("x") === b.getAttribute("x") && box(a).top < box(b).top && box(a).bottom > box(b).top + 3) overlaps += 1;
     const ends = [...svg.querySelectorAll("path")].map((path) => {
-      const [start, end] = path.getAttribute("d").slice(1).split("C");
-      const [x0, y0] = start.split(" ").map(Number);
-      const [x1, y1] = end.split(" ").map(Number).slice(-2);
-      return { x0, y0, x1, y1, thick: Number(path.getAttribute("stroke-width")) };
+      const at = path.getAttribute("d").match(/-?[\d.]+(e-?\d+)?/g).map(Number);
+      return { x0: at[0], y0: at[1], x1: at[6], y1: at[7], thick: at[9] - at[7] };
     });
     for (const rect of svg.querySelectorAll("rect")) {
       const [x, y, width, height] = ["x", "y", "width", "height"].map((name) => Number(rect.getAttribute(name)));
