@@ -57,6 +57,14 @@ PAGES = {
         "replace": CPU,
         "not_run": {"torchrun": "needs torchrun and eight GPUs; --shard is the same by hand"},
     },
+    "docs/serving.md": {
+        "before": PAIRS,
+        "after_line": {"--port 8000 &": "for i in $(seq 30); do curl -sf -o /dev/null http://127.0.0.1:8000/health && break; sleep 0.3; done"},
+        "replace": [("dt2it evaluate vl_rewardbench --data data.jsonl --model endpoint:http://vllm.example:8000 --set api=classify "
+                     "--set model=MY_MODEL\n", "")],  # nobody is there
+        "not_run": {"--device cuda": "serves until it is stopped; the next block does so too"},
+    },
+    "docs/python.md": {"not_run": {"pip install": "tests/python/run installs it and runs the notebook, where pip can"}},
     "docs/training.md": {
         "before": PAIRS,
         "replace": [("/models/Qwen3-VL-8B-Instruct", "experiments/mini_backbone"), ("batch_size=512", "batch_size=4")],
