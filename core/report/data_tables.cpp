@@ -53,7 +53,7 @@ TextTable bias_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "What style tells of the labels";
   table.header = {"Pairs",       "Count",  "Length", "Markdown",      "First words", "Style",
-                  "Style, 95 %", "Writer", "Longer", "More Markdown", "Earlier"};
+                  "Style, 95 %", "Writer", "Longer", "More Markdown", "Earlier", "Scorers agree"};
   std::set<std::filesystem::path> seen;  // runs share stages
   for (const RunSummary& run : runs)
     for (const StageSummary& stage : run.stages) {
@@ -80,7 +80,8 @@ TextTable bias_table(std::span<const RunSummary> runs) {
           row.share(family, "accuracy");
           row.share(source, "longer_chosen")
               .share(source, "more_markdown_chosen")
-              .share(source, "earlier_chosen");
+              .share(source, "earlier_chosen")
+              .share(source, "scorers_agree");
           row.into(table);
         });
       });
