@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -88,14 +89,22 @@ class Joined final : public Stream<PreferencePair> {
   bool next(PreferencePair& pair) override {
     for (; at_ < sets_.size(); ++at_, stream_ = nullptr) {
       if (!stream_) stream_ = sets_[at_]->pairs();
-      if (stream_->next(pair)) return true;
+      while (stream_->next(pair)) {
+        if (!pair.prompt.messages.empty()) return true;
+        if (unusable_++ == 0) first_ = pair.extra;  // ties and what cannot be read: why
+      }
+    }
+    if (unusable_ > 0) {
+      spdlog::warn("{} records give no pair, the first: {}", unusable_, first_);
+      unusable_ = 0;
     }
     return false;
   }
 
  private:
   std::vector<std::shared_ptr<Dataset>> sets_;
-  std::size_t at_ = 0;
+  std::size_t at_ = 0, unusable_ = 0;
+  std::string first_;
   std::unique_ptr<Stream<PreferencePair>> stream_;
 };
 

@@ -17,16 +17,6 @@ namespace {
 
 namespace dom = simdjson::dom;
 
-constexpr std::array<std::string_view, 7> kMediaKeys = {"kind", "id", "mime", "width", "height", "source", "frames"};
-constexpr std::array<std::string_view, 4> kPartKeys = {"type", "text", "image", "video"};
-constexpr std::array<std::string_view, 2> kMessageKeys = {"role", "content"};
-constexpr std::array<std::string_view, 5> kPromptKeys = {"id", "messages", "reference", "source", "domain"};
-constexpr std::array<std::string_view, 7> kResponseKeys = {"id", "text", "mllm", "origin", "status", "finish_reason", "noised_image"};
-constexpr std::array<std::string_view, 7> kScoreKeys = {"status", "overall", "stated_overall", "criteria", "judge_reference", "detail", "reply"};
-constexpr std::array<std::string_view, 4> kCriterionKeys = {"name", "weight", "score", "analysis"};
-constexpr std::array<std::string_view, 9> kPairKeys = {"id", "prompt", "rejected_prompt", "chosen", "rejected", "source", "group", "strength", "strengths"};
-constexpr std::array<std::string_view, 5> kPreferenceKeys = {"id", "text", "better", "worse", "source"};
-
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw DataError(where + ": " + what);
 }
@@ -401,12 +391,17 @@ JsonRef JsonParser::parse(std::string_view text, const std::string& where) {
   return json;
 }
 
-bool JsonLineReader::next(JsonRef& json) {
-  std::string_view line;
+bool JsonLineReader::next_line(std::string_view& line) {
   do {
     if (!lines_.next(line)) return false;
   } while (line.find_first_not_of(" \t\r") == std::string_view::npos);
-  json = parser_.parse(line, where());
+  return true;
+}
+
+bool JsonLineReader::next(JsonRef& json) {
+  std::string_view line;
+  if (!next_line(line)) return false;
+  json = parse(line);
   return true;
 }
 

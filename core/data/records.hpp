@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/data/quick_reader.hpp"
 #include "core/util/jsonl.hpp"
 #include "dt2it/benchmark.hpp"
 #include "dt2it/curator.hpp"
@@ -86,6 +87,9 @@ class JsonLineReader {
   // they are (as three bytes), the other as U+FFFD.
   bool next(JsonRef& json);
   bool next(simdjson::dom::element& element);
+  // The line itself, for QuickReader; and what parse() makes of it.
+  bool next_line(std::string_view& line);
+  JsonRef parse(std::string_view line) { return parser_.parse(line, where()); }
   std::string where() const { return lines_.where(); }
 
  private:
@@ -98,14 +102,16 @@ class RecordReader final : public Stream<Record> {
  public:
   explicit RecordReader(std::filesystem::path file) : lines_(std::move(file)) {}
   bool next(Record& record) override {
-    JsonRef json;
-    if (!lines_.next(json)) return false;
-    record = from_json(json, lines_.where());
+    std::string_view line;
+    if (!lines_.next_line(line)) return false;
+    record = Record();
+    if (!quick_.read(line, record)) record = from_json(lines_.parse(line), lines_.where());
     return true;
   }
 
  private:
   JsonLineReader lines_;
+  QuickReader quick_;
 };
 using PromptReader = RecordReader<Prompt, prompt_from>;
 using PairReader = RecordReader<PreferencePair, pair_from>;

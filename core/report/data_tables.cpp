@@ -30,7 +30,7 @@ TextTable bias_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "What style tells of the labels";
   table.header = {"Pairs",       "Count",  "Length", "Markdown",      "First words", "Style",
-                  "Style, 95 %", "Writer", "Longer", "More Markdown", "Earlier"};
+                  "Style, 95 %", "Writer", "Longer", "More Markdown", "Earlier", "Scorers agree"};
   std::set<std::filesystem::path> seen;  // runs share stages
   for (const RunSummary& run : runs)
     for (const StageSummary& stage : run.stages) {
@@ -55,7 +55,7 @@ TextTable bias_table(std::span<const RunSummary> runs) {
           row.text(percent(number_of(family, "low")) + " - " + percent(number_of(family, "high")));
           if (told["writer"].get(family)) return;
           row.share(share(family, "accuracy"));
-          for (const char* one : {"longer_chosen", "more_markdown_chosen", "earlier_chosen"}) row.share(share(source, one));
+          for (const char* one : {"longer_chosen", "more_markdown_chosen", "earlier_chosen", "scorers_agree"}) row.share(share(source, one));
           row.into(table);
         });
       });

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <set>
 #include <xtensor/xhistogram.hpp>
 #include <xtensor/xmath.hpp>
 
@@ -16,6 +17,7 @@
 #include "core/stages/style.hpp"
 #include "core/util/files.hpp"
 #include "core/util/json.hpp"
+#include "dt2it/error.hpp"
 
 namespace dt2it {
 namespace {
@@ -93,11 +95,44 @@ void share(JsonWriter& json, const char* key, std::size_t count, std::size_t of)
     json.null();
 }
 
-void write(JsonWriter& json, const std::string& source, const Group& group) {
+// How the scorers of a stage `pair` agree on the couples of candidates, by the prompts' source; "" is all of them. Empty for other pairs.
+struct Agreement {
+  std::int64_t agreed = 0, disagreed = 0, equal = 0;
+};
+std::map<std::string, Agreement> agreements_of(const std::filesystem::path& file) {
+  std::map<std::string, Agreement> sources;
+  if (!std::filesystem::exists(file)) return sources;
+  simdjson::dom::parser parser;
+  simdjson::dom::array list;
+  if (parser.load(file.string())["sources"].get(list)) throw DataError(file.string() + ": has no list 'sources'");
+  for (const simdjson::dom::element source : list) {
+    std::string_view name;
+    std::int64_t agreed = 0, disagreed = 0, equal = 0;
+    if (source["source"].get(name) || source["agreed"].get(agreed) || source["disagreed"].get(disagreed) || source["equal"].get(equal))
+      throw DataError(file.string() + ": a source must have 'source', 'agreed', 'disagreed' and 'equal'");
+    for (const std::string& key : std::set<std::string>{"", std::string(name)}) {
+      sources[key].agreed += agreed;
+      sources[key].disagreed += disagreed;
+      sources[key].equal += equal;
+    }
+  }
+  return sources;
+}
+
+// Distilled pairs are all of one source; where their prompts come from tells more.
+const std::string& source_of(const PreferencePair& pair) { return pair.source == "distil" ? pair.prompt.source : pair.source; }
+
+void write(JsonWriter& json, const std::string& source, const Group& group, const std::map<std::string, Agreement>& agreements) {
   json.begin_object().key("source").value(source).key("pairs").value(group.pairs);
   share(json, "longer_chosen", group.longer, group.unequal);
   share(json, "more_markdown_chosen", group.marked, group.marked_unequal);
   share(json, "earlier_chosen", group.earlier, group.placed);  // by the number of the candidate
+  if (const auto found = agreements.find(source); found != agreements.end()) {
+    const Agreement& one = found->second;
+    const auto of = [](std::int64_t count) { return static_cast<std::size_t>(count); };
+    share(json, "scorers_agree", of(one.agreed), of(one.agreed + one.disagreed));  // of couples that neither scorer holds equal
+    share(json, "scores_equal", of(one.equal), of(one.agreed + one.disagreed + one.equal));
+  }
   json.key("length_ratio").value(std::exp(group.log_ratio / static_cast<double>(std::max<std::size_t>(1, group.pairs))));
   xt::xtensor<float, 2> differences = xt::zeros<float>({group.pairs, kStyleColumns});
   std::copy(group.rows.begin(), group.rows.end(), differences.begin());
@@ -139,12 +174,13 @@ void run(const BiasParams& params, StageRun& stage) {
       if (!taken) continue;
       --wanted;
       add(all, pair);
-      add(sources[pair.source], pair);
+      add(sources[source_of(pair)], pair);
     }
     json.begin_object().key("stage").value(name).key("pairs").value(file.count()).key("sources").begin_array();
-    write(json, "", all);
+    const auto agreements = agreements_of(stage.input(name) / "agreement.json");
+    write(json, "", all, agreements);
     if (sources.size() > 1)
-      for (const auto& [source, group] : sources) write(json, source, group);
+      for (const auto& [source, group] : sources) write(json, source, group, agreements);
     json.end_array().end_object();
   }
   json.end_array().end_object();
@@ -155,7 +191,8 @@ void run(const BiasParams& params, StageRun& stage) {
 
 StageType bias_stage() {
   return make_stage<BiasParams>(
-      "bias", "Measures what style, length, position and the writer's name tell of the labels of pairs; changes nothing.", "1", run);
+      "bias", "Measures what style, length, position and the writer's name tell of the labels of pairs, and how far scorers agree; changes "
+              "nothing.", "2", run);
 }
 
 }  // namespace dt2it

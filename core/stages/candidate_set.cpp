@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <iterator>
 
@@ -14,6 +15,39 @@
 
 namespace dt2it {
 namespace {
+
+constexpr std::array<std::string_view, 4> kSetKeys = {"prompt", "candidates", "scores", "shown"};
+
+// As set_from, where the text is as we write it; `set` is unspecified when it is not.
+bool read_quickly(QuickReader& reader, std::string_view text, CandidateSet& set) {
+  using Value = QuickReader::Value;
+  bool has_prompt = false, has_candidates = false;
+  const auto positions = [&](std::string_view scorer, Value& list) {
+    std::vector<std::size_t>& order = set.shown[std::string(scorer)];
+    return QuickReader::items(list, [&](Value& item) {
+      std::uint64_t index = 0;
+      if (item.get_uint64().get(index)) return false;
+      order.push_back(index);
+      return index < set.candidates.size();
+    });
+  };
+  const auto scores = [&](std::string_view scorer, Value& list) {
+    std::vector<Score>& given = set.scores[std::string(scorer)];
+    return QuickReader::items(list, [&](Value& item) { return reader.read(item, given.emplace_back()); });
+  };
+  const auto known = [&](std::size_t key, Value& part) {
+    switch (key) {
+      case 0: return has_prompt = reader.read(part, set.prompt);
+      case 1:
+        return has_candidates = QuickReader::items(part, [&](Value& item) { return reader.read(item, set.candidates.emplace_back()); });
+      case 2: return QuickReader::each_member(part, scores);
+      default: return QuickReader::each_member(part, positions);
+    }
+  };
+  return reader.record(text, [&](Value root) {
+           return QuickReader::members(root, kSetKeys, known, [](std::string_view, Value&) { return false; });
+         }) && has_prompt && has_candidates;
+}
 
 CandidateSet set_from(const JsonRef& json, const std::string& where) {
   CandidateSet set;
@@ -88,8 +122,11 @@ std::string to_line(const CandidateSet& set) {
 }
 
 CandidateSet CandidateFile::read(std::size_t index) const {
-  thread_local JsonParser parser;
   const std::string line = lines_.line(index);
+  const auto reader = readers_.take();
+  CandidateSet set;
+  if (read_quickly(*reader, line, set)) return set;
+  JsonParser parser;
   const std::string where = lines_.where(index);
   return set_from(parser.parse(line, where), where);
 }

@@ -7,7 +7,9 @@
 #include <string_view>
 #include <vector>
 
+#include "core/data/quick_reader.hpp"
 #include "core/util/line_file.hpp"
+#include "core/util/pool.hpp"
 #include "dt2it/types.hpp"
 
 namespace dt2it {
@@ -31,7 +33,8 @@ void require_scores(const CandidateSet& set, const std::string& scorer);
 
 std::string to_line(const CandidateSet& set);
 
-// The sets of a candidates.jsonl, read when they are asked for: memory is eight bytes a set. Thread-safe.
+// The sets of a candidates.jsonl, read when they are asked for: memory is eight bytes a set, and a parser for each of the threads
+// that read at the same moment. Thread-safe.
 class CandidateFile {
  public:
   explicit CandidateFile(const std::filesystem::path& file) : lines_(file) {}
@@ -40,6 +43,7 @@ class CandidateFile {
 
  private:
   LineFile lines_;
+  mutable Pool<QuickReader> readers_;
 };
 
 std::vector<CandidateSet> read_candidate_sets(const std::filesystem::path& file);  // all of them: for small files

@@ -56,11 +56,12 @@ void run(const CandidatesParams& params, StageRun& stage) {
                                     name, weight));
   const LineFile prompts(stage.input(params.prompts) / "prompts.jsonl");
 
+  Pool<JsonParser> parsers;
   stage.for_each_item("candidates.jsonl", prompts.size(), [&](std::size_t i) {
     CandidateSet set;
-    thread_local JsonParser parser;
+    const auto parser = parsers.take();  // a thousand threads may wait for models
     const std::string line = prompts.line(i);
-    set.prompt = prompt_from(parser.parse(line, prompts.where(i)), prompts.where(i));
+    set.prompt = prompt_from(parser->parse(line, prompts.where(i)), prompts.where(i));
     // By the prompt's id and place: ids of foreign data may repeat.
     Rng rng = stage.context().rng(fmt::format("pool/{}/{}", i, set.prompt.id));
     const std::string& name = params.pool[rng.weighted(weights)];

@@ -13,6 +13,7 @@
 #include "core/data/records.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/mixture.hpp"
+#include "core/stages/record_journal.hpp"
 #include "core/stages/stages.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
@@ -85,8 +86,7 @@ std::uint64_t content_hash(const Prompt& prompt) {
 
 class Collection {
  public:
-  Collection(const CollectParams& params, StageRun& stage)
-      : params_(params), stage_(stage), passed_(stage.work / "passed.jsonl"), dropped_(stage.output / "dropped.jsonl") {
+  Collection(const CollectParams& params, StageRun& stage) : params_(params), stage_(stage), journal_(stage) {
     if (!params.decontaminate.empty()) curator_ = stage.context().component<Curator>(params.decontaminate);
   }
 
@@ -94,36 +94,26 @@ class Collection {
     Prompt prompt;
     while ((params_.limit == 0 || read_ < static_cast<std::size_t>(params_.limit)) && stream.next(prompt)) {
       stage_.check_stop();
-      ++read_;
+      const std::size_t record = read_++;
       ++mixture_.of(prompt).read;
       stage_.progress->add(1);
-      if (const auto [reason, detail] = objection(prompt); !reason.empty())
-        drop(prompt, reason, detail);
+      if (const auto fate = journal_.fate(record))
+        take_up(prompt, *fate);
+      else if (const auto [reason, detail] = objection(prompt); !reason.empty())
+        drop(record, prompt, reason, detail);
       else if (curator_)
-        review(std::move(prompt));
+        review(record, std::move(prompt));
       else
-        pass(prompt);
+        pass(record, prompt);
       prompt = {};
     }
-    if (curator_) finish_review();
-    passed_.close();
+    finish_review();
   }
 
   void write() {
     const std::vector<char> wanted = mixture_.draw(params_.quota, params_.domain_quota);
-    LineWriter out(stage_.output / "prompts.jsonl");
-    LineReader lines(stage_.work / "passed.jsonl");
-    std::string_view line;
-    std::size_t row = 0, kept = 0;
-    for (; lines.next(line); ++row) {
-      if (!wanted[row]) continue;
-      out.write(line);
-      ++kept;
-    }
-    out.close();
-    dropped_.close();
+    const std::size_t kept = journal_.write("prompts.jsonl", read_, [&](std::size_t row) { return wanted[row] != 0; });
     mixture_.write(stage_.output / "mixture.json");
-    std::filesystem::remove(stage_.work / "passed.jsonl");
     Funnel funnel;
     if (dropped_count_.empty() && kept == read_) {
       funnel.step("prompts", kept);
@@ -131,12 +121,14 @@ class Collection {
       funnel.step("records", read_);
       funnel.step("prompts", kept);
       for (const auto& [reason, count] : dropped_count_) funnel.drop(reason, count);
-      funnel.drop("over the quota", row - kept);
+      funnel.drop("over the quota", wanted.size() - kept);
     }
     funnel.write(stage_.output);
   }
 
  private:
+  static constexpr const char* kContaminated = "contaminated";
+
   // Why a prompt is not taken, and more about it; empty: it is.
   std::pair<std::string, std::string> objection(const Prompt& prompt) {
     if (prompt.messages.empty()) return {"unusable record", prompt.extra};
@@ -155,6 +147,17 @@ class Collection {
     return {};
   }
 
+  // What an earlier process found out about a record.
+  void take_up(const Prompt& prompt, const RecordJournal::Fate& fate) {
+    if (fate.kept || fate.reason == kContaminated) {
+      if (params_.deduplicate) seen_.insert(content_hash(prompt));
+    }
+    if (fate.kept)
+      count_pass(prompt);
+    else
+      count_drop(prompt, fate.reason);
+  }
+
   std::string problem_of(const Part& part) {
     const Media& media = part.media;
     if (!media.present()) return media.source;
@@ -168,33 +171,32 @@ class Collection {
     return decoded.status == Status::ok ? std::string() : media.source + ": " + decoded.detail;
   }
 
-  void pass(const Prompt& prompt) {
-    mixture_.pass(prompt, stage_.context().rng("mixture/" + prompt.id).next());
-    passed_.write(to_json(prompt));
-  }
-
-  void drop(const Prompt& prompt, const std::string& reason, const std::string& detail) {
+  void count_pass(const Prompt& prompt) { mixture_.pass(prompt, stage_.context().rng("mixture/" + prompt.id).next()); }
+  void count_drop(const Prompt& prompt, const std::string& reason) {
     ++dropped_count_[reason];
     ++mixture_.of(prompt).dropped[reason];
-    JsonWriter json;
-    json.begin_object().key("id").value(prompt.id).key("source").value(prompt.source).key("reason").value(reason);
-    if (detail.starts_with('{'))
-      json.key("detail").raw(detail);
-    else if (!detail.empty())
-      json.key("detail").value(detail);
-    json.end_object();
-    dropped_.write(json.text());
   }
 
-  void review(Prompt prompt) {
+  void pass(std::size_t record, const Prompt& prompt) {
+    count_pass(prompt);
+    journal_.keep(record, to_json(prompt));
+  }
+  void drop(std::size_t record, const Prompt& prompt, const std::string& reason, const std::string& detail) {
+    count_drop(prompt, reason);
+    journal_.drop(record, prompt.id, prompt.source, reason, detail);
+  }
+
+  void review(std::size_t record, Prompt prompt) {
     PreferencePair pair;
     pair.id = prompt.id;
     pair.source = prompt.source;
     pair.prompt = std::move(prompt);
     waiting_.push_back(std::move(pair));
+    waiting_records_.push_back(record);
     if (waiting_.size() == kReviewed) finish_review();
   }
 
+  // In order: what a later record of the same batch became is never on record without the earlier ones.
   void finish_review() {
     if (waiting_.empty()) return;
     const std::vector<Decision> decisions = curator_->review(waiting_);
@@ -203,23 +205,25 @@ class Collection {
                                     waiting_.size()));
     for (std::size_t i = 0; i < waiting_.size(); ++i) {
       if (decisions[i].action != Decision::Action::discard) {
-        pass(waiting_[i].prompt);
+        pass(waiting_records_[i], waiting_[i].prompt);
         continue;
       }
       JsonWriter json;
       json.begin_object().key("reason").value(decisions[i].reason);
       if (!decisions[i].detail.empty()) json.key("evidence").raw(decisions[i].detail);
       json.end_object();
-      drop(waiting_[i].prompt, "contaminated", json.text());
+      drop(waiting_records_[i], waiting_[i].prompt, kContaminated, json.text());
     }
     waiting_.clear();
+    waiting_records_.clear();
   }
 
   const CollectParams& params_;
   StageRun& stage_;
-  LineWriter passed_, dropped_;
+  RecordJournal journal_;
   std::shared_ptr<Curator> curator_;
   std::vector<PreferencePair> waiting_;
+  std::vector<std::size_t> waiting_records_;
   std::unordered_set<std::uint64_t> seen_;
   Mixture mixture_;
   std::size_t read_ = 0;
@@ -244,18 +248,40 @@ struct CollectPairsParams {
 
 void run_pairs(const CollectPairsParams& params, StageRun& stage) {
   const auto stream = stage.context().component<Dataset>(params.dataset)->pairs();
-  LineWriter out(stage.output / "pairs.jsonl");
+  LineWriter out(stage.output / "pairs.jsonl"), dropped(stage.output / "dropped.jsonl");
   PreferencePair pair;
-  std::size_t count = 0;
-  while ((params.limit == 0 || count < static_cast<std::size_t>(params.limit)) && stream->next(pair)) {
+  std::size_t read = 0, kept = 0;
+  std::map<std::string, std::size_t> reasons;
+  while ((params.limit == 0 || read < static_cast<std::size_t>(params.limit)) && stream->next(pair)) {
     stage.check_stop();
-    out.write(to_json(pair));
     stage.progress->add(1);
-    ++count;
+    ++read;
+    if (!pair.prompt.messages.empty()) {
+      out.write(to_json(pair));
+      ++kept;
+      continue;
+    }
+    // What the data set could not make a pair of: {"dropped": reason, "detail": why}.
+    simdjson::dom::parser parser;
+    simdjson::dom::element why;
+    std::string_view reason = "unusable record", detail;
+    if (!parser.parse(pair.extra).get(why)) {
+      if (why["dropped"].get(reason)) reason = "unusable record";
+      if (why["detail"].get(detail)) detail = {};
+    }
+    ++reasons[std::string(reason)];
+    JsonWriter json;
+    json.begin_object().key("id").value(pair.id).key("source").value(pair.source).key("reason").value(reason);
+    if (!detail.empty()) json.key("detail").value(detail);
+    json.end_object();
+    dropped.write(json.text());
   }
   out.close();
+  dropped.close();
   Funnel funnel;
-  funnel.step("pairs of " + params.dataset, count);
+  if (!reasons.empty()) funnel.step("records of " + params.dataset, read);
+  funnel.step("pairs of " + params.dataset, kept);
+  for (const auto& [reason, count] : reasons) funnel.drop(reason, count);
   funnel.write(stage.output);
 }
 
@@ -263,7 +289,7 @@ void run_pairs(const CollectPairsParams& params, StageRun& stage) {
 
 StageType collect_stage() {
   return make_stage<CollectParams>(
-      "collect", "Collects the prompts of a data set with their reference answers: what is usable, in the mixture asked for.", "2",
+      "collect", "Collects the prompts of a data set with their reference answers: what is usable, in the mixture asked for.", "3",
       run_prompts);
 }
 

@@ -7,7 +7,9 @@
 
 #include "core/stages/expansion.hpp"
 #include "core/stages/stages.hpp"
+#include "dt2it/curator.hpp"
 #include "dt2it/dataset.hpp"
+#include "dt2it/error.hpp"
 #include "dt2it/diversity_strategy.hpp"
 #include "dt2it/mllm.hpp"
 #include "dt2it/scorer.hpp"
@@ -19,6 +21,7 @@ struct DistilParams {
   std::string dataset = "prompts";
   std::string prompts;
   std::int64_t limit = 0;
+  std::string decontaminate;
   std::vector<std::string> pool;
   std::map<std::string, double> pool_weights;
   std::int64_t candidates = 4;
@@ -41,6 +44,9 @@ struct DistilParams {
     schema.component<StageInputs>("prompts", &DistilParams::prompts,
                                   "Stage of type collect whose prompts are used, in place of `dataset` and `limit`.");
     schema.field("limit", &DistilParams::limit, "Use only so many prompts; 0: all.").min(0);
+    schema.component<Curator>("decontaminate", &DistilParams::decontaminate,
+                              "Curator (curators/decontaminate) whose discards are dropped before anything is asked; as in stage collect. Not "
+                              "with `prompts`, which has its own.");
     schema.component<Mllm>("pool", &DistilParams::pool,
                            "MLLMs of which one is drawn for each prompt (step 2).").required();
     schema.field("pool_weights", &DistilParams::pool_weights,
@@ -72,11 +78,14 @@ struct DistilParams {
 
 std::vector<StageConfig> expand(const DistilParams& params, const StageConfig& config,
                                 const Experiment&) {
+  if (!params.prompts.empty() && !params.decontaminate.empty())
+    throw ConfigError("decontaminate: belongs to the stage that `prompts` names");
   Expansion parts(config);
   const std::string prompts =
       !params.prompts.empty()
           ? params.prompts
-          : parts.add("prompts", "collect", {{"dataset", {params.dataset}}, {"limit", {params.limit}}});
+          : parts.add("prompts", "collect",
+                      {{"dataset", {params.dataset}}, {"limit", {params.limit}}, {"decontaminate", {params.decontaminate}}});
   std::string last = parts.add("candidates", "candidates",
                                {{"prompts", {prompts}},
                                 {"pool", names(params.pool)},

@@ -12,6 +12,7 @@
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/stages.hpp"
+#include "core/util/files.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
@@ -82,7 +83,28 @@ struct Couple {
 
 struct Counts {
   std::size_t couples = 0, unscored = 0, ties = 0, disagreed = 0, agreed = 0, kept = 0;
+  Counts& operator+=(const Counts& other) {
+    couples += other.couples;
+    unscored += other.unscored;
+    ties += other.ties;
+    disagreed += other.disagreed;
+    agreed += other.agreed;
+    kept += other.kept;
+    return *this;
+  }
 };
+
+void write_agreement(const std::filesystem::path& file, const std::map<std::string, Counts>& sources) {
+  JsonWriter json;
+  json.begin_object().key("sources").begin_array();
+  for (const auto& [source, counts] : sources) {
+    json.begin_object().key("source").value(source).key("couples").value(counts.couples);
+    json.key("agreed").value(counts.agreed).key("disagreed").value(counts.disagreed);
+    json.key("equal").value(counts.ties).key("not_scored").value(counts.unscored).key("kept").value(counts.kept).end_object();
+  }
+  json.end_array().end_object();
+  write_file_atomically(file, json.text() + "\n");
+}
 
 // The couples of one prompt on which all scorers agree: of sampled candidates, and with an added one.
 struct Agreed {
@@ -190,12 +212,13 @@ void run(const PairParams& params, StageRun& stage) {
   }
 
   LineWriter out(stage.output / "pairs.jsonl");
-  Counts counts;
+  std::map<std::string, Counts> sources;  // of prompts
   stage.progress->set_total(sets.size());
   for (std::size_t row = 0; row < sets.size(); ++row) {
     stage.check_stop();
     const CandidateSet set = sets.read(row);
     for (const std::string& scorer : params.scorers) require_scores(set, scorer);
+    Counts& counts = sources[set.prompt.source];
     Agreed found = agreed_couples(set, params, margins, counts);
     Rng rng = stage.context().rng(fmt::format("pairs/{}/{}", row, set.prompt.id));
     const auto keep = [&](std::vector<Couple>& list, std::int64_t limit) {
@@ -208,6 +231,9 @@ void run(const PairParams& params, StageRun& stage) {
     stage.progress->add(1);
   }
   out.close();
+  write_agreement(stage.output / "agreement.json", sources);
+  Counts counts;
+  for (const auto& [source, own] : sources) counts += own;
   Funnel funnel;
   funnel.step("couples of candidates", counts.couples);
   funnel.step("pairs on which all scorers agree", counts.agreed);
@@ -223,7 +249,7 @@ void run(const PairParams& params, StageRun& stage) {
 
 StageType pair_stage() {
   return make_stage<PairParams>(
-      "pair", "Makes preference pairs where all scorers strictly agree (paper section 3.1, step 5).", "1",
+      "pair", "Makes preference pairs where all scorers strictly agree (paper section 3.1, step 5).", "2",
       run);
 }
 

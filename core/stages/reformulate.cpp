@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text-to-image preferences as pairs for a reward model (paper section 3.2).
+#include <map>
+
 #include "core/data/records.hpp"
 #include "core/stages/funnel.hpp"
+#include "core/stages/record_journal.hpp"
 #include "core/stages/stages.hpp"
-#include "core/util/json.hpp"
-#include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/reformulator.hpp"
@@ -39,51 +40,45 @@ bool whole(const Prompt& prompt) {
 void run(const ReformulateParams& params, StageRun& stage) {
   const auto stream = stage.context().component<Dataset>(params.dataset)->image_preferences();
   const auto reformulator = stage.context().component<Reformulator>(params.reformulator);
-  LineWriter out(stage.output / "pairs.jsonl");
-  LineWriter dropped(stage.output / "dropped.jsonl");
-  const auto drop = [&](const ImagePreference& preference, std::string_view reason,
-                        std::string_view detail) {
-    JsonWriter json;
-    json.begin_object().key("id").value(preference.id).key("source").value(preference.source);
-    json.key("reason").value(reason).key("detail").value(detail).end_object();
-    dropped.write(json.text());
-  };
+  RecordJournal journal(stage);
+  std::map<std::string, std::size_t> reasons;
   ImagePreference preference;
-  std::size_t read = 0, kept = 0, unusable = 0, missing = 0, broken = 0;
-  while ((params.limit == 0 || read < static_cast<std::size_t>(params.limit)) &&
-         stream->next(preference)) {
+  std::size_t read = 0, kept = 0;
+  while ((params.limit == 0 || read < static_cast<std::size_t>(params.limit)) && stream->next(preference)) {
     stage.check_stop();
-    ++read;
+    const std::size_t record = read++;
+    stage.progress->add(1);
+    if (const auto fate = journal.fate(record)) {
+      kept += fate->kept;
+      if (!fate->kept) ++reasons[fate->reason];
+      continue;
+    }
+    const auto drop = [&](const char* reason, const std::string& detail) {
+      ++reasons[reason];
+      journal.drop(record, preference.id, preference.source, reason, detail);
+    };
     if (preference.text.empty()) {  // what the data set could not read
-      ++unusable;
-      drop(preference, "unusable record", preference.better.source);
+      drop("unusable record", preference.better.source);
       continue;
     }
     if (!preference.better.present() || !preference.worse.present()) {
-      ++missing;
-      drop(preference, "image missing",
-           (preference.better.present() ? preference.worse : preference.better).source);
+      drop("image missing", (preference.better.present() ? preference.worse : preference.better).source);
       continue;
     }
     PreferencePair pair = reformulator->reformulate(preference);
     if (!whole(pair.prompt) || (pair.rejected_prompt && !whole(*pair.rejected_prompt))) {
-      ++broken;
-      drop(preference, "image cannot be decoded", preference.id);
+      drop("image cannot be decoded", preference.id);
       continue;
     }
     if (pair.source.empty()) pair.source = params.dataset;
-    out.write(to_json(pair));
+    journal.keep(record, to_json(pair));
     ++kept;
-    stage.progress->add(1);
   }
-  out.close();
-  dropped.close();
+  journal.write("pairs.jsonl", read, [](std::size_t) { return true; });
   Funnel funnel;
   funnel.step("text-to-image preferences", read);
   funnel.step("pairs", kept);
-  funnel.drop("unusable record", unusable);
-  funnel.drop("image missing", missing);
-  funnel.drop("image cannot be decoded", broken);
+  for (const auto& [reason, count] : reasons) funnel.drop(reason, count);
   funnel.write(stage.output);
 }
 

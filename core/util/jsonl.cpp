@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -14,7 +15,7 @@
 namespace dt2it {
 
 namespace {
-constexpr std::size_t kChunk = 1 << 20;
+constexpr std::size_t kChunk = 1 << 18, kPadding = 64;  // stays in the cache while it is looked at
 }
 
 LineReader::LineReader(std::filesystem::path file, std::size_t max_line)
@@ -22,33 +23,38 @@ LineReader::LineReader(std::filesystem::path file, std::size_t max_line)
   if (!stream_) throw DataError(fmt::format("{}: cannot be opened: {}", file_.string(), std::strerror(errno)));
 }
 
+bool LineReader::fill() {
+  std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+  end_ -= begin_;
+  begin_ = 0;
+  if (buffer_.size() < end_ + kChunk + kPadding) buffer_.resize(std::max(end_ + kChunk + kPadding, buffer_.size() * 2));
+  const std::size_t wanted = buffer_.size() - kPadding - end_;
+  const std::size_t got = std::fread(buffer_.data() + end_, 1, wanted, stream_.get());
+  end_ += got;
+  if (got < wanted && std::ferror(stream_.get()))
+    throw DataError(fmt::format("{}: cannot be read: {}", file_.string(), std::strerror(errno)));
+  return got == wanted;
+}
+
 bool LineReader::next(std::string_view& line) {
-  std::size_t searched = begin_;
-  for (;;) {
-    const std::size_t newline = buffer_.find('\n', searched);
-    if (newline != std::string::npos || (at_end_ && begin_ < buffer_.size())) {
-      const std::size_t end = newline == std::string::npos ? buffer_.size() : newline;
-      line = std::string_view(buffer_).substr(begin_, end - begin_);
-      begin_ = newline == std::string::npos ? end : end + 1;
+  for (std::size_t searched = begin_;;) {
+    const char* const data = buffer_.data();
+    const void* const newline = searched < end_ ? std::memchr(data + searched, '\n', end_ - searched) : nullptr;
+    if (newline || (at_end_ && begin_ < end_)) {
+      const std::size_t end = newline ? static_cast<std::size_t>(static_cast<const char*>(newline) - data) : end_;
+      line = std::string_view(data + begin_, end - begin_);
+      begin_ = newline ? end + 1 : end;
       if (++line_number_ == 1 && line.starts_with("\xEF\xBB\xBF")) line.remove_prefix(3);
       return true;
     }
     if (at_end_) return false;
-    if (buffer_.size() - begin_ > max_line_) {
+    if (end_ - begin_ > max_line_) {
       ++line_number_;
       throw DataError(fmt::format("{}: the line is longer than {} bytes", where(), max_line_));
     }
-    buffer_.erase(0, begin_);
-    begin_ = 0;
-    searched = buffer_.size();
-    buffer_.resize(searched + kChunk);
-    const std::size_t got = std::fread(buffer_.data() + searched, 1, kChunk, stream_.get());
-    buffer_.resize(searched + got);
-    if (got < kChunk) {
-      if (std::ferror(stream_.get()))
-        throw DataError(fmt::format("{}: cannot be read: {}", file_.string(), std::strerror(errno)));
-      at_end_ = true;
-    }
+    const std::size_t unread = end_ - begin_;
+    at_end_ = !fill();
+    searched = unread;
   }
 }
 

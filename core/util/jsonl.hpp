@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace dt2it {
 
@@ -17,7 +18,7 @@ class LineReader {
  public:
   explicit LineReader(std::filesystem::path file, std::size_t max_line = std::size_t{1} << 30);
 
-  // The view is valid until the next call.
+  // The view is valid until the next call; at least 64 bytes behind it can be read, whatever they are.
   bool next(std::string_view& line);
 
   std::size_t line_number() const { return line_number_; }  // of the line last given, from 1
@@ -31,8 +32,9 @@ class LineReader {
   std::filesystem::path file_;
   std::size_t max_line_;
   std::unique_ptr<std::FILE, Close> stream_;
-  std::string buffer_;
-  std::size_t begin_ = 0;  // of the unread part of the buffer
+  bool fill();  // reads on; false at the end of the file
+  std::vector<char> buffer_;
+  std::size_t begin_ = 0, end_ = 0;  // of the unread part of the buffer
   std::size_t line_number_ = 0;
   bool at_end_ = false;
 };

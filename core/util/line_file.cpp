@@ -52,7 +52,9 @@ LineFile::~LineFile() { ::close(descriptor_); }
 
 std::string LineFile::line(std::size_t index) const {
   const std::uint64_t begin = begins_[index], end = begins_[index + 1];
-  std::string text(end - begin, '\0');
+  std::string text;
+  text.reserve(end - begin + 64);  // parsers look beyond the end
+  text.resize(end - begin);
   for (std::size_t done = 0; done < text.size();) {
     const ssize_t got = ::pread(descriptor_, text.data() + done, text.size() - done, static_cast<off_t>(begin + done));
     if (got < 0 && errno == EINTR) continue;

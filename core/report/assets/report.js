@@ -211,7 +211,8 @@
     if (!data.bias || !data.bias.rows.length) return;
     const node = section(main, data.bias.title,
       "Of pairs held out, the per cent whose chosen side a small classifier tells that sees nothing but manner: 50 is chance. "
-      + "Longer, more Markdown, earlier: how often the chosen side is that one, of pairs that differ in it.");
+      + "Longer, more Markdown, earlier: how often the chosen side is that one, of pairs that differ in it. "
+      + "Scorers agree: of couples of candidates that no scorer holds equal, how often all put them in the same order.");
     figures(node, data.bias, () => false);
     const column = data.bias.header.indexOf("Style");
     chart(node, "What style tells", "per cent of labels; 50 is chance", {

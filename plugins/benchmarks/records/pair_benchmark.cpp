@@ -44,6 +44,9 @@ class PairBenchmark::DatasetStream final : public Stream<PreferencePair> {
       : owner_(owner), dataset_(std::move(dataset)), pairs_(dataset_->pairs()) {}
   bool next(PreferencePair& pair) override {
     if (!pairs_->next(pair)) return false;
+    if (pair.prompt.messages.empty())
+      throw DataError("data set '" + owner_.params_.dataset + "': record '" + pair.id +
+                      "' is no pair: " + pair.extra);
     const std::string group = owner_.normal_group(pair.group, pair.id);
     if (group.empty())
       throw DataError("data set '" + owner_.params_.dataset + "': pair '" + pair.id +

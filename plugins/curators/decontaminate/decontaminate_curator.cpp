@@ -155,10 +155,12 @@ void DecontaminateCurator::read_benchmarks() {
     }
     PreferencePair pair;
     if (pairs) {
-      while (pairs->next(pair)) add(pair, source);
+      while (pairs->next(pair))
+        if (!pair.prompt.messages.empty()) add(pair, source);
     } else {
       const auto prompts = dataset->prompts();
-      while (prompts->next(pair.prompt)) add(pair, source);
+      while (prompts->next(pair.prompt))
+        if (!pair.prompt.messages.empty()) add(pair, source);
     }
   }
   index_.build();

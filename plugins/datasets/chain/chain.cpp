@@ -44,8 +44,12 @@ class ChainDataset final : public Dataset {
     bool next(Record& record) override {
       while (current_) {
         if (current_->next(record)) {
-          record.id = owner_.params_.parts[at_ - 1] + "/" + record.id;
-          if constexpr (std::is_same_v<Record, PreferencePair>) record.prompt.id = record.id;
+          const std::string part = owner_.params_.parts[at_ - 1] + "/";
+          record.id = part + record.id;
+          if constexpr (std::is_same_v<Record, PreferencePair>) {
+            record.prompt.id = part + record.prompt.id;
+            if (record.rejected_prompt) record.rejected_prompt->id = part + record.rejected_prompt->id;
+          }
           return true;
         }
         advance();
@@ -78,7 +82,7 @@ class ChainDataset final : public Dataset {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("datasets/chain", "1.0.0", registrar) {
+DT2IT_PLUGIN("datasets/chain", "1.1.0", registrar) {
   registrar.add<dt2it::Dataset, dt2it::ChainDataset>("chain",
                                                      "Several data sets, one after the other.");
 }

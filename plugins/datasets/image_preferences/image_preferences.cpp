@@ -10,6 +10,7 @@
 #include "plugins/benchmarks/records/record_fields.hpp"
 #include "plugins/datasets/image_preferences/comparisons.hpp"
 #include "plugins/datasets/records/input_files.hpp"
+#include "plugins/datasets/records/media_places.hpp"
 #include "plugins/datasets/records/row_reader.hpp"
 
 namespace dt2it {
@@ -192,8 +193,8 @@ class ImagePreferencesDataset final : public Dataset {
       simdjson::dom::parser parser;
       simdjson::dom::element value;
       if (parser.parse(json).get(value)) throw DataError(where + ": an image cannot be read");
-      auto media =
-          records::media_values(value, "image", input.media_root, owner_.context_.media(), where);
+      records::MediaPlaces places(owner_.context_.media(), input.media_root, false);
+      auto media = records::media_values(value, "image", input.media_root, places, where);
       return media.empty() ? Media{} : std::move(media.front());
     }
 

@@ -143,8 +143,8 @@ LabelledPair mm_rlhf(const Faults& faults, Rng& rng) {
   }
 }
 
-// Reasoning, labelled by the answer alone; half of the rejected ones go on without the image, which
-// shows.
+// Reasoning, labelled by the answer alone; up to half of the rejected ones go on without the image,
+// which shows.
 LabelledPair mmpr(const Faults& faults, Rng& rng) {
   Item item = random_item(rng, {0, .5, 0, 1, 1, 1.5, 0, 0, 0});
   constexpr std::size_t kWriters[] = {2, 3, 5};

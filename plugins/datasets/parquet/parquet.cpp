@@ -9,6 +9,8 @@
 #include "plugins/datasets/parquet/parquet_file.hpp"
 #include "plugins/datasets/parquet/row_json.hpp"
 #include "plugins/datasets/records/answer_parser.hpp"
+#include "plugins/datasets/records/input_files.hpp"
+#include "plugins/datasets/records/media_places.hpp"
 #include "plugins/datasets/records/pair_stream.hpp"
 
 namespace dt2it {
@@ -23,55 +25,63 @@ class ParquetDataset final : public Dataset {
     fs::path file;
     std::string format = "auto";
     fs::path media_root;
+    bool media_names = false;
+    std::string source;
     fs::path dataset_info;
+    std::string bad_records = "report";
     static void describe(Schema<Params>& schema) {
       schema
           .field("file", &Params::file,
-                 "A .parquet file, or a folder of them (read in order of their names).")
+                 "A .parquet file, a folder of them (read in order of their names; those below it "
+                 "where it has none), a pattern, an archive or a path inside one.")
           .required()
           .argument();
       schema.field("format", &Params::format, "As in datasets/preferences.")
-          .choices({"auto", "dt2it", "sharegpt", "trl", "llava"});
-      schema.field("media_root", &Params::media_root,
-                   "Folder that paths of images start from; empty: the folder of the file.");
+          .choices({"auto", "dt2it", "sharegpt", "trl", "llava", "ratings", "battles"});
+      schema.field("media_root", &Params::media_root, "As in datasets/preferences.");
+      schema.field("media_names", &Params::media_names, "As in datasets/preferences.");
+      schema.field("source", &Params::source,
+                   "Name of the data set; empty: of the file, of its folder for shards.");
       schema.field("dataset_info", &Params::dataset_info,
                    "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one "
                    "beside the file.");
+      schema.field("bad_records", &Params::bad_records, "As in datasets/preferences.")
+          .choices({"report", "stop"});
     }
   };
 
   ParquetDataset(const Params& params, Context& context)
       : form_(records::answer_form_named(params.format)),
-        files_(files_of(params.file)),
-        source_{params.media_root.empty() ? files_.front().parent_path() : params.media_root,
-                context.media()},
-        columns_(records::columns_of(files_.front(), params.dataset_info)) {}
+        strict_(params.bad_records == "stop"),
+        inputs_(inputs_of(params, context)),
+        media_(context.media(), inputs_.front().media_root, params.media_names),
+        source_{inputs_.front().media_root, media_},
+        columns_(records::columns_of(inputs_.front().file, params.dataset_info)) {}
 
   std::unique_ptr<Stream<AnswerRecord>> answers(std::function<bool(std::size_t)> wanted) override {
     return std::make_unique<FileStream>(*this, std::move(wanted));
   }
   std::unique_ptr<Stream<PreferencePair>> pairs() override {
-    return std::make_unique<records::PairStream>(answers({}), files_.front().stem().string());
+    return std::make_unique<records::PairStream>(answers({}), inputs_.front().source, strict_);
   }
   std::size_t count_answers() override {
     std::size_t rows = 0;
-    for (const fs::path& file : files_) rows += ParquetFile(file, columns_.keys()).rows();
+    for (const records::InputFile& input : inputs_) try {
+        rows += ParquetFile(input.file, columns_.keys()).rows();
+      } catch (const DataError&) {
+        ++rows;  // it is told as one
+      }
     return rows;
   }
 
  private:
-  static std::vector<fs::path> files_of(const fs::path& path) {
-    std::vector<fs::path> files;
-    if (fs::is_directory(path)) {
-      for (const auto& entry : fs::directory_iterator(path))
-        if (entry.path().extension() == ".parquet") files.push_back(entry.path());
-      std::sort(files.begin(), files.end());
-      if (files.empty()) throw DataError(path.string() + ": no .parquet file in this folder");
-    } else {
-      if (!fs::exists(path)) throw DataError(path.string() + ": no such file or folder");
-      files.push_back(path);
-    }
-    return files;
+  static std::vector<records::InputFile> inputs_of(const Params& params, Context& context) {
+    auto inputs = records::input_files(params.file, params.media_root, params.source, context);
+    std::erase_if(inputs, [](const records::InputFile& input) {
+      return input.file.extension() != ".parquet";
+    });
+    if (inputs.empty()) throw DataError(params.file.string() + ": no .parquet file is there");
+    return inputs;
   }
 
   class FileStream final : public Stream<AnswerRecord> {
@@ -81,15 +91,27 @@ class ParquetDataset final : public Dataset {
 
     bool next(AnswerRecord& record) override {
       for (;;) {
-        if (at_ == wanted_rows_.size()) {
-          if (!next_group()) return false;
-          continue;
-        }
-        const std::size_t in_group = at_++;
-        while (!batch_ || in_group >= batch_first_ + static_cast<std::size_t>(batch_->num_rows())) {
-          if (batch_) batch_first_ += static_cast<std::size_t>(batch_->num_rows());
-          batch_ = file_->next(*batches_);
-          if (!batch_) throw DataError(file_->path().string() + ": ends before its last row");
+        std::size_t in_group = 0;
+        try {
+          if (at_ == wanted_rows_.size()) {
+            if (!next_group()) return false;
+            continue;
+          }
+          in_group = at_++;
+          while (!batch_ || in_group >= batch_first_ + static_cast<std::size_t>(batch_->num_rows())) {
+            if (batch_) batch_first_ += static_cast<std::size_t>(batch_->num_rows());
+            batch_ = file_->next(*batches_);
+            if (!batch_) throw DataError(file_->path().string() + ": ends before its last row");
+          }
+        } catch (const DataError& error) {
+          // Of several shards one that is broken, or was written half, is one bad record.
+          if (owner_.strict_ || owner_.inputs_.size() == 1) throw;
+          record = {};
+          record.row = first_row_ + wanted_rows_.size();
+          record.status = Status::invalid;
+          record.detail = error.what();
+          give_up_file();
+          return true;
         }
         if (!wanted_rows_[in_group]) continue;
         parse(static_cast<std::int64_t>(in_group - batch_first_), record);
@@ -99,6 +121,14 @@ class ParquetDataset final : public Dataset {
     }
 
    private:
+    void give_up_file() {
+      first_row_ += wanted_rows_.size() + 1;
+      wanted_rows_.clear();
+      at_ = 0;
+      batch_.reset();
+      batches_.reset();
+      file_.reset();
+    }
     // The next group of rows in which one is wanted.
     bool next_group() {
       for (;;) {
@@ -106,10 +136,11 @@ class ParquetDataset final : public Dataset {
         wanted_rows_.clear();
         at_ = 0;
         if (!file_ || ++group_ == file_->groups()) {
-          if (next_file_ == owner_.files_.size()) return false;
+          if (next_file_ == owner_.inputs_.size()) return false;
           batch_.reset();
           batches_.reset();  // before its file
-          file_ = std::make_unique<ParquetFile>(owner_.files_[next_file_++], keys_);
+          file_.reset();
+          file_ = std::make_unique<ParquetFile>(owner_.inputs_[next_file_++].file, keys_);
           group_ = -1;
           file_first_row_ = first_row_;
           continue;
@@ -171,7 +202,9 @@ class ParquetDataset final : public Dataset {
   };
 
   const records::AnswerForm form_;
-  const std::vector<fs::path> files_;
+  const bool strict_;
+  const std::vector<records::InputFile> inputs_;
+  records::MediaPlaces media_;
   const records::MediaSource source_;
   const records::Columns columns_;
 };
@@ -179,7 +212,7 @@ class ParquetDataset final : public Dataset {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("datasets/parquet", "1.0.0", registrar) {
+DT2IT_PLUGIN("datasets/parquet", "1.1.0", registrar) {
   registrar.add<dt2it::Dataset, dt2it::ParquetDataset>(
       "parquet", "Pairs, candidates and answers in Parquet files, images among them.");
 }

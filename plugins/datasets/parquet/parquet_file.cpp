@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kBatchRows = 16;
+constexpr std::int64_t kMostRows = std::int64_t{1} << 27;  // of a group
 
 }  // namespace
 
@@ -26,7 +27,9 @@ template <class Work>
 auto ParquetFile::guarded(Work work) const {
   try {
     return work();
-  } catch (const parquet::ParquetException& error) {
+  } catch (const DataError&) {
+    throw;
+  } catch (const std::exception& error) {  // ParquetException, and what sizes that are not so lead to
     throw DataError(path_.string() + ": " + error.what());
   }
 }
@@ -46,6 +49,18 @@ ParquetFile::ParquetFile(const fs::path& path, const std::vector<std::string>& c
     if (!built.ok()) fail(built.status());
     reader_ = std::move(*built);
     const auto metadata = reader_->parquet_reader()->metadata();
+    std::int64_t rows = 0;
+    for (int group = 0; group < metadata->num_row_groups(); ++group) {
+      const std::int64_t own = metadata->RowGroup(group)->num_rows();
+      if (own < 0 || own > kMostRows)
+        throw DataError(path.string() + ": damaged: a group says it has " + std::to_string(own) +
+                        " rows");
+      rows += own;
+    }
+    if (rows != metadata->num_rows())
+      throw DataError(path.string() + ": damaged: it says it has " +
+                      std::to_string(metadata->num_rows()) + " rows, its groups have " +
+                      std::to_string(rows));
     for (int i = 0; i < metadata->num_columns(); ++i) {
       const std::string top = metadata->schema()->Column(i)->path()->ToDotVector().front();
       if (columns.empty() || std::find(columns.begin(), columns.end(), top) != columns.end())

@@ -11,6 +11,7 @@
 #include "plugins/datasets/records/answer_parser.hpp"
 #include "plugins/datasets/records/draw.hpp"
 #include "plugins/datasets/records/input_files.hpp"
+#include "plugins/datasets/records/media_places.hpp"
 #include "plugins/datasets/records/pair_stream.hpp"
 
 namespace dt2it {
@@ -25,7 +26,10 @@ class PreferencesDataset final : public Dataset {
     fs::path file;
     std::string format = "auto";
     fs::path media_root;
+    bool media_names = false;
+    std::string source;
     fs::path dataset_info;
+    std::string bad_records = "report";
     static void describe(Schema<Params>& schema) {
       schema
           .field("file", &Params::file,
@@ -37,19 +41,34 @@ class PreferencesDataset final : public Dataset {
       schema
           .field("format", &Params::format,
                  "auto: seen from each record; dt2it; sharegpt (LLaMA-Factory ranking, ms-swift); "
-                 "trl; llava.")
-          .choices({"auto", "dt2it", "sharegpt", "trl", "llava"});
+                 "trl; llava; ratings (VLFeedback); battles (WildVision).")
+          .choices({"auto", "dt2it", "sharegpt", "trl", "llava", "ratings", "battles"});
       schema.field("media_root", &Params::media_root,
-                   "Folder that paths of images start from; empty: the folder of the file.");
+                   "Folder or archive that paths of images start from, or a pattern of several "
+                   "(MM-RLHF/*.zip), which are taken as one folder; empty: the folder of the file.");
+      schema.field("media_names", &Params::media_names,
+                   "Look for images by their file names alone: POVID names COCO's by a path of its "
+                   "own.");
+      schema.field("source", &Params::source,
+                   "Name of the data set; empty: of the file, or of MMPR's subset.");
       schema.field("dataset_info", &Params::dataset_info,
                    "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one "
                    "beside the file.");
+      schema
+          .field("bad_records", &Params::bad_records,
+                 "report: what gives no pair (it cannot be read, or is a tie) is given as a pair "
+                 "without a prompt, which the stage collect_pairs counts and drops; stop: a record "
+                 "that cannot be read is an error.")
+          .choices({"report", "stop"});
     }
   };
 
   PreferencesDataset(const Params& params, Context& context)
       : form_(records::answer_form_named(params.format)),
         context_(context),
+        strict_(params.bad_records == "stop"),
+        media_names_(params.media_names),
+        named_(params.source),
         inputs_(inputs_of(params, context)),
         columns_(records::columns_of(inputs_.front().file, params.dataset_info)) {}
 
@@ -58,7 +77,8 @@ class PreferencesDataset final : public Dataset {
   }
   std::unique_ptr<Stream<PreferencePair>> pairs() override {
     return std::make_unique<records::PairStream>(
-        answers({}), inputs_.size() == 1 ? inputs_.front().file.stem().string() : std::string());
+        answers({}), named_.empty() && inputs_.size() == 1 ? inputs_.front().file.stem().string() : named_,
+        strict_);
   }
 
   std::size_t count_answers() override {
@@ -79,7 +99,7 @@ class PreferencesDataset final : public Dataset {
     const fs::path file = plain && !pattern && fs::exists(params.file, ignored)
                               ? records::find_data_file(params.file, {"pairs.jsonl"})
                               : params.file;
-    auto inputs = records::input_files(file, params.media_root, "", context);
+    auto inputs = records::input_files(file, params.media_root, params.source, context);
     for (const records::InputFile& input : inputs)
       if (input.file.extension() == ".parquet")
         throw DataError(input.file.string() + ": is Parquet (use type = \"parquet\")");
@@ -151,7 +171,7 @@ class PreferencesDataset final : public Dataset {
         record = {};
         if (problem.empty()) try {
             record = records::parse_answers(object, owner_.form_, owner_.columns_,
-                                            {input_->media_root, owner_.context_.media()},
+                                            {input_->media_root, *media_},
                                             reader_->where());
           } catch (const DataError& error) {
             problem = error.what();
@@ -177,6 +197,7 @@ class PreferencesDataset final : public Dataset {
       if (file_ == owner_.inputs_.size()) return false;
       input_ = &owner_.inputs_[file_++];
       reader_.emplace(input_->file);
+      media_.emplace(owner_.context_.media(), input_->media_root, owner_.media_names_);
       draw_.reset();
       if (input_->share < 1) {
         const std::size_t rows = count_of(input_->file);
@@ -193,12 +214,15 @@ class PreferencesDataset final : public Dataset {
     std::size_t file_ = 0;
     const records::InputFile* input_ = nullptr;
     std::optional<records::RecordReader> reader_;
+    std::optional<records::MediaPlaces> media_;
     std::optional<records::Draw> draw_;
     std::size_t row_ = 0;
   };
 
   const records::AnswerForm form_;
   Context& context_;
+  const bool strict_, media_names_;
+  const std::string named_;
   const std::vector<records::InputFile> inputs_;
   const records::Columns columns_;
 };
@@ -206,7 +230,7 @@ class PreferencesDataset final : public Dataset {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("datasets/preferences", "1.0.0", registrar) {
+DT2IT_PLUGIN("datasets/preferences", "1.1.0", registrar) {
   registrar.add<dt2it::Dataset, dt2it::PreferencesDataset>(
       "preferences",
       "Pairs, candidates and answers as LLaMA-Factory, TRL, LLaVA and others keep them, in JSON or "

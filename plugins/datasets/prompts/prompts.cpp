@@ -13,6 +13,7 @@
 #include "plugins/benchmarks/records/record_fields.hpp"
 #include "plugins/datasets/records/draw.hpp"
 #include "plugins/datasets/records/input_files.hpp"
+#include "plugins/datasets/records/media_places.hpp"
 #include "plugins/datasets/records/prompt_parser.hpp"
 #include "plugins/datasets/records/row_reader.hpp"
 
@@ -152,7 +153,7 @@ class PromptsDataset final : public Dataset {
         counted = true;
         if (!wanted) return true;
         const std::string where = rows_->where();
-        const records::MediaSource source{input.media_root, owner_.context_.media()};
+        const records::MediaSource source{input.media_root, *media_};
         ready_ = records::parse_prompts(record, owner_.form_, source,
                                         owner_.images_.empty() ? nullptr : &owner_.images_, where);
       } catch (const DataError& error) {
@@ -176,6 +177,7 @@ class PromptsDataset final : public Dataset {
                 static_cast<std::size_t>(std::llround(static_cast<double>(rows) * input.share)),
                 rows);
           }
+          media_.emplace(owner_.context_.media(), input.media_root, false);
           rows_ = records::open_rows(input.file, keys_, owner_.context_.media());
           return true;
         } catch (const DataError& error) {  // a shard that was written half
@@ -234,6 +236,7 @@ class PromptsDataset final : public Dataset {
     const std::vector<std::string> keys_;
     std::size_t file_ = 0;  // the next one
     std::unique_ptr<records::RowReader> rows_;
+    std::optional<records::MediaPlaces> media_;
     std::optional<records::Draw> whole_, part_;
     std::vector<Prompt> ready_;
     std::size_t at_ = 0, row_ = 0;

@@ -7,6 +7,7 @@
 #include "dt2it/error.hpp"
 #include "plugins/benchmarks/records/record_fields.hpp"
 #include "plugins/datasets/jsonl/record_parser.hpp"
+#include "plugins/datasets/records/ratings.hpp"
 
 namespace dt2it::records {
 namespace {
@@ -111,7 +112,69 @@ class Parser {
     return jsonl::parse_prompt(with_id, source, where_);
   }
 
+  // VLFeedback: the question and its image, and responses with ratings.
+  void parse_ratings(const element& completions) {
+    Conversation prompt(columns_, source_, where_);
+    std::string_view text;
+    const auto question = get(columns_.question);
+    if (!question || question->get(text)) fail("has no text 'prompt' or 'question'");
+    prompt.add_text(Message::Role::user, text);
+    result_.prompt.messages =
+        std::move(prompt).finish(media(columns_.images), media(columns_.videos));
+    result_.responses = rated_responses(completions, where_);
+  }
+
+  // WildVision: both conversations have the user's turns; earlier answers may differ, the last ones are compared.
+  void parse_battle(const element& first, const element& second) {
+    array lists[2];
+    if (first.get(lists[0]) || second.get(lists[1]))
+      fail("'conversation_a' and 'conversation_b' must be lists of messages");
+    const std::vector<Media> images = media(columns_.images), videos = media(columns_.videos);
+    std::vector<Message> prompts[2];
+    for (const int side : {0, 1}) {
+      Conversation conversation(columns_, source_, where_);
+      conversation.add_messages(lists[side]);
+      Response& response = result_.responses.emplace_back();
+      response.id = side == 0 ? "a" : "b";
+      response.text = conversation.take_answer();
+      response.mllm = optional_text(record_, columns_.battle[static_cast<std::size_t>(3 + side)], where_);
+      prompts[side] = std::move(conversation).finish(images, videos);
+    }
+    const auto users_of = [](const std::vector<Message>& messages) {
+      std::vector<Message> users;
+      for (const Message& message : messages)
+        if (message.role != Message::Role::assistant) users.push_back(message);
+      return users;
+    };
+    if (users_of(prompts[0]) != users_of(prompts[1]))
+      fail("the two conversations have different turns of the user");
+    const std::string winner = required_text(record_, columns_.battle[2], where_);
+    if (winner != "model_a" && winner != "model_b" && !winner.starts_with("tie"))
+      fail("'winner' is '" + winner + "' (allowed: model_a, model_b, tie, tie (bothbad))");
+    result_.pair = !winner.starts_with("tie");
+    if (!result_.pair) result_.detail = winner;
+    if (winner == "model_b") {
+      std::swap(result_.responses[0], result_.responses[1]);
+      std::swap(prompts[0], prompts[1]);
+    }
+    if (prompts[0] != prompts[1]) {
+      result_.rejected_prompt.emplace();
+      result_.rejected_prompt->messages = std::move(prompts[1]);
+    }
+    result_.prompt.messages = std::move(prompts[0]);
+  }
+
   void parse_foreign() {
+    const auto completions = get(columns_.completions);
+    if (form_ == AnswerForm::ratings && !completions) fail("has no 'completions'");
+    if (completions && (form_ == AnswerForm::ratings || form_ == AnswerForm::automatic))
+      return parse_ratings(*completions);
+    const auto first = find(record_, columns_.battle[0]), second = find(record_, columns_.battle[1]);
+    if (form_ == AnswerForm::battles && (!first || !second))
+      fail("has no 'conversation_a' and 'conversation_b'");
+    if (first && second && (form_ == AnswerForm::battles || form_ == AnswerForm::automatic))
+      return parse_battle(*first, *second);
+
     Conversation prompt(columns_, source_, where_);
     const auto messages = get(columns_.messages);
     const auto question = get(columns_.question);
@@ -163,6 +226,11 @@ class Parser {
     }
     result_.prompt.messages =
         std::move(prompt).finish(media(columns_.images), media(columns_.videos));
+    bool tie = false;
+    if (const auto marked = get(columns_.tie); marked && !marked->get(tie) && tie && result_.pair) {
+      result_.pair = false;  // MM-RLHF: people found neither better
+      result_.detail = "tie";
+    }
   }
 
   // TRL's implicit prompt: what two conversations have in common but for their last answers.
@@ -227,7 +295,9 @@ AnswerForm answer_form_named(const std::string& name) {
                                                            {"dt2it", AnswerForm::dt2it},
                                                            {"sharegpt", AnswerForm::sharegpt},
                                                            {"trl", AnswerForm::trl},
-                                                           {"llava", AnswerForm::llava}};
+                                                           {"llava", AnswerForm::llava},
+                                                           {"ratings", AnswerForm::ratings},
+                                                           {"battles", AnswerForm::battles}};
   std::string allowed;
   for (const auto& [known, form] : kForms) {
     if (name == known) return form;

@@ -18,6 +18,8 @@ enum class AnswerForm {
   sharegpt,  // LLaMA-Factory's ranking sets, ms-swift: a list of messages, "chosen" and "rejected"
   trl,       // TRL: "prompt", "chosen", "rejected" as texts or lists of messages, "images"
   llava,     // LLaVA, POVID: "conversations" and "image"
+  ratings,   // VLFeedback: "completions" with ratings; no pairs by themselves, see pairs_of
+  battles,   // WildVision: "conversation_a", "conversation_b", "winner"; a tie is no pair and says so in `detail`
 };
 AnswerForm answer_form_named(const std::string& name);  // throws ConfigError
 

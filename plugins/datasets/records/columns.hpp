@@ -20,10 +20,14 @@ struct Columns {
   std::vector<std::string> rejected{"rejected", "rejected_response", "rejected_messages",
                                     "rejected_conversations"};
   std::vector<std::string> answers{"responses", "candidates", "response", "answer", "output"};
-  std::vector<std::string> images{"images", "image", "image_path"};
+  std::vector<std::string> images{"images", "image", "image_path", "img_path"};
   std::vector<std::string> rejected_images{"rejected_images"};
   std::vector<std::string> videos{"videos", "video"};
   std::vector<std::string> provenance{"dt2it"};  // what our exporters add
+  std::vector<std::string> completions{"completions"};  // rated responses (VLFeedback)
+  // A battle of two models (WildVision): two conversations, and who won.
+  std::vector<std::string> battle{"conversation_a", "conversation_b", "winner", "model_a", "model_b"};
+  std::vector<std::string> tie{"is_tie"};
   std::vector<std::string> role{"from", "role"};
   std::vector<std::string> content{"value", "content"};
   std::vector<std::string> user{"human", "user"};

@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <optional>
 
 #include "dt2it/error.hpp"
+#include "dt2it/rng.hpp"
 #include "plugins/datasets/records/archive.hpp"
 
 namespace dt2it::records {
@@ -28,15 +31,34 @@ bool is_record_file(const fs::path& file) {
          extension == ".parquet";
 }
 
+fs::path unpacked_with(const fs::path& archive, Context& context) {
+  return unpacked(archive, context.scratch(),
+                  [&](const std::string& text) { context.log(LogLevel::warning, text); });
+}
+
+// The archive that holds what is not there under this name: annotations.zip for annotations, images.zip_aa for images.
+std::optional<fs::path> archive_of(const fs::path& place) {
+  for (const char* ending : {".zip", ".zip_aa", ".zip.part-aa", ".zip.001", ".tar", ".tar.gz", ".tgz"}) {
+    std::error_code ignored;
+    if (fs::is_regular_file(place.string() + ending, ignored)) return place.string() + ending;
+  }
+  return std::nullopt;
+}
+
 // Archives on the way are replaced by the folders they unpack to.
 fs::path through_archives(const fs::path& path, Context& context) {
   fs::path at;
   for (const fs::path& step : path) {
     at /= step;
     std::error_code ignored;
-    if (is_archive(at) && fs::is_regular_file(at, ignored))
-      at = unpacked(at, context.scratch(),
-                    [&](const std::string& text) { context.log(LogLevel::warning, text); });
+    if (is_archive(at) && fs::is_regular_file(at, ignored)) {
+      at = unpacked_with(at, context);
+    } else if (!step.empty() && !fs::exists(at, ignored)) {
+      if (const auto archive = archive_of(at)) {
+        const fs::path folder = unpacked_with(*archive, context);
+        at = fs::exists(folder / step, ignored) ? folder / step : folder;
+      }
+    }
   }
   return at;
 }
@@ -63,6 +85,49 @@ std::vector<fs::path> matching(const fs::path& pattern) {
   return files;
 }
 
+// Folders and archives as one folder: links to what is in them. An archive packed without a folder of its own is found under its
+// name as well.
+fs::path joined(const std::vector<fs::path>& places, Context& context) {
+  std::string facts;
+  std::vector<std::pair<std::string, fs::path>> folders;
+  for (const fs::path& place : places) {
+    const fs::path folder = through_archives(place, context);
+    if (!fs::is_directory(folder)) continue;
+    folders.emplace_back(place.stem().string(), folder);
+    facts += folder.string() + '\n';
+  }
+  char tag[24];
+  std::snprintf(tag, sizeof tag, "%016llx", static_cast<unsigned long long>(stable_hash(facts)));
+  const fs::path whole = context.scratch() / "joined" / tag;
+  fs::create_directories(whole);
+  std::map<std::string, fs::path> names;
+  for (const auto& [name, folder] : folders) {
+    bool own = false;
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      const std::string inside = entry.path().filename().string();
+      own = own || inside == name;
+      const auto [other, fresh] = names.emplace(inside, entry.path());
+      if (!fresh)
+        throw DataError("'" + inside + "' is in " + other->second.parent_path().string() + " and in " + folder.string() +
+                        ": they cannot be taken as one folder");
+    }
+    if (!own) names.emplace(name, folder);
+  }
+  for (const auto& [name, target] : names)
+    if (!fs::is_symlink(whole / name)) fs::create_symlink(fs::absolute(target), whole / name);
+  return whole;
+}
+
+// Where paths of media start: a folder, an archive, or what a pattern matches.
+fs::path media_place(const fs::path& root, Context& context) {
+  const fs::path place = through_archives(root, context);
+  std::error_code ignored;
+  if (fs::exists(place, ignored) || place.string().find_first_of("*?[") == std::string::npos) return place;
+  const std::vector<fs::path> found = matching(place);
+  if (found.empty()) throw DataError(root.string() + ": no folder or archive of media matches this");
+  return joined(found, context);
+}
+
 std::string source_of(const fs::path& file) {
   const std::string stem = file.stem().string();
   for (const char* shard :
@@ -75,6 +140,16 @@ std::string source_of(const fs::path& file) {
       if (!folder.empty()) return folder;
     }
   return stem;
+}
+
+// What a meta file names, from the folder it lies in; some name it from the folder around that one.
+fs::path beside(const fs::path& meta, const fs::path& name, Context& context) {
+  const fs::path folder = meta.parent_path();
+  const fs::path place = through_archives(folder / name, context);
+  std::error_code ignored;
+  if (fs::exists(place, ignored) || name.empty() || *name.begin() != folder.filename()) return place;
+  const fs::path other = through_archives(folder.parent_path() / name, context);
+  return fs::exists(other, ignored) ? other : place;
 }
 
 // The subsets of a meta file; none when it is something else.
@@ -98,9 +173,9 @@ std::optional<std::vector<InputFile>> subsets_of(const fs::path& file, const fs:
       throw DataError(file.string() + ": subset '" + std::string(name) + "' has no 'annotation'");
     if (set["root"].get(root)) root = {};
     InputFile input;
-    input.file = through_archives(file.parent_path() / std::string(annotation), context);
-    input.media_root = through_archives(
-        (media_root.empty() ? file.parent_path() : media_root) / std::string(root), context);
+    input.file = beside(file, std::string(annotation), context);
+    input.media_root = media_root.empty() ? beside(file, std::string(root), context)
+                                          : through_archives(media_root / std::string(root), context);
     input.source = name;
     double share = 1;
     if (!set["repeat_time"].get(share) && share > 0 && share < 1) input.share = share;
@@ -135,7 +210,7 @@ std::string without_trailing_commas(std::string text) {
 std::vector<InputFile> input_files(const fs::path& path, const fs::path& media_root,
                                    const std::string& source, Context& context) {
   const fs::path place = through_archives(path, context);
-  const fs::path media = media_root.empty() ? media_root : through_archives(media_root, context);
+  const fs::path media = media_root.empty() ? media_root : media_place(media_root, context);
   std::vector<fs::path> files;
   std::error_code ignored;
   if (fs::is_directory(place, ignored)) {

@@ -22,8 +22,9 @@ struct InputFile {
 //   an archive, or a path that goes on inside one (data.zip/annotations/*.jsonl): unpacked into the
 //   scratch folder; InternVL's meta file, which names subsets {"root", "annotation",
 //   "repeat_time"}.
+// A folder that is not there may lie packed beside its place (images.zip_aa for images).
 // Throws DataError naming what is allowed when there are none. `media_root` empty: the folder of
-// each file; it may be an archive. `source` empty: a meta file's name of the subset, else the
+// each file; it may be an archive, or a pattern of several, which are then taken as one folder. `source` empty: a meta file's name of the subset, else the
 // folder's name for shards ("train-00000-of-00002"), else the file's.
 std::vector<InputFile> input_files(const std::filesystem::path& path,
                                    const std::filesystem::path& media_root,

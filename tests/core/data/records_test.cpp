@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <tuple>
 
 #include "core/util/files.hpp"
@@ -283,4 +284,101 @@ TEST_CASE("300 damaged files: read, or refused with file and line") {
   }
   CHECK(read > 30);
   CHECK(refused > 150);
+}
+
+namespace {
+
+template <class Record>
+bool quickly(std::string text, Record& record) {
+  text.reserve(text.size() + QuickReader::kPadding);
+  QuickReader reader;
+  return reader.read(text, record);
+}
+
+// What the strict reader makes of a text; nothing when it refuses.
+template <class Record, class From>
+std::optional<Record> strictly(const std::string& text, From from) {
+  JsonParser parser;
+  try {
+    return from(parser.parse(text, "x:1"), "x:1");
+  } catch (const DataError&) {
+    return std::nullopt;
+  }
+}
+
+std::vector<std::string> lines_of(const fs::path& file) {
+  std::vector<std::string> found;
+  LineReader reader(file);
+  for (std::string_view line; reader.next(line);)
+    if (!line.empty()) found.emplace_back(line);
+  return found;
+}
+
+// Cut, a byte replaced, a part doubled or exchanged for what JSON may hold.
+std::string damaged(std::string text, Rng& rng) {
+  static const std::vector<std::string> kParts{"null", "\"\\ud800\"", "1e999", "-0", "12345678901234567890123", "\"\\u00e9\\n\"", "{}", "[]",
+                                               ",", "\"id\":\"again\",", "\\", "\"", " ", "true", "nul", "{\"a\":[1,{\"b\":\"\\q\"}]}"};
+  for (int changes = rng.integer(1, 3); changes > 0; --changes) {
+    const std::size_t at = rng.below(text.size());
+    const std::string& part = kParts[rng.below(kParts.size())];
+    switch (rng.below(5)) {
+      case 0: text.resize(at); break;
+      case 1: text[at] = static_cast<char>(rng.below(256)); break;
+      case 2: text.insert(at, part); break;
+      case 3: text.replace(at, std::min<std::size_t>(rng.below(8), text.size() - at), part); break;
+      default:
+        // A whole value for another.
+        if (const std::size_t colon = text.find(':', at); colon != text.npos)
+          if (const std::size_t end = text.find_first_of(",}", colon); end != text.npos) text.replace(colon + 1, end - colon - 1, part);
+    }
+    if (text.empty()) return " ";
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("What is read quickly is what is read strictly; what we write is read quickly") {
+  const std::vector<std::string> pairs = lines_of(kFixtures / "pairs.jsonl"), prompts = lines_of(kFixtures / "prompts.jsonl"),
+                                 images = lines_of(kFixtures / "image_preferences.jsonl");
+  PreferencePair plain;
+  plain.id = "p";
+  plain.prompt.id = "q";
+  plain.prompt.messages = {{Message::Role::user, {Part::of_text("line\nbreak \"quoted\" \\ café 😀")}}};
+  plain.chosen.text = "tab\t";
+  plain.rejected.text = "";
+  plain.strength = 0.1;
+  plain.strengths = {1e-300, -2};
+  plain.extra = R"({"scores":{"a":{"1":2.50}},"n":[1, 2]})";
+  PreferencePair again;
+  REQUIRE(quickly(to_json(plain), again));
+  CHECK(again == plain);
+  again = {};
+  CHECK(quickly("\t" + to_json(plain) + " \r", again));
+  CHECK(again == plain);
+  again = {};
+  CHECK_FALSE(quickly(to_json(plain) + "{}", again));
+  CHECK_FALSE(quickly(R"({"id":"a","id":"b","prompt":{"messages":[]},"chosen":{"text":""},"rejected":{"text":""}})", again));
+
+  Rng rng(11);
+  std::size_t quick = 0, refused = 0;
+  const auto compare = [&]<class Record>(const std::string& text, Record*, auto from) {
+    Record read;
+    CAPTURE(text);
+    const bool good = quickly(text, read);
+    const std::optional<Record> strict = strictly<Record>(text, from);
+    quick += good;
+    refused += !strict;
+    if (!good) return;
+    REQUIRE(strict);
+    REQUIRE(to_json(read) == to_json(*strict));
+  };
+  for (int round = 0; round < 400; ++round) {
+    for (const std::string& line : pairs) compare(round ? damaged(line, rng) : line, static_cast<PreferencePair*>(nullptr), pair_from);
+    for (const std::string& line : prompts) compare(round ? damaged(line, rng) : line, static_cast<Prompt*>(nullptr), prompt_from);
+    for (const std::string& line : images)
+      compare(round ? damaged(line, rng) : line, static_cast<ImagePreference*>(nullptr), image_preference_from);
+  }
+  CHECK(quick > 80);
+  CHECK(refused > 200);
 }

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Collecting prompts with the real readers, and the helpers of the steps.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <map>
 #include <set>
 
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/mixture.hpp"
+#include "core/util/journal.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/testing/fake_media_store.hpp"
 #include "tests/core/run/host_fixture.hpp"
@@ -63,6 +68,32 @@ TEST_CASE("What cannot be used is dropped, each with a reason on record") {
   CHECK_THAT(mixture, Catch::Contains(R"("absent":["IconQA")") && !Catch::Contains(R"("absent":["GQA")"));
 }
 
+TEST_CASE("Images of 50 megapixels, and such as do not decode, are dropped by what their bytes say") {
+  HostFixture host(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  std::string huge = png(), torn = png();
+  const auto set = [&](std::size_t at, std::uint32_t value) {
+    for (std::size_t i = 0; i < 4; ++i) huge[at + i] = static_cast<char>(value >> (24 - 8 * i));
+  };
+  set(16, 10000);
+  set(20, 5000);
+  torn.resize(torn.size() / 2);
+  host.write("a.png", png());
+  host.write("huge.png", huge);
+  host.write("torn.png", torn);
+  host.write("text.png", "no picture");
+  host.write("mixed.jsonl", record("One?", R"(,"image":"a.png")") + record("Two?", R"(,"image":"huge.png")") +
+                                record("Three?", R"(,"image":"torn.png")") + record("Four?", R"(,"image":"text.png")"));
+  std::filesystem::path folder;
+  CHECK(collect(host, "images = \"present\"\n", &folder).size() == 2);  // the torn one has a good head
+  const auto prompts = collect(host, "images = \"decoded\"\n", &folder);
+  REQUIRE(prompts.size() == 1);
+  CHECK(prompts[0].messages[0].content[1].text == "One?");
+  const std::string dropped = read_file(folder / "dropped.jsonl");
+  CHECK_THAT(dropped, Catch::Contains("huge.png: 10000 x 5000 pixels (allowed: 49000000)") && Catch::Contains("torn.png: ") &&
+                          Catch::Contains("text.png: of no known type"));
+  CHECK_THAT(read_file(folder / "funnel.json"), Catch::Contains(R"("image cannot be used":3)"));
+}
+
 TEST_CASE("Quotas by source and domain: exact, seeded, in order") {
   HostFixture host(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
   std::string text;
@@ -110,6 +141,85 @@ file = "bench.jsonl"
   CHECK(prompts[0].messages[0].content[1].text == "What else?");
   CHECK_THAT(read_file(folder / "dropped.jsonl"), Catch::Contains(R"("reason":"contaminated")") && Catch::Contains(R"("exact":true)") &&
                                                       Catch::Contains("bench/0"));
+}
+
+namespace {
+
+std::filesystem::path journal_of(const HostFixture& host) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(host.path() / "runs/.work"))
+    if (entry.path().filename() == "records.journal") return entry.path();
+  return {};
+}
+
+// A process of its own that collects and is killed once so much is on record.
+void collect_and_kill(HostFixture& host, const std::string& settings, std::uintmax_t bytes) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    collect(host, settings);
+    ::_exit(0);
+  }
+  for (int i = 0; i < 20000; ++i) {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(host.path() / "runs/.work", ignored))
+      if (const auto journal = journal_of(host); !journal.empty() && std::filesystem::file_size(journal, ignored) >= bytes) break;
+    ::usleep(1000);
+  }
+  ::kill(child, SIGKILL);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(WIFSIGNALED(status));
+}
+
+}  // namespace
+
+TEST_CASE("A collection goes on where it was killed, and ends in the same files") {
+  std::string text;
+  for (int i = 0; i < 60000; ++i)
+    text += i % 7 == 3 ? "{broken\n"
+                       : record("Question number " + std::to_string(i % 50000) + "?",
+                                i % 5 == 1 ? R"(,"dataset_name":"GQA")" : R"(,"answer":"1","dataset_name":"GQA")");
+  const std::string settings = "deduplicate = true\nneed_reference = true\nquota = { GQA = 20000 }\n";
+  HostFixture whole(DT2IT_BUILD_DIR "/lib/dt2it/plugins"), broken(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  whole.write("mixed.jsonl", text);
+  broken.write("mixed.jsonl", text);
+  std::filesystem::path folder, other;
+  REQUIRE(collect(whole, settings, &folder).size() == 20000);
+  collect_and_kill(broken, settings, 1'000'000);
+  collect_and_kill(broken, settings, 4'000'000);
+  CHECK(collect(broken, settings, &other).size() == 20000);
+  for (const char* file : {"prompts.jsonl", "dropped.jsonl", "mixture.json", "funnel.json"}) CHECK(read_file(folder / file) == read_file(other / file));
+
+  // What is on record is believed, not found out again.
+  HostFixture planted(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  planted.write("mixed.jsonl", text);
+  collect_and_kill(planted, settings, 500'000);
+  Journal(journal_of(planted)).append(59999, R"(D{"id":"x","source":"GQA","reason":"planted"})");
+  collect(planted, settings, &other);
+  CHECK_THAT(read_file(other / "funnel.json"), Catch::Contains(R"("planted":1)"));
+  CHECK(read_file(other / "dropped.jsonl").ends_with("{\"id\":\"x\",\"source\":\"GQA\",\"reason\":\"planted\"}\n"));
+}
+
+TEST_CASE("collect_pairs leaves out what gives no pair, and says why") {
+  HostFixture host(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  host.write("pairs.jsonl", R"({"id":"1","prompt":"Q","chosen":"a","rejected":"b"})" "\n{broken\n"
+                            R"({"id":"3","prompt":"Q","chosen":"a","rejected":"b","is_tie":true})" "\n");
+  const auto folder = host.run(R"(
+[datasets.d]
+type = "preferences"
+file = "pairs.jsonl"
+source = "MM-RLHF"
+[stages.pairs]
+type = "collect_pairs"
+dataset = "d"
+)").at("pairs");
+  const auto pairs = read_pairs(folder / "pairs.jsonl");
+  REQUIRE(pairs.size() == 1);
+  CHECK(pairs[0].source == "MM-RLHF");
+  CHECK_THAT(read_file(folder / "funnel.json"),
+             Catch::Contains(R"({"name":"records of d","count":3,"dropped":{}},{"name":"pairs of d","count":1,"dropped":{"tie":1,"unusable record":1}})"));
+  CHECK_THAT(read_file(folder / "dropped.jsonl"),
+             Catch::Contains("pairs.jsonl:2") && Catch::Contains(R"({"id":"3","source":"MM-RLHF","reason":"tie"})"));
 }
 
 TEST_CASE("Candidates that say the same are one") {

@@ -3,8 +3,12 @@
 #include <arrow/io/file.h>
 #include <parquet/arrow/writer.h>
 
-#include <catch2/catch.hpp>
+#include <sys/resource.h>
 
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "dt2it/rng.hpp"
 #include "dt2it/testing/contracts.hpp"
 #include "tests/plugins/plugin_library.hpp"
 
@@ -169,4 +173,106 @@ TEST_CASE("What is no Parquet file, or has other columns, is refused") {
   CHECK_THROWS_WITH(drain(*open(file, context)->answers({})), Contains("text.parquet"));
   const auto other = write(context.scratch() / "c.parquet", {{"smell", strings({"a"})}, {"taste", strings({"b"})}});
   CHECK_THROWS_WITH(drain(*open(other, context)->answers({})), Contains("smell, taste"));
+}
+
+TEST_CASE("WildVision's battles in Parquet; a shard that was written half is one bad record of several") {
+  FakeContext context;
+  auto role = std::make_shared<arrow::StringBuilder>(), text = std::make_shared<arrow::StringBuilder>();
+  const auto message = arrow::struct_({arrow::field("role", arrow::utf8()), arrow::field("content", arrow::utf8())});
+  const auto talks = [&](const std::vector<std::string>& answers) {
+    auto messages = std::make_shared<arrow::StructBuilder>(
+        message, arrow::default_memory_pool(), std::vector<std::shared_ptr<arrow::ArrayBuilder>>{role, text});
+    arrow::ListBuilder list(arrow::default_memory_pool(), messages);
+    for (const auto& answer : answers) {
+      must(list.Append());
+      for (const auto& [who, what] : {std::pair<std::string, std::string>{"user", "Q"}, {"assistant", answer}}) {
+        must(messages->Append());
+        must(role->Append(who));
+        must(text->Append(what));
+      }
+    }
+    return *list.Finish();
+  };
+  const auto battles = [&](const std::string& name) {
+    return write(context.scratch() / "wildvision/data" / name,
+                 {{"question_id", strings({"1", "2"})}, {"model_a", strings({"x", "x"})}, {"model_b", strings({"y", "y"})},
+                  {"conversation_a", talks({"A1", "A2"})}, {"conversation_b", talks({"B1", "B2"})},
+                  {"image", images({"bytes:picture", "bytes:picture"})}, {"winner", strings({"model_b", "tie"})}});
+  };
+  battles("train-00000-of-00003.parquet");
+  const fs::path torn = battles("train-00001-of-00003.parquet");
+  battles("train-00002-of-00003.parquet");
+  fs::resize_file(torn, fs::file_size(torn) / 2);
+  const auto dataset = open(context.scratch() / "wildvision", context);
+  const auto made = drain(*dataset->pairs());
+  REQUIRE(made.size() == 5);
+  CHECK(made[0].chosen.text == "B1");
+  CHECK(made[0].rejected.mllm == "x");
+  CHECK(made[0].source == "wildvision");
+  CHECK(made[0].prompt.messages[0].content[0].media.present());
+  CHECK(made[1].extra == R"({"dropped":"tie"})");
+  CHECK_THAT(made[2].extra, Contains("unusable record") && Contains("00001-of-00003"));
+  CHECK(made[3].chosen.text == "B1");
+  CHECK(dataset->count_answers() == 5);
+  CHECK_THROWS_WITH(drain(*open(context.scratch() / "wildvision", context, {{"bad_records", value_of("stop")}})->pairs()),
+                    Contains("00001-of-00003"));
+  // Damage behind the head: pages that do not unpack.
+  const fs::path damaged = rlaif(context.scratch() / "damaged/a.parquet", 0, 3000, 1000);
+  rlaif(context.scratch() / "damaged/b.parquet", 0, 10, 10);
+  {
+    std::fstream stream(damaged, std::ios::binary | std::ios::in | std::ios::out);
+    stream.seekp(2000);
+    stream << std::string(3000, '\xff');
+  }
+  const auto rest = drain(*open(context.scratch() / "damaged", context)->answers({}));
+  std::size_t invalid = 0, good = 0;
+  for (const auto& record : rest) ++(record.status == Status::ok ? good : invalid);
+  CHECK(invalid == 1);
+  CHECK(good >= 10);
+}
+
+TEST_CASE("200 damaged Parquet files: records, statuses or an error with the file's name; bounded memory") {
+  FakeContext context;
+  const auto bytes_of = [](const fs::path& file) {
+    std::ifstream stream(file, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(stream), {});
+  };
+  const std::string whole = bytes_of(rlaif(context.scratch() / "whole.parquet", 0, 400, 100));
+  const auto peak_mib = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss / 1024;
+  };
+  const long before = peak_mib();
+  Rng rng(5);
+  std::size_t refused = 0, some = 0;
+  for (int i = 0; i < 200; ++i) {
+    CAPTURE(i);
+    std::string bytes = whole;
+    const std::size_t tail = std::min<std::size_t>(bytes.size(), 4000);  // where the metadata are
+    for (int changes = rng.integer(1, 6); changes > 0; --changes) {
+      const std::size_t at = rng.chance(0.5) ? bytes.size() - 1 - rng.below(std::min(tail, bytes.size())) : rng.below(bytes.size());
+      switch (rng.below(4)) {
+        case 0: bytes[at] = static_cast<char>(rng.below(256)); break;
+        case 1: bytes[at] = static_cast<char>(bytes[at] ^ (1 << rng.below(8))); break;
+        case 2: bytes.replace(at, std::min<std::size_t>(5, bytes.size() - at), "\xff\xff\xff\xff\x0f"); break;  // a huge number
+        default: bytes.resize(std::max<std::size_t>(at, 1));
+      }
+    }
+    const fs::path file = context.scratch() / "damaged.parquet";
+    std::ofstream(file, std::ios::binary) << bytes;
+    std::size_t good = 0;
+    try {
+      const auto stream = open(file, context)->answers({});
+      for (AnswerRecord record; good < 100'000 && stream->next(record);) good += record.status == Status::ok;
+    } catch (const DataError& error) {
+      ++refused;
+      CHECK_THAT(error.what(), Contains("damaged.parquet"));
+    }
+    CHECK(good <= 100'000);
+    some += good > 0;
+  }
+  CHECK(refused > 50);
+  CHECK(some > 10);
+  CHECK(peak_mib() - before < 600);
 }
