@@ -55,7 +55,10 @@ Pace::Pace(const Endpoint& endpoint)
 
 double Pace::wait(double now) const {
   if (in_flight_ >= static_cast<int>(limit_)) return kNever;
-  return std::max({held_until_ - now, requests_.wait(now), tokens_.wait(now), found_.wait(now), ramp_.wait(now), 0.0});
+  const double limits = std::max({held_until_ - now, requests_.wait(now), tokens_.wait(now), found_.wait(now), 0.0});
+  const double ramp = ramp_.wait(now);
+  spread_ = spread_ || ramp > limits;
+  return std::max(limits, ramp);
 }
 
 void Pace::started(double now, double tokens) {
@@ -67,7 +70,8 @@ void Pace::started(double now, double tokens) {
   if (counted_from_ < 0) counted_from_ = now;
   ++sent_;
   looked_ += 1;
-  full_ += in_flight_ >= static_cast<int>(limit_);
+  full_ += in_flight_ >= static_cast<int>(limit_) || spread_;
+  spread_ = false;
 }
 
 void Pace::ended(double now, const End& end) {

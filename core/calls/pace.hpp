@@ -119,6 +119,7 @@ class Pace {
   bool down_next_ = false;
   double window_from_ = 0;
   double served_ = 0, full_ = 0, looked_ = 0;
+  mutable bool spread_ = false;  // the next call waits only so that it does not go in a burst: there is no lack of work
   double skip_ = 0;  // answers that still belong to the limit before
 
   // When the last answers came, a ring: what was served lately.

@@ -29,11 +29,14 @@ struct Opinion {
 // "3 votes: 2 for the first, 0 for the second, 1 ties, 0 abstentions", as judges/rubric writes it.
 void add_repeats(const std::string& detail, ComparisonStatistics& judge) {
   long votes = 0, first = 0, second = 0, ties = 0;
-  if (std::sscanf(detail.c_str(), "%ld votes: %ld for the first, %ld for the second, %ld ties", &votes, &first, &second, &ties) != 4) return;
+  if (std::sscanf(detail.c_str(), "%ld votes: %ld for the first, %ld for the second, %ld ties",
+                  &votes, &first, &second, &ties) != 4)
+    return;
   const long readable = first + second + ties;
   if (readable < 2) return;
   ++judge.repeated;
-  judge.majority += static_cast<double>(std::max({first, second, ties})) / static_cast<double>(readable);
+  judge.majority +=
+      static_cast<double>(std::max({first, second, ties})) / static_cast<double>(readable);
 }
 
 }  // namespace
@@ -51,12 +54,14 @@ void add_comparisons(const std::filesystem::path& decisions, const Families& fam
     };
     const std::string writers[] = {of("chosen", "mllm"), of("rejected", "mllm")};
     std::int64_t lengths[] = {0, 0};
-    if (known && (responses["chosen"]["length"].get(lengths[0]) || responses["rejected"]["length"].get(lengths[1])))
+    if (known && (responses["chosen"]["length"].get(lengths[0]) ||
+                  responses["rejected"]["length"].get(lengths[1])))
       lengths[0] = lengths[1] = 0;
 
     std::map<std::string, Opinion> opinions;
     for (const element one : verdicts) {
-      const std::string name = text_of(one, "judge"), better = text_of(one, "better"), status = text_of(one, "status");
+      const std::string name = text_of(one, "judge"), better = text_of(one, "better"),
+                        status = text_of(one, "status");
       ComparisonStatistics& judge = judges[name];
       ++judge.asked;
       if (better.empty()) {

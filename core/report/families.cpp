@@ -47,7 +47,8 @@ Families::Families(const RunSummary& run) {
   }
 }
 
-std::string Families::find(const std::map<std::string, std::string>& names, const std::string& name) {
+std::string Families::find(const std::map<std::string, std::string>& names,
+                           const std::string& name) {
   const auto found = names.find(name);
   return found == names.end() ? std::string() : found->second;
 }
@@ -62,7 +63,9 @@ std::string Families::of_judge(const std::string& judge) const {
   return mllm.empty() ? std::string() : of_writer(mllm);
 }
 
-std::string Families::of_scorer(const std::string& scorer) const { return of_judge(find(judges_, scorer)); }
+std::string Families::of_scorer(const std::string& scorer) const {
+  return of_judge(find(judges_, scorer));
+}
 
 double Families::cost_of_scorer(const std::string& scorer) const {
   const auto found = scorer_costs_.find(scorer);

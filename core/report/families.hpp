@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Who is behind the names of scorers, judges and candidates' writers, as the stages of a run have it in their stage.json, and
-// of which family of models: a judge may favour its own.
+// Who is behind the names of scorers, judges and candidates' writers, as the stages of a run have
+// it in their stage.json, and of which family of models: a judge may favour its own.
 
 #include <map>
 #include <string>
@@ -12,7 +12,8 @@
 
 namespace dt2it::report {
 
-// "gpt" of "gpt-5.2" and "chatgpt-4o-latest", "qwen" of "Qwen/Qwen2.5-VL-7B-Instruct": the letters that a model's name begins with.
+// "gpt" of "gpt-5.2" and "chatgpt-4o-latest", "qwen" of "Qwen/Qwen2.5-VL-7B-Instruct": the letters
+// that a model's name begins with.
 std::string family_of_model(std::string_view model);
 
 class Families {
@@ -30,7 +31,8 @@ class Families {
 
  private:
   static std::string find(const std::map<std::string, std::string>& names, const std::string& name);
-  std::map<std::string, std::string> judges_, mllms_, models_;  // scorer: judge; judge: mllm; mllm: model
+  std::map<std::string, std::string> judges_, mllms_,
+      models_;  // scorer: judge; judge: mllm; mllm: model
   std::map<std::string, double> scorer_costs_, mllm_costs_;
 };
 

@@ -14,14 +14,20 @@ namespace {
 
 class Row {
  public:
-  Row& text(std::string text) { return add(std::move(text), std::numeric_limits<double>::quiet_NaN()); }
-  Row& count(std::int64_t number) { return add(std::to_string(number), static_cast<double>(number)); }
+  Row& text(std::string text) {
+    return add(std::move(text), std::numeric_limits<double>::quiet_NaN());
+  }
+  Row& count(std::int64_t number) {
+    return add(std::to_string(number), static_cast<double>(number));
+  }
   template <class Part>
   Row& share(Part part, std::int64_t whole) {
     const double value = static_cast<double>(part) / static_cast<double>(whole);
     return whole ? add(percent(value), value) : text("");
   }
-  Row& mean(double sum, std::int64_t whole) { return whole ? figure(sum / static_cast<double>(whole)) : text(""); }
+  Row& mean(double sum, std::int64_t whole) {
+    return whole ? figure(sum / static_cast<double>(whole)) : text("");
+  }
   Row& figure(double value) { return add(fmt::format("{:.2f}", value), value); }
   Row& cost(double value) { return value > 0 ? figure(value) : text(""); }
   void into(TextTable& table) {
@@ -41,9 +47,13 @@ class Row {
   std::vector<double> values_;
 };
 
-void add_scorer(TextTable& table, const std::string& label, const ScorerStatistics& scorer, const Families& families) {
+void add_scorer(TextTable& table, const std::string& label, const ScorerStatistics& scorer,
+                const Families& families) {
   Row row;
-  row.text(label).count(scorer.asked()).share(scorer.scored, scorer.asked()).mean(scorer.sum, scorer.scored);
+  row.text(label)
+      .count(scorer.asked())
+      .share(scorer.scored, scorer.asked())
+      .mean(scorer.sum, scorer.scored);
   row.share(scorer.ties, scorer.couples);
   if (scorer.places.empty())
     row.text("");
@@ -59,13 +69,19 @@ void add_scorer(TextTable& table, const std::string& label, const ScorerStatisti
     (is_own ? own_sum : other_sum) += figures.second;
   }
   if (!own.empty() && own_count > 0 && other_count > 0)
-    row.figure(own_sum / static_cast<double>(own_count) - other_sum / static_cast<double>(other_count));
+    row.figure(own_sum / static_cast<double>(own_count) -
+               other_sum / static_cast<double>(other_count));
   else
     row.text("");
   row.cost(families.cost_of_scorer(scorer.name)).into(table);
   for (const auto& [writer, figures] : scorer.writers)
     if (scorer.writers.size() > 1 && !writer.empty())
-      Row().text("  of " + writer).count(figures.first).text("").mean(figures.second, figures.first).into(table);
+      Row()
+          .text("  of " + writer)
+          .count(figures.first)
+          .text("")
+          .mean(figures.second, figures.first)
+          .into(table);
 }
 
 }  // namespace
@@ -73,7 +89,8 @@ void add_scorer(TextTable& table, const std::string& label, const ScorerStatisti
 TextTable judges_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "Judges";
-  table.header = {"Scorer", "Asked", "Read, %", "Mean", "Ties, %", "First place", "Longer ahead, %", "Spread of repeats", "Own family", "Cost"};
+  table.header = {"Scorer",      "Asked",           "Read, %",           "Mean",       "Ties, %",
+                  "First place", "Longer ahead, %", "Spread of repeats", "Own family", "Cost"};
   std::set<std::filesystem::path> seen;
   for (const RunSummary& run : runs) {
     // The last file of candidates has the scores of all scorers before it.
@@ -82,8 +99,10 @@ TextTable judges_table(std::span<const RunSummary> runs) {
       if (std::filesystem::exists(stage.folder / "candidates.jsonl")) last = &stage;
     if (!last || !seen.insert(last->folder).second) continue;
     const Families families(run);
-    for (const ScorerStatistics& scorer : judge_statistics(last->folder / "candidates.jsonl").scorers)
-      add_scorer(table, runs.size() == 1 ? scorer.name : run.label + " / " + scorer.name, scorer, families);
+    for (const ScorerStatistics& scorer :
+         judge_statistics(last->folder / "candidates.jsonl").scorers)
+      add_scorer(table, runs.size() == 1 ? scorer.name : run.label + " / " + scorer.name, scorer,
+                 families);
   }
   return table;
 }
@@ -91,22 +110,40 @@ TextTable judges_table(std::span<const RunSummary> runs) {
 TextTable pair_judges_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "Judges of pairs";
-  table.header = {"Judge", "Asked", "Answered, %", "Ties, %", "Both orders", "Same, %", "By place, %", "First ahead, %", "Longer ahead, %",
-                  "Repeats alike, %", "Own family ahead, %", "... of others, %", "Cost"};
+  table.header = {"Judge",
+                  "Asked",
+                  "Answered, %",
+                  "Ties, %",
+                  "Both orders",
+                  "Same, %",
+                  "By place, %",
+                  "First ahead, %",
+                  "Longer ahead, %",
+                  "Repeats alike, %",
+                  "Own family ahead, %",
+                  "... of others, %",
+                  "Cost"};
   std::set<std::filesystem::path> seen;  // runs share stages
   for (const RunSummary& run : runs) {
     const Families families(run);
     std::map<std::string, ComparisonStatistics> judges;
     for (const StageSummary& stage : run.stages)
-      if (stage.type == "curate" && seen.insert(stage.folder).second) add_comparisons(stage.folder / "decisions.jsonl", families, judges);
+      if (stage.type == "curate" && seen.insert(stage.folder).second)
+        add_comparisons(stage.folder / "decisions.jsonl", families, judges);
     for (const auto& [name, judge] : judges) {
       const std::int64_t answered = judge.answered(), decided = answered - judge.ties;
       Row row;
-      row.text(runs.size() == 1 ? name : run.label + " / " + name).count(judge.asked).share(answered, judge.asked);
+      row.text(runs.size() == 1 ? name : run.label + " / " + name)
+          .count(judge.asked)
+          .share(answered, judge.asked);
       row.share(judge.ties, answered).count(judge.both_orders).share(judge.same, judge.both_orders);
-      row.share(judge.by_place, judge.both_orders).share(judge.first_ahead, decided).share(judge.longer_ahead, judge.unequal);
+      row.share(judge.by_place, judge.both_orders)
+          .share(judge.first_ahead, decided)
+          .share(judge.longer_ahead, judge.unequal);
       row.share(judge.majority, judge.repeated).share(judge.own_ahead, judge.own_pairs);
-      row.share(judge.others_ahead, judge.others_votes).cost(families.cost_of_judge(name)).into(table);
+      row.share(judge.others_ahead, judge.others_votes)
+          .cost(families.cost_of_judge(name))
+          .into(table);
     }
   }
   return table;

@@ -32,7 +32,10 @@ void scale_to(PairsAhead& pairs, std::int64_t count) {
   const std::int64_t there = pairs.count();
   if (there <= 0) return;
   for (auto& [name, source] : pairs.sources)
-    source.count = static_cast<std::int64_t>(static_cast<double>(source.count) * static_cast<double>(count) / static_cast<double>(there) + 0.5);
+    source.count =
+        static_cast<std::int64_t>(static_cast<double>(source.count) * static_cast<double>(count) /
+                                      static_cast<double>(there) +
+                                  0.5);
 }
 
 const ComponentConfig& dataset_of(const PlannedStage& stage) {
@@ -42,14 +45,18 @@ const ComponentConfig& dataset_of(const PlannedStage& stage) {
   throw ConfigError(fmt::format("no [datasets.{}] is defined", name));
 }
 
-// Records until the stream ends, or it has taken long: then how many there will be by what the data set says.
+// Records until the stream ends, or it has taken long: then how many there will be by what the data
+// set says.
 template <class Record, class Use>
-std::int64_t read_some(Stream<Record>& stream, Dataset& dataset, const Table& params, std::int64_t limit, Use use) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kLongestReading);
+std::int64_t read_some(Stream<Record>& stream, Dataset& dataset, const Table& params,
+                       std::int64_t limit, Use use) {
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::duration<double>(kLongestReading);
   std::int64_t count = 0;
   for (Record record; (limit == 0 || count < limit) && stream.next(record); ++count) {
     if (count >= static_cast<std::int64_t>(kKept) && std::chrono::steady_clock::now() > end) {
-      const std::int64_t all = std::max({count, records_of(params), static_cast<std::int64_t>(dataset.count_answers())});
+      const std::int64_t all =
+          std::max({count, records_of(params), static_cast<std::int64_t>(dataset.count_answers())});
       return limit > 0 ? std::min(limit, all) : all;
     }
     use(std::move(record));
@@ -95,7 +102,8 @@ std::int64_t records_of(const Table& dataset) {
 
 const std::optional<PairsAhead>& PlannedPairs::of(const PlannedStage& stage) {
   const auto found = known_.find(stage.config.name);
-  return found != known_.end() ? found->second : known_.emplace(stage.config.name, find(stage)).first->second;
+  return found != known_.end() ? found->second
+                               : known_.emplace(stage.config.name, find(stage)).first->second;
 }
 
 std::optional<PairsAhead> PlannedPairs::before(const PlannedStage& stage) {
@@ -119,14 +127,16 @@ std::optional<PairsAhead> PlannedPairs::before(const PlannedStage& stage) {
 std::optional<PairsAhead> PlannedPairs::find(const PlannedStage& stage) {
   const std::string& type = stage.config.type;
   if (store_.complete(stage.folder()))
-    if (const fs::path file = store_.finished(stage.folder()) / "pairs.jsonl"; fs::exists(file)) return read(file);
+    if (const fs::path file = store_.finished(stage.folder()) / "pairs.jsonl"; fs::exists(file))
+      return read(file);
   if (type == "collect_pairs") return collected(stage);
   if (type == "reformulate") return reformulated(stage);
   if (type == "curate" || type == "mix") {
     std::optional<PairsAhead> pairs = before(stage);
     if (!pairs) return pairs;
     if (type == "curate") pairs->at_most = true;
-    if (const std::int64_t sample = integer_of(stage.config.params, "sample", 0); sample > 0 && sample < pairs->count())
+    if (const std::int64_t sample = integer_of(stage.config.params, "sample", 0);
+        sample > 0 && sample < pairs->count())
       scale_to(*pairs, sample);
     return pairs;
   }
@@ -160,7 +170,8 @@ PairsAhead PlannedPairs::collected(const PlannedStage& stage) {
   const auto dataset = scope->context().component<Dataset>(text_of(stage.config.params, "dataset"));
   PairsAhead pairs;
   const auto stream = dataset->pairs();
-  scale_to(pairs, read_some(*stream, *dataset, dataset_of(stage).params, integer_of(stage.config.params, "limit", 0),
+  scale_to(pairs, read_some(*stream, *dataset, dataset_of(stage).params,
+                            integer_of(stage.config.params, "limit", 0),
                             [&](PreferencePair pair) { add(pairs, std::move(pair)); }));
   return pairs;
 }
@@ -169,17 +180,19 @@ PairsAhead PlannedPairs::reformulated(const PlannedStage& stage) {
   const auto scope = make_scope_(stage);
   const Table& params = stage.config.params;
   const auto dataset = scope->context().component<Dataset>(text_of(params, "dataset"));
-  const auto reformulator = scope->context().component<Reformulator>(text_of(params, "reformulator"));
+  const auto reformulator =
+      scope->context().component<Reformulator>(text_of(params, "reformulator"));
   PairsAhead pairs;
   pairs.at_most = true;  // records that cannot be used are dropped
   const auto stream = dataset->image_preferences();
   const std::int64_t count =
-      read_some(*stream, *dataset, dataset_of(stage).params, integer_of(params, "limit", 0), [&](const ImagePreference& preference) {
-        if (!preference.better.present() || !preference.worse.present()) return;
-        PreferencePair pair = reformulator->reformulate(preference);
-        if (pair.source.empty()) pair.source = text_of(params, "dataset");
-        add(pairs, std::move(pair));
-      });
+      read_some(*stream, *dataset, dataset_of(stage).params, integer_of(params, "limit", 0),
+                [&](const ImagePreference& preference) {
+                  if (!preference.better.present() || !preference.worse.present()) return;
+                  PreferencePair pair = reformulator->reformulate(preference);
+                  if (pair.source.empty()) pair.source = text_of(params, "dataset");
+                  add(pairs, std::move(pair));
+                });
   scale_to(pairs, count);
   return pairs;
 }

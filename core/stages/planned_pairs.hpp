@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What pairs the stages of an experiment will have, before they have run: how many of each source, and a few of them.
+// What pairs the stages of an experiment will have, before they have run: how many of each source,
+// and a few of them.
 
 #include <cstdint>
 #include <functional>
@@ -43,8 +44,12 @@ class PlannedPairs {
   };
   using Distil = std::function<std::optional<Distilled>(const PlannedStage&)>;
 
-  PlannedPairs(const StageGraph& graph, const StageStore& store, MakeScope make_scope, Distil distil)
-      : graph_(graph), store_(store), make_scope_(std::move(make_scope)), distil_(std::move(distil)) {}
+  PlannedPairs(const StageGraph& graph, const StageStore& store, MakeScope make_scope,
+               Distil distil)
+      : graph_(graph),
+        store_(store),
+        make_scope_(std::move(make_scope)),
+        distil_(std::move(distil)) {}
 
   // Empty: they cannot be told. Errors of data sets pass through.
   const std::optional<PairsAhead>& of(const PlannedStage& stage);
