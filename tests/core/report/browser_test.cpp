@@ -64,7 +64,7 @@ addEventListener("load", () => {
   root.dataset.painted = painted.length;
   root.dataset.overflow = root.scrollWidth > root.clientWidth ? "yes" : "no";
   root.dataset.pictures = [...document.images].filter((image) => image.naturalWidth > 0).length;
-  // Flows: every shape inside its drawing, labels of a column apart, bands as thick on both sides of a node as it is high.
+  // Flows: every shape inside its drawing, labels of a column apart, bands that fill the sides of their nodes.
   const box = (node) => node.getBoundingClientRect();
   let outside = 0, overlaps = 0, uneven = 0;
   for (const svg of document.querySelectorAll("svg.flow")) {
@@ -82,10 +82,19 @@ addEventListener("load", () => {
     });
     for (const rect of svg.querySelectorAll("rect")) {
       const [x, y, width, height] = ["x", "y", "width", "height"].map((name) => Number(rect.getAttribute(name)));
-      const sum = (at, px, py) => ends.filter((one) => Math.abs(one[px] - at) < 0.01 && one[py] > y - 0.01 && one[py] < y + height + 0.01)
-        .reduce((total, one) => total + one.thick, 0);
-      const sides = [sum(x, "x1", "y1"), sum(x + width, "x0", "y0")].filter((side) => side > 0);
-      if (!sides.length || sides.some((side) => Math.abs(side - height) > 0.01 * height + 0.1)) uneven += 1;
+      // The bands of a side fill it, one after the other.
+      const fills = (at, px, py) => {
+        const bands = ends.filter((one) => Math.abs(one[px] - at) < 0.01 && one[py] > y - 0.01 && one[py] < y + height + 0.01)
+          .sort((a, b) => a[py] - b[py]);
+        let next = y;
+        for (const band of bands) {
+          if (Math.abs(band[py] - next) > 0.1) return false;
+          next = band[py] + band.thick;
+        }
+        return bands.length ? Math.abs(next - y - height) < 0.1 : null;
+      };
+      const sides = [fills(x, "x1", "y1"), fills(x + width, "x0", "y0")];
+      if (sides.includes(false) || sides.every((side) => side === null)) uneven += 1;
     }
   }
   Object.assign(root.dataset, { outside, overlaps, uneven });
