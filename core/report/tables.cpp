@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/report/tables.hpp"
 
-#include "core/report/comparisons.hpp"
-#include "core/report/judge_statistics.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,6 +9,10 @@
 #include <limits>
 #include <map>
 #include <set>
+
+#include "core/report/analyses.hpp"
+#include "core/report/comparisons.hpp"
+#include "core/report/judge_statistics.hpp"
 
 namespace dt2it::report {
 
@@ -187,7 +188,8 @@ std::string data_size(std::int64_t count) {
 
 std::optional<double> mean_accuracy(const Evaluation& evaluation) {
   double sum = 0;
-  for (const char* suite : kSuites) {
+  // Added up in the order of the authors' script, so that the last digit is theirs.
+  for (const char* suite : {kSuites[2], kSuites[0], kSuites[1]}) {
     const BenchmarkResult* result = evaluation.find(suite);
     const Metric* headline = result ? result->headline() : nullptr;
     if (!headline || !headline->correct || !headline->total || *headline->total == 0)
@@ -364,14 +366,17 @@ std::string host_of(const std::string& url) {
 TextTable calls_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "Calls of remote models";
-  table.header = {"Stage", "Model", "Endpoint", "Purpose", "Calls", "Paid", "Failed", "Sent", "Cached", "Answered", "Cost"};
+  table.header = {"Stage",  "Model", "Endpoint", "Purpose",  "Calls", "Paid",
+                  "Failed", "Sent",  "Cached",   "Answered", "Cost"};
   LedgerLine sum;
   std::set<std::filesystem::path> seen;  // runs share stages
   const auto add = [&](const std::string& stage, const LedgerLine& line) {
-    std::vector<Cell> cells{{stage}, {line.model.empty() ? "" : line.mllm + " (" + line.model + ")"},
-                            {host_of(line.endpoint)}, {line.purpose}};
-    for (const std::int64_t count : {line.calls, line.paid, line.failed, line.prompt_tokens, line.cached_tokens,
-                                     line.completion_tokens})
+    std::vector<Cell> cells{{stage},
+                            {line.model.empty() ? "" : line.mllm + " (" + line.model + ")"},
+                            {host_of(line.endpoint)},
+                            {line.purpose}};
+    for (const std::int64_t count : {line.calls, line.paid, line.failed, line.prompt_tokens,
+                                     line.cached_tokens, line.completion_tokens})
       cells.push_back({std::to_string(count), static_cast<double>(count)});
     cells.push_back({fmt::format("{:.4f}", line.cost), line.cost});
     add_row(table, cells);
@@ -393,14 +398,16 @@ TextTable calls_table(std::span<const RunSummary> runs) {
     }
   if (table.rows.size() > 1) add("all", sum);
   if (sum.usage_unknown > 0)
-    table.notes.push_back(fmt::format("{} answers came without usage: their tokens are estimated", sum.usage_unknown));
+    table.notes.push_back(fmt::format("{} answers came without usage: their tokens are estimated",
+                                      sum.usage_unknown));
   return table;
 }
 
 TextTable judges_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "Judges";
-  table.header = {"Scorer", "Asked", "Read, %", "Mean", "Ties, %", "First place", "Longer ahead, %", "Spread of repeats"};
+  table.header = {"Scorer",  "Asked",       "Read, %",         "Mean",
+                  "Ties, %", "First place", "Longer ahead, %", "Spread of repeats"};
   std::set<std::filesystem::path> seen;
   for (const RunSummary& run : runs) {
     // The last file of candidates has the scores of all scorers before it.
@@ -408,26 +415,36 @@ TextTable judges_table(std::span<const RunSummary> runs) {
     for (const StageSummary& stage : run.stages)
       if (std::filesystem::exists(stage.folder / "candidates.jsonl")) last = &stage;
     if (!last || !seen.insert(last->folder).second) continue;
-    for (const ScorerStatistics& scorer : judge_statistics(last->folder / "candidates.jsonl").scorers) {
+    for (const ScorerStatistics& scorer :
+         judge_statistics(last->folder / "candidates.jsonl").scorers) {
       const auto share = [](std::int64_t part, std::int64_t whole) {
-        return whole ? percent_cell(static_cast<double>(part) / static_cast<double>(whole)) : Cell{};
+        return whole ? percent_cell(static_cast<double>(part) / static_cast<double>(whole))
+                     : Cell{};
       };
       const auto mean = [](double sum, std::int64_t count) {
         const double value = count ? sum / static_cast<double>(count) : 0;
         return count ? Cell{fmt::format("{:.2f}", value), value} : Cell{};
       };
-      add_row(table, {{runs.size() == 1 ? scorer.name : run.label + " / " + scorer.name},
-                      {std::to_string(scorer.asked()), static_cast<double>(scorer.asked())},
-                      share(scorer.scored, scorer.asked()),
-                      mean(scorer.sum, scorer.scored),
-                      share(scorer.ties, scorer.couples),
-                      scorer.places.empty() ? Cell{} : mean(scorer.places[0].deviation, scorer.places[0].count),
-                      share(scorer.longer_ahead, scorer.unequal),
-                      mean(scorer.spread, scorer.repeated)});
+      add_row(table,
+              {{runs.size() == 1 ? scorer.name : run.label + " / " + scorer.name},
+               {std::to_string(scorer.asked()), static_cast<double>(scorer.asked())},
+               share(scorer.scored, scorer.asked()),
+               mean(scorer.sum, scorer.scored),
+               share(scorer.ties, scorer.couples),
+               scorer.places.empty() ? Cell{}
+                                     : mean(scorer.places[0].deviation, scorer.places[0].count),
+               share(scorer.longer_ahead, scorer.unequal),
+               mean(scorer.spread, scorer.repeated)});
       for (const auto& [writer, figures] : scorer.writers)
         if (scorer.writers.size() > 1 && !writer.empty())
-          add_row(table, {{"  of " + writer}, {std::to_string(figures.first), static_cast<double>(figures.first)}, {},
-                          mean(figures.second, figures.first), {}, {}, {}, {}});
+          add_row(table, {{"  of " + writer},
+                          {std::to_string(figures.first), static_cast<double>(figures.first)},
+                          {},
+                          mean(figures.second, figures.first),
+                          {},
+                          {},
+                          {},
+                          {}});
     }
   }
   return table;
@@ -436,10 +453,14 @@ TextTable judges_table(std::span<const RunSummary> runs) {
 std::string print_tables(std::span<const RunSummary> runs) {
   std::string out = print(overview_table(runs));
   if (const TextTable seeds = seeds_table(runs); !seeds.rows.empty()) out += "\n" + print(seeds);
-  if (const TextTable table = comparisons_table(runs); !table.rows.empty()) out += "\n" + print(table);
+  if (const TextTable table = comparisons_table(runs); !table.rows.empty())
+    out += "\n" + print(table);
   for (const TextTable& table : benchmark_tables(runs)) out += "\n" + print(table);
+  for (const TextTable& table : {conventions_table(runs), pictures_table(runs), style_table(runs)})
+    if (!table.rows.empty()) out += "\n" + print(table);
   if (const TextTable noise = noise_table(runs); !noise.rows.empty()) out += "\n" + print(noise);
-  if (const TextTable mixture = mixture_table(runs); mixture.rows.size() > 1) out += "\n" + print(mixture);
+  if (const TextTable mixture = mixture_table(runs); mixture.rows.size() > 1)
+    out += "\n" + print(mixture);
   if (const TextTable bias = bias_table(runs); !bias.rows.empty()) out += "\n" + print(bias);
   if (const TextTable calls = calls_table(runs); !calls.rows.empty()) out += "\n" + print(calls);
   const auto expectations = check_expectations(runs);
