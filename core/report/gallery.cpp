@@ -247,4 +247,55 @@ std::vector<GalleryPair> make_gallery(const RunSummary& run, std::size_t count, 
   return gallery;
 }
 
+std::vector<GalleryError> make_errors(const RunSummary& run, std::size_t count, MediaStore* media) {
+  const StageSummary* stage = nullptr;
+  for (const Evaluation& evaluation : run.evaluations)
+    if (!evaluation.benchmarks.empty() && evaluation.benchmarks.front().pictures.empty())
+      stage = run.stage(evaluation.stage);
+  std::vector<GalleryError> errors;
+  if (!stage || !std::filesystem::exists(stage->folder / "items.jsonl")) return errors;
+
+  // Lines of wrong answers by benchmark and group, the worst first.
+  std::map<std::string, std::vector<std::pair<double, std::size_t>>> groups;
+  std::map<std::size_t, GalleryError> wrong;
+  std::size_t number = 0;
+  for_each_line(stage->folder / "outcomes.jsonl", [&](std::size_t, const element& line) {
+    const std::size_t at = number++;
+    element outcome;
+    if (line["outcome"].get(outcome)) return;
+    GalleryError error;
+    error.benchmark = text_of(line, "benchmark");
+    error.status = text_of(outcome, "status");
+    double margin = -1e300;  // of a failure
+    if (error.status == "ok") {
+      error.chosen_reward = number_of(outcome, "chosen_reward");
+      error.rejected_reward = number_of(outcome, "rejected_reward");
+      margin = *error.rejected_reward - *error.chosen_reward;
+      if (margin < 0) return;
+    }
+    groups[error.benchmark + "/" + text_of(outcome, "group")].emplace_back(-margin, at);
+    wrong.emplace(at, std::move(error));
+  });
+  for (auto& [name, list] : groups) std::sort(list.begin(), list.end());
+  std::vector<std::size_t> picked;
+  for (std::size_t rank = 0; picked.size() < count; ++rank) {
+    bool any = false;
+    for (const auto& [name, list] : groups)
+      if (rank < list.size() && picked.size() < count) {
+        picked.push_back(list[rank].second);
+        any = true;
+      }
+    if (!any) break;
+  }
+  const std::set<std::size_t> wanted(picked.begin(), picked.end());
+  number = 0;
+  for_each_line(stage->folder / "items.jsonl", [&](std::size_t, const element& line) {
+    const std::size_t at = number++;
+    element pair;
+    if (wanted.contains(at) && !line["pair"].get(pair)) wrong[at].pair = read_pair(pair, media);
+  });
+  for (const std::size_t at : picked) errors.push_back(std::move(wrong[at]));
+  return errors;
+}
+
 }  // namespace dt2it::report

@@ -61,4 +61,15 @@ struct LabelChange {
 // At most `count` over all curations of the run, of each kind in turn; a pair once in a stage.
 std::vector<LabelChange> make_changes(const RunSummary& run, std::size_t count, MediaStore* media);
 
+// An item of a benchmark that a model got wrong.
+struct GalleryError {
+  GalleryPair pair;
+  std::string benchmark, status;
+  std::optional<double> chosen_reward, rejected_reward;
+};
+
+// At most `count` errors of the last evaluate stage with its own pictures: of each benchmark and group in turn the one with the
+// largest margin for the wrong side, failures last.
+std::vector<GalleryError> make_errors(const RunSummary& run, std::size_t count, MediaStore* media);
+
 }  // namespace dt2it::report

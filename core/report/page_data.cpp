@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/report/analyses.hpp"
 #include "core/report/comparisons.hpp"
 #include "core/report/curation_json.hpp"
 #include "core/report/gallery.hpp"
@@ -311,7 +312,45 @@ void write_run(JsonWriter& json, const RunSummary& run, const PageOptions& optio
   for (const GalleryPair& pair : make_gallery(run, options.gallery, options.media))
     write_pair(json, pair);
   json.end_array();
+  json.key("errors").begin_array();
+  for (const GalleryError& error : make_errors(run, options.gallery / 2, options.media)) {
+    json.begin_object().key("benchmark").value(error.benchmark).key("status").value(error.status);
+    if (error.chosen_reward) json.key("chosen_reward").value(*error.chosen_reward);
+    if (error.rejected_reward) json.key("rejected_reward").value(*error.rejected_reward);
+    json.key("pair");
+    write_pair(json, error.pair);
+    json.end_object();
+  }
+  json.end_array();
   json.end_object();
+}
+
+void write_analyses(JsonWriter& json, std::span<const RunSummary> runs) {
+  json.begin_object();
+  const std::pair<const char*, TextTable> tables[] = {{"conventions", conventions_table(runs)}, {"style", style_table(runs)},
+                                                      {"pictures", pictures_table(runs)},       {"calibration", calibration_table(runs)},
+                                                      {"agreement", agreement_table(runs)}};
+  for (const auto& [key, table] : tables) {
+    json.key(key);
+    write_table(json, table);
+  }
+  // Curves of calibration: of each evaluation with its own pictures.
+  json.key("curves").begin_array();
+  for (const RunSummary& run : runs)
+    for (const Evaluation& evaluation : run.evaluations) {
+      const StageSummary* stage = run.stage(evaluation.stage);
+      if (!stage || evaluation.benchmarks.empty() || !evaluation.benchmarks.front().pictures.empty()) continue;
+      const Calibration result = calibration(read_answers(*stage));
+      if (result.count == 0) continue;
+      json.begin_object().key("label").value(run.label).key("bins").begin_array();
+      for (const CalibrationBin& bin : result.bins) {
+        json.begin_object().key("low").value(bin.low).key("high").value(bin.high).key("count").value(bin.count);
+        share(json, "accuracy", bin.accuracy * static_cast<double>(bin.count), bin.count);
+        json.end_object();
+      }
+      json.end_array().end_object();
+    }
+  json.end_array().end_object();
 }
 
 // One line for each profile and seed.
@@ -347,6 +386,8 @@ std::string page_data(std::span<const RunSummary> runs, const PageOptions& optio
   json.key("benchmarks").begin_array();
   for (const TextTable& table : benchmark_tables(runs)) write_table(json, table);
   json.end_array();
+  json.key("analyses");
+  write_analyses(json, runs);
   json.key("noise");
   write_table(json, noise_table(runs));
   json.key("curation");

@@ -42,17 +42,33 @@ std::optional<StageCost> read_cost(const fs::path& file) {
   simdjson::dom::parser parser;
   element root;
   if (!read_json(file, parser, root)) return std::nullopt;
-  StageCost cost{number_of(root, "seconds"), integer_of(root, "calls"), integer_of(root, "failures"),
-                 integer_of(root, "prompt_tokens"), integer_of(root, "completion_tokens"), {}};
+  StageCost cost{number_of(root, "seconds"),
+                 integer_of(root, "calls"),
+                 integer_of(root, "failures"),
+                 integer_of(root, "prompt_tokens"),
+                 integer_of(root, "completion_tokens"),
+                 {}};
   each(root, "ledger", [&](const element& row) {
     cost.ledger.push_back({text_of(row, "mllm"), text_of(row, "endpoint"), text_of(row, "model"),
-                           text_of(row, "purpose"), text_of(row, "statuses"), integer_of(row, "calls"),
-                           integer_of(row, "paid"), integer_of(row, "failed"),
-                           integer_of(row, "prompt_tokens"), integer_of(row, "cached_tokens"),
-                           integer_of(row, "completion_tokens"), integer_of(row, "usage_unknown"),
-                           number_of(row, "cost")});
+                           text_of(row, "purpose"), text_of(row, "statuses"),
+                           integer_of(row, "calls"), integer_of(row, "paid"),
+                           integer_of(row, "failed"), integer_of(row, "prompt_tokens"),
+                           integer_of(row, "cached_tokens"), integer_of(row, "completion_tokens"),
+                           integer_of(row, "usage_unknown"), number_of(row, "cost")});
   });
   return cost;
+}
+
+std::vector<Metric> metrics_of(const element& parent, std::string_view key) {
+  std::vector<Metric> metrics;
+  each(parent, key, [&](const element& item) {
+    Metric metric{text_of(item, "name"), number_of(item, "value"), {}, {}};
+    std::int64_t count = 0;
+    if (!item["correct"].get(count)) metric.correct = count;
+    if (!item["total"].get(count)) metric.total = count;
+    metrics.push_back(std::move(metric));
+  });
+  return metrics;
 }
 
 std::vector<BenchmarkResult> read_metrics(const fs::path& file) {
@@ -64,18 +80,19 @@ std::vector<BenchmarkResult> read_metrics(const fs::path& file) {
   if (root.get(benchmarks))
     throw DataError(file.string() + ": an object of benchmarks is expected");
   for (const auto& [name, value] : benchmarks) {
-    BenchmarkResult result{std::string(name),
-                           text_of(value, "edition"),
-                           text_of(value, "model"),
-                           integer_of(value, "absent_media"),
-                           {}};
-    each(value, "metrics", [&](const element& item) {
-      Metric metric{text_of(item, "name"), number_of(item, "value"), {}, {}};
-      std::int64_t count = 0;
-      if (!item["correct"].get(count)) metric.correct = count;
-      if (!item["total"].get(count)) metric.total = count;
-      result.metrics.push_back(std::move(metric));
-    });
+    BenchmarkResult result;
+    result.name = std::string(name);
+    result.edition = text_of(value, "edition");
+    result.model = text_of(value, "model");
+    result.absent_media = integer_of(value, "absent_media");
+    result.metrics = metrics_of(value, "metrics");
+    result.pictures = text_of(value, "pictures");
+    result.convention = text_of(value, "convention");
+    simdjson::dom::object conventions;
+    if (!value["conventions"].get(conventions))
+      for (const auto& [convention, metrics] : conventions)
+        result.by_convention.emplace_back(std::string(convention),
+                                          metrics_of(value["conventions"].value(), convention));
     results.push_back(std::move(result));
   }
   return results;
@@ -118,7 +135,8 @@ TrainingCurve read_curve(const fs::path& file, const std::string& stage) {
     simdjson::dom::object sources;
     if (!line["sources"].get(sources))
       for (const auto& [name, value] : sources)
-        step.sources.push_back({std::string(name), integer_of(value, "pairs"), integer_of(value, "correct")});
+        step.sources.push_back(
+            {std::string(name), integer_of(value, "pairs"), integer_of(value, "correct")});
     element held_out;
     if (!line["held_out"].get(held_out))
       step.held_out = HeldOutResult{integer_of(held_out, "pairs"), number_of(held_out, "loss"),

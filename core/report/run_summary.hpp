@@ -56,6 +56,9 @@ struct BenchmarkResult {
   std::string model;
   std::int64_t absent_media = 0;
   std::vector<Metric> metrics;
+  std::string pictures;    // "blank" or "swapped": what the model saw instead of the items' own
+  std::string convention;  // by which a judge's verdicts are counted in `metrics`
+  std::vector<std::pair<std::string, std::vector<Metric>>> by_convention;  // by each that there is
   // Null when there is none.
   const Metric* find(std::string_view metric) const;
   // The headline: overall_accuracy, else accuracy; null when there is none.

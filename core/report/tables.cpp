@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/report/tables.hpp"
 
-#include "core/report/comparisons.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +9,10 @@
 #include <limits>
 #include <map>
 #include <set>
+
+#include "core/report/analyses.hpp"
+#include "core/report/comparisons.hpp"
+#include "core/report/judge_statistics.hpp"
 
 namespace dt2it::report {
 
@@ -186,7 +188,8 @@ std::string data_size(std::int64_t count) {
 
 std::optional<double> mean_accuracy(const Evaluation& evaluation) {
   double sum = 0;
-  for (const char* suite : kSuites) {
+  // Added up in the order of the authors' script, so that the last digit is theirs.
+  for (const char* suite : {kSuites[2], kSuites[0], kSuites[1]}) {
     const BenchmarkResult* result = evaluation.find(suite);
     const Metric* headline = result ? result->headline() : nullptr;
     if (!headline || !headline->correct || !headline->total || *headline->total == 0)
@@ -363,14 +366,17 @@ std::string host_of(const std::string& url) {
 TextTable calls_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "Calls of remote models";
-  table.header = {"Stage", "Model", "Endpoint", "Purpose", "Calls", "Paid", "Failed", "Sent", "Cached", "Answered", "Cost"};
+  table.header = {"Stage",  "Model", "Endpoint", "Purpose",  "Calls", "Paid",
+                  "Failed", "Sent",  "Cached",   "Answered", "Cost"};
   LedgerLine sum;
   std::set<std::filesystem::path> seen;  // runs share stages
   const auto add = [&](const std::string& stage, const LedgerLine& line) {
-    std::vector<Cell> cells{{stage}, {line.model.empty() ? "" : line.mllm + " (" + line.model + ")"},
-                            {host_of(line.endpoint)}, {line.purpose}};
-    for (const std::int64_t count : {line.calls, line.paid, line.failed, line.prompt_tokens, line.cached_tokens,
-                                     line.completion_tokens})
+    std::vector<Cell> cells{{stage},
+                            {line.model.empty() ? "" : line.mllm + " (" + line.model + ")"},
+                            {host_of(line.endpoint)},
+                            {line.purpose}};
+    for (const std::int64_t count : {line.calls, line.paid, line.failed, line.prompt_tokens,
+                                     line.cached_tokens, line.completion_tokens})
       cells.push_back({std::to_string(count), static_cast<double>(count)});
     cells.push_back({fmt::format("{:.4f}", line.cost), line.cost});
     add_row(table, cells);
@@ -392,15 +398,19 @@ TextTable calls_table(std::span<const RunSummary> runs) {
     }
   if (table.rows.size() > 1) add("all", sum);
   if (sum.usage_unknown > 0)
-    table.notes.push_back(fmt::format("{} answers came without usage: their tokens are estimated", sum.usage_unknown));
+    table.notes.push_back(fmt::format("{} answers came without usage: their tokens are estimated",
+                                      sum.usage_unknown));
   return table;
 }
 
 std::string print_tables(std::span<const RunSummary> runs) {
   std::string out = print(overview_table(runs));
   if (const TextTable seeds = seeds_table(runs); !seeds.rows.empty()) out += "\n" + print(seeds);
-  if (const TextTable table = comparisons_table(runs); !table.rows.empty()) out += "\n" + print(table);
+  if (const TextTable table = comparisons_table(runs); !table.rows.empty())
+    out += "\n" + print(table);
   for (const TextTable& table : benchmark_tables(runs)) out += "\n" + print(table);
+  for (const TextTable& table : {conventions_table(runs), pictures_table(runs), style_table(runs)})
+    if (!table.rows.empty()) out += "\n" + print(table);
   if (const TextTable noise = noise_table(runs); !noise.rows.empty()) out += "\n" + print(noise);
   if (const TextTable curation = curation_table(runs); !curation.rows.empty()) out += "\n" + print(curation);
   if (const TextTable cost = curation_cost_table(runs); !cost.rows.empty()) out += "\n" + print(cost);

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <tuple>
 
+#include "core/util/sha256.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it {
@@ -44,6 +46,62 @@ Shown show(PreferencePair pair, std::size_t row, Context& context) {
   return shown;
 }
 
+std::string first_media(const Prompt& prompt) {
+  for (const Message& message : prompt.messages)
+    for (const Part& part : message.content)
+      if (part.kind != Part::Kind::text) return part.media.source;
+  return {};
+}
+
+std::string question_of(const Prompt& prompt) {
+  std::string text;
+  if (!prompt.messages.empty())
+    for (const Part& part : prompt.messages.back().content)
+      if (part.kind == Part::Kind::text) text += part.text;
+  return text;
+}
+
+std::size_t code_points(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+Outcome outcome_of(const Shown& shown, std::size_t row, const std::vector<Reward>& rewards) {
+  if (rewards.size() != 2)
+    throw PluginError(
+        fmt::format("the reward model gave {} rewards for 2 responses", rewards.size()));
+  Outcome outcome{row, shown.pair.id, shown.pair.group, Status::ok, 0, 0};
+  for (std::size_t k = 0; k < 2; ++k) {
+    Reward reward = rewards[k];
+    if (reward.ok() && !std::isfinite(reward.value)) reward.status = Status::invalid;
+    if (!reward.ok()) outcome.status = reward.status;
+    (shown.original_index[k] == 0 ? outcome.chosen_reward : outcome.rejected_reward) =
+        reward.ok() ? reward.value : 0;
+  }
+  return outcome;
+}
+
+JudgedItem judged_of(const Shown& shown, std::size_t row, std::vector<ShownVerdict> verdicts) {
+  const PreferencePair& pair = shown.pair;
+  const auto [one, two] = std::minmax(pair.chosen.text, pair.rejected.text);
+  JudgedItem item{row,
+                  pair.id,
+                  pair.group,
+                  first_media(pair.prompt),
+                  sha256_hex(pair.id + question_of(pair.prompt) + one + "\t" + two),
+                  code_points(pair.chosen.text) + code_points(pair.rejected.text),
+                  pair.extra,
+                  {}};
+  for (ShownVerdict& verdict : verdicts) {
+    if (verdict.shown != std::array<std::size_t, 2>{0, 1} &&
+        verdict.shown != std::array<std::size_t, 2>{1, 0})
+      throw PluginError("the judge gave a verdict on responses that it was not asked about");
+    item.samples.push_back({shown.original_index[verdict.shown[0]] == 0, std::move(verdict.form),
+                            std::move(verdict.verdict)});
+  }
+  return item;
+}
+
 }  // namespace
 
 std::vector<PreferencePair> read_items(Benchmark& benchmark) {
@@ -54,9 +112,36 @@ std::vector<PreferencePair> read_items(Benchmark& benchmark) {
   return items;
 }
 
-Evaluation evaluate_benchmark(Benchmark& benchmark, std::vector<PreferencePair> items, RewardModel& model,
-                              Context& context, const std::function<void(std::size_t)>& on_progress) {
+Evaluation count_judged(Benchmark& benchmark, std::vector<JudgedItem> judged,
+                        const std::string& convention) {
   Evaluation result;
+  for (const JudgedItem& item : judged) result.outcomes.push_back(strict_outcome(item));
+  std::vector<std::string> names;
+  if (auto* scripts = dynamic_cast<VerdictBenchmark*>(&benchmark)) {
+    names = scripts->conventions();
+    for (const std::string& name : names)
+      result.by_convention.emplace_back(name, scripts->summarise_verdicts(judged, name));
+  }
+  names.emplace_back("strict");
+  result.by_convention.emplace_back("strict", benchmark.summarise(result.outcomes));
+  const auto found = std::find(names.begin(), names.end(), convention);
+  const auto at = static_cast<std::size_t>((found == names.end() ? std::prev(names.end()) : found) -
+                                           names.begin());
+  std::tie(result.convention, result.metrics) = result.by_convention[at];
+  result.edition = benchmark.edition(result.outcomes);
+  result.judged = std::move(judged);
+  return result;
+}
+
+Evaluation evaluate_benchmark(Benchmark& benchmark, std::vector<PreferencePair> items,
+                              RewardModel& model, Context& context,
+                              const std::function<void(std::size_t)>& on_progress,
+                              const std::string& convention) {
+  auto* judge = dynamic_cast<VerdictModel*>(&model);
+  if (judge && !judge->gives_verdicts()) judge = nullptr;
+  std::vector<Outcome> outcomes;
+  std::vector<JudgedItem> judged;
+  std::size_t absent_media = 0;
   const std::size_t batch_size = std::max<std::size_t>(1, model.batch_size());
   std::vector<Shown> batch;
   std::size_t row = 0;
@@ -64,44 +149,45 @@ Evaluation evaluate_benchmark(Benchmark& benchmark, std::vector<PreferencePair> 
   auto flush = [&] {
     std::vector<RewardRequest> requests;
     for (std::size_t i = 0; i < batch.size(); ++i)
-      requests.push_back({&batch[i].prompt, batch[i].responses, row - batch.size() + i,
-                          batch[i].original_index});
-    const auto rewards = model.rewards(requests);
-    if (rewards.size() != batch.size())
-      throw PluginError(fmt::format("the reward model answered {} of {} requests", rewards.size(),
-                                    batch.size()));
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      const Shown& shown = batch[i];
-      if (rewards[i].size() != 2)
-        throw PluginError(fmt::format("the reward model gave {} rewards for 2 responses", rewards[i].size()));
-      Outcome outcome;
-      outcome.row = requests[i].row;
-      outcome.id = shown.pair.id;
-      outcome.group = shown.pair.group;
-      outcome.status = Status::ok;
-      for (std::size_t k = 0; k < 2; ++k) {
-        Reward reward = rewards[i][k];
-        if (reward.ok() && !std::isfinite(reward.value)) reward.status = Status::invalid;
-        if (!reward.ok()) outcome.status = reward.status;
-        (shown.original_index[k] == 0 ? outcome.chosen_reward : outcome.rejected_reward) =
-            reward.ok() ? reward.value : 0;
-      }
-      result.outcomes.push_back(std::move(outcome));
+      requests.push_back(
+          {&batch[i].prompt, batch[i].responses, row - batch.size() + i, batch[i].original_index});
+    const auto check = [&](std::size_t answers) {
+      if (answers != batch.size())
+        throw PluginError(
+            fmt::format("the reward model answered {} of {} requests", answers, batch.size()));
+    };
+    if (judge) {
+      auto verdicts = judge->verdicts(requests);
+      check(verdicts.size());
+      for (std::size_t i = 0; i < batch.size(); ++i)
+        judged.push_back(judged_of(batch[i], requests[i].row, std::move(verdicts[i])));
+    } else {
+      const auto rewards = model.rewards(requests);
+      check(rewards.size());
+      for (std::size_t i = 0; i < batch.size(); ++i)
+        outcomes.push_back(outcome_of(batch[i], requests[i].row, rewards[i]));
     }
     on_progress(batch.size());
     batch.clear();
   };
 
   for (PreferencePair& pair : items) {
-    result.absent_media += has_absent_media(pair.prompt);
+    absent_media += has_absent_media(pair.prompt);
     batch.push_back(show(std::move(pair), row, context));
     ++row;
     if (batch.size() == batch_size) flush();
   }
   if (!batch.empty()) flush();
   model.finish(row);
-  result.metrics = benchmark.summarise(result.outcomes);
-  result.edition = benchmark.edition(result.outcomes);
+  Evaluation result;
+  if (judge) {
+    result = count_judged(benchmark, std::move(judged), convention);
+  } else {
+    result.metrics = benchmark.summarise(outcomes);
+    result.edition = benchmark.edition(outcomes);
+    result.outcomes = std::move(outcomes);
+  }
+  result.absent_media = absent_media;
   return result;
 }
 

@@ -3,7 +3,9 @@
 // can be computed; rows of a table share what they have in common.
 #include <catch2/catch.hpp>
 
+#include <array>
 #include <cstdio>
+#include <map>
 #include <set>
 
 #include "core/plugin/registry.hpp"
@@ -96,6 +98,32 @@ TEST_CASE("Rows of Table 7 share what they have in common and differ where they 
   // The first iteration is the first round of the second; its first model is that of D0.
   CHECK(key("method3_iteration1", "train") == key("method3_iteration2", "train.model_1"));
   CHECK(key("method3_iteration1", "train.model_0") == key("method3_initial", "train"));
+}
+
+TEST_CASE("Tables 1 to 4 list each model's one file, and each file says which tables it is in") {
+  if (without_torch()) return;
+  Shipped shipped;
+  std::map<std::string, std::set<int>> listed;
+  const std::array sizes{4, 22, 20, 20};  // rows of the paper's tables
+  for (int table = 1; table <= 4; ++table) {
+    const fs::path file = kRoot / "experiments" / ("table" + std::to_string(table)) / "all.toml";
+    const Experiment list = shipped.load(file, "mini");
+    CHECK(list.rows.size() == static_cast<std::size_t>(sizes[static_cast<std::size_t>(table - 1)]));
+    for (const fs::path& row : list.rows)
+      CHECK(listed[fs::weakly_canonical(file.parent_path() / row).stem().string()].insert(table).second);
+  }
+  std::set<std::string> files;
+  for (const fs::path& file : toml_files(kRoot / "experiments" / "models")) {
+    const std::string name = file.stem().string();
+    files.insert(name);
+    const Experiment model = shipped.load(file, "paper");
+    INFO(name << ": " << model.paper);
+    const std::string tables = model.paper.substr(0, model.paper.find(':'));
+    for (int table = 1; table <= 4; ++table)
+      CHECK(listed[name].contains(table) == (tables.find(std::to_string(table)) != tables.npos));
+    CHECK(shipped.plan(model).find("evaluate"));
+  }
+  for (const auto& [name, tables] : listed) CHECK(files.contains(name));
 }
 
 }  // namespace dt2it

@@ -172,9 +172,64 @@
   function benchmarks() {
     if (!data.benchmarks.length) return;
     const node = section(main, "Benchmarks", "Accuracy in per cent, as each suite's own script counts it.");
+    const summary = ["Model", "Ties", "Failed", "Rows", "Overall", "Overall Acc", "Macro Acc", "Mean of columns", "Acc", "Acc+"];
     for (const one of data.benchmarks) {
       add(node, "h3", "", one.title);
       figures(node, one, (heading) => !["Model", "Ties", "Failed", "Rows"].includes(heading));
+      const columns = one.header.map((heading, c) => ({ heading, c })).filter(({ heading, c }) =>
+        !summary.includes(heading) && one.values.some((line) => line[c] !== null));
+      if (columns.length < 2) continue;
+      chart(node, `${one.title.replace(/ \(layout.*/, "")} by category`, "", {
+        type: "bar",
+        data: {
+          labels: columns.map(({ heading }) => heading),
+          datasets: one.rows.map((row, i) => ({
+            label: row[0], backgroundColor: color(i), maxBarThickness: 44,
+            data: columns.map(({ c }) => (one.values[i][c] === null ? null : 100 * one.values[i][c])),
+          })),
+        },
+        options: axes("", "per cent", { min: 0, max: 100 }),
+      });
+    }
+  }
+
+  function analyses() {
+    const all = data.analyses;
+    const tables = [all.conventions, all.style, all.pictures, all.calibration, all.agreement].filter((one) => one.rows.length);
+    if (!tables.length) return;
+    const node = section(main, "What the accuracies hide");
+    for (const one of tables) {
+      add(node, "h3", "", one.title);
+      figures(node, one, () => false);
+      if (one === all.pictures) {
+        chart(node, "Accuracy with other pictures", "per cent", {
+          type: "bar",
+          data: {
+            labels: one.rows.map((row) => row[0]),
+            datasets: [1, 2, 3].map((c) => ({
+              label: one.header[c], backgroundColor: color(c - 1), maxBarThickness: 44,
+              data: one.values.map((line) => (line[c] === null ? null : 100 * line[c])),
+            })),
+          },
+          options: axes("", "per cent", { min: 0, max: 100 }),
+        });
+      }
+      if (one === all.calibration) {
+        const bins = all.curves[0].bins.map((bin) => (bin.low + bin.high) / 2);
+        const config = {
+          type: "line",
+          data: lines(bins.map((middle) => middle.toFixed(3)), [
+            { label: "as sure as right", data: bins.map((middle) => 100 * middle) },
+            ...all.curves.map((curve) => ({
+              label: curve.label, points: true,
+              data: curve.bins.map((bin) => (bin.accuracy === null ? null : 100 * bin.accuracy)),
+            })),
+          ]),
+          options: axes("confidence (sigmoid of the margin)", "right, per cent", { min: 0, max: 100 }),
+        };
+        Object.assign(config.data.datasets[0], { borderDash: [4, 4], borderColor: "#8c8c8c" });
+        chart(node, "Reliability", "right answers by confidence, in bins of five points", config);
+      }
     }
   }
 
@@ -637,6 +692,18 @@
     for (const pair of run.gallery) pair_card(node, pair, [], () => {});
   }
 
+  function errors(parent, run) {
+    if (!run.errors.length) return;
+    const node = section(parent, "Errors",
+      "Items that the model got wrong: of each benchmark and group in turn the one with the largest margin for the wrong side, then " +
+      "those without a reward. \u201cchosen\u201d is the benchmark's label.");
+    for (const one of run.errors) {
+      const rewards = one.chosen_reward === undefined ? one.status :
+        `rewards: chosen ${one.chosen_reward.toPrecision(4)}, rejected ${one.rejected_reward.toPrecision(4)}`;
+      pair_card(node, one.pair, [one.benchmark, rewards], () => {});
+    }
+  }
+
   function stages(parent, run) {
     const node = section(parent, "Stages");
     const number = (value) => (value === undefined ? "–" : whole(Math.round(value)));
@@ -665,6 +732,7 @@
     training(parent, run);
     change_cards(parent, run);
     gallery(parent, run);
+    errors(parent, run);
     stages(parent, run);
     state.charts = String(charts.length);
     state.flows = String(document.querySelectorAll("svg.flow").length);
@@ -703,6 +771,7 @@
   }
   results();
   benchmarks();
+  analyses();
   mixture();
   bias();
   noise();

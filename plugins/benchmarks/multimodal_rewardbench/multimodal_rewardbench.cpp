@@ -4,6 +4,7 @@
 
 #include "dt2it/plugin.hpp"
 #include "plugins/benchmarks/records/pair_benchmark.hpp"
+#include "plugins/benchmarks/records/python_random.hpp"
 #include "plugins/benchmarks/records/record_fields.hpp"
 
 namespace dt2it {
@@ -35,22 +36,44 @@ std::string group_of(std::string_view category, std::string_view id) {
 // Multimodal RewardBench (Yasunaga et al. 2025): 4,711 pairs as released, 5,211 with Hateful Memes.
 // Headline: correct / all rows; macro accuracy is the mean of the seven columns, which some
 // published rows print as "Overall".
-class MultimodalRewardBench final : public records::PairBenchmark {
+class MultimodalRewardBench final : public records::PairBenchmark, public VerdictBenchmark {
  public:
   using Params = records::PairBenchmarkParams;
   using PairBenchmark::PairBenchmark;
 
   std::vector<Metric> summarise(std::span<const Outcome> outcomes) override {
-    const auto groups = records::count_groups(outcomes);
-    std::vector<Metric> metrics{records::count_all(outcomes).metric("overall_accuracy"),
-                                records::macro("macro_accuracy", groups, kGroups)};
-    for (const std::string& group : kGroups)
-      if (const auto found = groups.find(group); found != groups.end())
-        metrics.push_back(found->second.metric("accuracy/" + group));
-    const auto [bias, toxicity] = safety(outcomes);
-    if (bias.total) metrics.push_back(bias.metric("accuracy/safety_bias"));
-    if (toxicity.total) metrics.push_back(toxicity.metric("accuracy/safety_toxicity"));
+    std::vector<Metric> metrics = accuracies(outcomes);
     records::append_health(metrics, outcomes);
+    return metrics;
+  }
+
+  std::vector<std::string> conventions() const override { return {"official", "lmms"}; }
+
+  // One answer a row, in the order of the file where there is one; what names neither side is drawn by lot: by the official
+  // script from one stream of random numbers, by lmms-eval from a stream that is seeded anew for each row, so always for A.
+  std::vector<Metric> summarise_verdicts(std::span<const JudgedItem> items, std::string_view convention) override {
+    std::vector<Outcome> strict, counted;
+    records::PythonRandom random(123);
+    std::int64_t lots = 0, other_order = 0;
+    for (const JudgedItem& item : items) {
+      strict.push_back(strict_outcome(item));
+      const bool chosen_first = records::chosen_first_in_file(item);
+      const JudgedSample* sample = records::sample_shown(item, chosen_first);
+      auto said = sample ? records::what_it_says(*sample, false) : records::Said::nothing;
+      other_order += sample && sample->chosen_first != chosen_first;
+      if (said == records::Said::nothing) {
+        ++lots;
+        const bool letter_a = convention == "lmms" || random.uniform() < 0.5;
+        said = letter_a == (sample ? sample->chosen_first : chosen_first) ? records::Said::chosen : records::Said::rejected;
+      }
+      const bool correct = said == records::Said::chosen;
+      counted.push_back({item.row, item.id, item.group, Status::ok, correct ? 1.0 : 0.0, correct ? 0.0 : 1.0});
+    }
+    std::vector<Metric> metrics = accuracies(counted);
+    const auto rows = static_cast<std::int64_t>(items.size());
+    metrics.push_back(records::Count{lots, rows}.metric("drawn_by_lot"));
+    metrics.push_back(records::Count{other_order, rows}.metric("other_order"));
+    records::append_health(metrics, strict);
     return metrics;
   }
 
@@ -72,7 +95,8 @@ class MultimodalRewardBench final : public records::PairBenchmark {
 
  protected:
   std::vector<std::string> usual_names() const override {
-    return {"all_data.json", "all_data.jsonl", "data.jsonl"};
+    return {"all_data.json",       "data/all_data.json", "all_data.jsonl",        "data.jsonl",
+            "data/test-*.parquet", "test-*.parquet",     "all_data_release.json", "data/all_data_release.json"};
   }
 
   PreferencePair read(const simdjson::dom::object& record, const std::string& where) override {
@@ -100,7 +124,7 @@ class MultimodalRewardBench final : public records::PairBenchmark {
     pair.rejected.id = "rejected";
     pair.chosen.origin = pair.rejected.origin = "dataset";
     pair.extra =
-        records::other_fields(record, {"ID", "Text", "Image", "Output1", "Output2", "Better"});
+        records::other_fields(record, {"ID", "Text", "Image", "Output1", "Output2"});
     return pair;
   }
 
@@ -114,6 +138,22 @@ class MultimodalRewardBench final : public records::PairBenchmark {
   }
 
  private:
+  static std::vector<Metric> accuracies(std::span<const Outcome> outcomes) {
+    const auto groups = records::count_groups(outcomes);
+    const records::Count all = records::count_all(outcomes);
+    std::vector<Metric> metrics{all.metric("overall_accuracy"), records::macro("macro_accuracy", groups, kGroups)};
+    for (const std::string& group : kGroups)
+      if (const auto found = groups.find(group); found != groups.end())
+        metrics.push_back(found->second.metric("accuracy/" + group));
+    const auto [bias, toxicity] = safety(outcomes);
+    if (bias.total) metrics.push_back(bias.metric("accuracy/safety_bias"));
+    if (toxicity.total) metrics.push_back(toxicity.metric("accuracy/safety_toxicity"));
+    if (const auto found = groups.find("safety"); found != groups.end() && found->second.total < all.total)
+      metrics.push_back(records::Count{all.correct - found->second.correct, all.total - found->second.total}.metric(
+          "accuracy_without_safety"));
+    return metrics;
+  }
+
   static std::pair<records::Count, records::Count> safety(std::span<const Outcome> outcomes) {
     std::pair<records::Count, records::Count> bias_toxicity;
     for (const Outcome& outcome : outcomes)
@@ -127,7 +167,7 @@ class MultimodalRewardBench final : public records::PairBenchmark {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("benchmarks/multimodal_rewardbench", "1.0.0", registrar) {
+DT2IT_PLUGIN("benchmarks/multimodal_rewardbench", "1.1.0", registrar) {
   registrar.add<dt2it::Benchmark, dt2it::MultimodalRewardBench>(
       "multimodal_rewardbench",
       "Multimodal RewardBench: 4,711 or 5,211 pairs in seven columns; overall and macro accuracy.");

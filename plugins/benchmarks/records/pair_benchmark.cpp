@@ -1,11 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/benchmarks/records/pair_benchmark.hpp"
 
+#include <algorithm>
+
 #include "dt2it/error.hpp"
+#include "plugins/benchmarks/records/tsv_rows.hpp"
+#include "plugins/datasets/records/row_reader.hpp"
 
 namespace dt2it::records {
 
 namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kAllowed[] =
+    "a .json file with an array of objects, a .jsonl file with one object a line, a .parquet file, "
+    "a .tsv table";
+
+bool is_carrier(const fs::path& file) {
+  const std::string ending = file.extension().string();
+  return ending == ".json" || ending == ".jsonl" || ending == ".ndjson" || ending == ".parquet" ||
+         ending == ".tsv";
+}
+
+// The files in `folder` that are meant by a name, in which one '*' may stand.
+std::vector<fs::path> named(const fs::path& folder, const std::string& name) {
+  std::error_code error;
+  const std::size_t star = name.find('*');
+  if (star == name.npos)
+    return fs::is_regular_file(folder / name, error) ? std::vector<fs::path>{folder / name}
+                                                     : std::vector<fs::path>{};
+  const fs::path pattern(name);
+  const std::string file = pattern.filename().string(), before = file.substr(0, file.find('*')),
+                    behind = file.substr(file.find('*') + 1);
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder / pattern.parent_path(), error)) {
+    const std::string one = entry.path().filename().string();
+    if (one.size() >= before.size() + behind.size() && one.starts_with(before) &&
+        one.ends_with(behind))
+      found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
 
 const char* name_of(Status status) {
   switch (status) {
@@ -22,20 +59,30 @@ const char* name_of(Status status) {
 
 }  // namespace
 
+// The files' records, one after the other.
 class PairBenchmark::FileStream final : public Stream<PreferencePair> {
  public:
-  FileStream(PairBenchmark& owner, const std::filesystem::path& file)
-      : owner_(owner), reader_(file) {}
+  FileStream(PairBenchmark& owner, std::vector<fs::path> files)
+      : owner_(owner), files_(std::move(files)) {}
   bool next(PreferencePair& pair) override {
     simdjson::dom::object record;
-    if (!reader_.next(record)) return false;
-    pair = owner_.read(record, reader_.where());
+    while (!rows_ || !rows_->next(record)) {
+      if (at_ == files_.size()) return false;
+      const fs::path& file = files_[at_++];
+      rows_ = file.extension() == ".tsv" ? open_tsv(file, owner_.media())
+                                         : open_rows(file, {}, owner_.media());
+    }
+    pair = owner_.read(record, rows_->where());
+    owner_.on_item(row_++, pair);
     return true;
   }
 
  private:
   PairBenchmark& owner_;
-  RecordReader reader_;
+  std::size_t row_ = 0;
+  const std::vector<fs::path> files_;
+  std::size_t at_ = 0;
+  std::unique_ptr<RowReader> rows_;
 };
 
 class PairBenchmark::DatasetStream final : public Stream<PreferencePair> {
@@ -71,12 +118,43 @@ PairBenchmark::PairBenchmark(const PairBenchmarkParams& params, Context& context
         (params.data.empty() ? "none is given" : "both are given"));
 }
 
+std::vector<fs::path> PairBenchmark::files() const {
+  const fs::path& data = params_.data;
+  std::error_code error;
+  if (!fs::exists(data, error))
+    throw DataError(data.string() + ": no such file or folder (allowed: " + kAllowed + ")");
+  if (!fs::is_directory(data, error)) {
+    if (!is_carrier(data))
+      throw DataError(data.string() + ": not a file this benchmark can read (allowed: " + kAllowed +
+                      ")");
+    return {data};
+  }
+  std::string names;
+  for (const std::string& name : usual_names()) {
+    if (auto found = named(data, name); !found.empty()) return found;
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(data))
+    if (entry.is_regular_file(error) && is_carrier(entry.path())) found.push_back(entry.path());
+  if (found.size() == 1) return found;
+  throw DataError(data.string() + ": " +
+                  (found.empty() ? "no file of records in this folder"
+                                 : "more than one file of records in this folder; name the file") +
+                  " (looked for " + names + ")");
+}
+
 std::unique_ptr<Stream<PreferencePair>> PairBenchmark::items() {
   if (!params_.dataset.empty())
     return std::make_unique<DatasetStream>(*this, context_.component<Dataset>(params_.dataset));
-  const std::filesystem::path file = find_data_file(params_.data, usual_names());
-  root_ = params_.media_root.empty() ? file.parent_path() : params_.media_root;
-  return std::make_unique<FileStream>(*this, file);
+  std::vector<fs::path> found = files();
+  std::error_code error;
+  const bool in_folder =
+      found.front().extension() == ".parquet" && fs::is_directory(params_.data, error);
+  root_ = !params_.media_root.empty() ? params_.media_root
+          : in_folder                 ? params_.data
+                                      : found.front().parent_path();
+  return std::make_unique<FileStream>(*this, std::move(found));
 }
 
 Count count_all(std::span<const Outcome> outcomes) {

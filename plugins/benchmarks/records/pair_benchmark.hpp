@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What the three pairwise suites share: where the records come from, and how they are counted.
+// What the pairwise suites share: where the records come from, and how they are counted.
+
+#include <simdjson.h>
 
 #include <filesystem>
 #include <map>
@@ -12,7 +14,7 @@
 #include "dt2it/benchmark.hpp"
 #include "dt2it/context.hpp"
 #include "dt2it/dataset.hpp"
-#include "plugins/benchmarks/records/record_reader.hpp"
+#include "plugins/benchmarks/records/verdict_reading.hpp"
 
 namespace dt2it::records {
 
@@ -23,15 +25,15 @@ struct PairBenchmarkParams {
   static void describe(Schema<PairBenchmarkParams>& schema) {
     schema
         .field("data", &PairBenchmarkParams::data,
-               "The suite's records: a .json or .jsonl file, or the folder it is in. Either this "
-               "or `dataset`.")
+               "The suite's records: a .json, .jsonl, .parquet or .tsv file, or the folder it is in "
+               "as published. Either this or `dataset`.")
         .argument();
     schema.component<Dataset>(
         "dataset", &PairBenchmarkParams::dataset,
         "A data set whose pairs stand in for the suite's records. Either this or `data`.");
     schema.field("media_root", &PairBenchmarkParams::media_root,
                  "Folder that the image paths in the records start from; empty: the folder of the "
-                 "data file. "
+                 "data file, of Parquet files the folder given. "
                  "Images that are not there are reported and the items still come.");
   }
 };
@@ -43,7 +45,7 @@ class PairBenchmark : public Benchmark {
   std::unique_ptr<Stream<PreferencePair>> items() override;
 
  protected:
-  // File names to look for when `data` is a folder.
+  // Files to look for when `data` is a folder, below it; '*' stands for any part of a name: several files, one after the other.
   virtual std::vector<std::string> usual_names() const = 0;
   // One record of the carrier. Throws DataError starting with `where`.
   virtual PreferencePair read(const simdjson::dom::object& record, const std::string& where) = 0;
@@ -51,12 +53,19 @@ class PairBenchmark : public Benchmark {
   // such group.
   virtual std::string normal_group(const std::string& group, const std::string& id) const = 0;
   virtual std::string allowed_groups() const = 0;
+  // Told of each record of a file as it is read.
+  virtual void on_item(std::size_t row, const PreferencePair& pair) {
+    static_cast<void>(row);
+    static_cast<void>(pair);
+  }
 
   const std::filesystem::path& root() const { return root_; }
   MediaStore& media() { return context_.media(); }
 
  private:
   class FileStream;
+  std::vector<std::filesystem::path> files() const;
+
   class DatasetStream;
   const PairBenchmarkParams params_;
   Context& context_;

@@ -3,26 +3,7 @@
 
 // Puts the question to the judge (paper section 3.1 and Table 10). What stays the same from call to
 // call comes first, so that a provider's prefix cache is of use: the rubric (a system message),
-// then the prompt's images and videos, then question and reference answer, and the responses last.
-//
-// The user message's text, which simulated judges read too:
-//
-//   <task>listwise</task>
-//   <question>
-//   <turn role="user">           earlier turns only
-//   ...
-//   </turn>
-//   the last question
-//   </question>
-//   <reference_answer>
-//   ...
-//   </reference_answer>
-//   <response id="1">
-//   ...
-//   </response>
-//
-// Anything in the material that looks like one of these tags has its "<" written as "&lt;", so no
-// response can close its block or open another.
+// then the prompt's images and videos, then question and reference answer, and the responses last. See material.hpp for the blocks.
 
 #include <cstdint>
 #include <span>
@@ -32,6 +13,7 @@
 
 #include "dt2it/mllm.hpp"
 #include "dt2it/types.hpp"
+#include "material.hpp"
 
 namespace dt2it::rubric {
 
@@ -67,9 +49,5 @@ std::string reply_schema(Task task, std::span<const CriterionSpec> criteria);
 std::vector<Message> judge_messages(Task task, const Prompt& prompt,
                                     std::span<const Response> responses,
                                     const PromptOptions& options);
-
-// Disarms whatever looks like one of our own tags, whatever its case and spacing; leaves other
-// text, HTML included, as it is.
-std::string escape_blocks(std::string_view text);
 
 }  // namespace dt2it::rubric

@@ -28,6 +28,9 @@ Task task_named(std::string_view name) {
   if (name == "listwise") return Task::listwise;
   if (name == "pointwise") return Task::pointwise;
   if (name == "pairwise") return Task::pairwise;
+  if (name == "answers") return Task::answers;
+  if (name == "brackets") return Task::brackets;
+  if (name == "critique") return Task::critique;
   return Task::answer;
 }
 

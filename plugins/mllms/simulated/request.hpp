@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What a chat request wants, read from its text. The blocks are those of plugins/judges/rubric and
+// What a chat request wants, read from its text. The blocks are those of plugins/judges/rubric/material.hpp and
 // plugins/diversity/enhance.
 
 #include <optional>
@@ -13,7 +13,15 @@
 
 namespace dt2it::simulated {
 
-enum class Task { answer, listwise, pointwise, pairwise };
+enum class Task {
+  answer,
+  listwise,
+  pointwise,
+  pairwise,
+  answers,   // which of two is better, in words: "Answer 1 is better" (plugins/reward_models/verdict)
+  brackets,  // the same: "[[A]]"
+  critique,  // of one response, without a score (plugins/reward_models/critique)
+};
 
 struct Request {
   Task task = Task::answer;

@@ -8,13 +8,14 @@
 
 #include "dt2it/plugin.hpp"
 #include "dt2it/reward_model.hpp"
+#include "dt2it/verdict_model.hpp"
 
 namespace dt2it {
 namespace {
 
 // A generative judge as a reward model, as the baselines of the paper's Tables 2-4 are used. An
 // answer that failed keeps its status and gets no reward.
-class JudgeRewardModel final : public RewardModel {
+class JudgeRewardModel final : public RewardModel, public VerdictModel {
  public:
   struct Params {
     std::string judge;
@@ -44,13 +45,39 @@ class JudgeRewardModel final : public RewardModel {
         workers_(static_cast<std::size_t>(params.workers)) {}
 
   std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
-    std::vector<std::vector<Reward>> result(requests.size());
+    return all<std::vector<Reward>>(requests,
+                                    [this](const RewardRequest& request) { return ask(request); });
+  }
+
+  bool gives_verdicts() const override { return mode_ == "compare"; }
+
+  // In both orders, as rewards() asks.
+  std::vector<std::vector<ShownVerdict>> verdicts(
+      std::span<const RewardRequest> requests) override {
+    return all<std::vector<ShownVerdict>>(requests, [this](const RewardRequest& request) {
+      std::vector<ShownVerdict> both;
+      for (const std::size_t first : {0, 1})
+        both.push_back({{first, 1 - first},
+                        "",
+                        judge_->compare(*request.prompt, request.responses[first],
+                                        request.responses[1 - first])});
+      return both;
+    });
+  }
+
+  std::size_t batch_size() const override { return std::max<std::size_t>(64, 4 * workers_); }
+
+ private:
+  // Asks about all requests, so many at the same time.
+  template <class Result, class Ask>
+  std::vector<Result> all(std::span<const RewardRequest> requests, const Ask& ask_one) {
+    std::vector<Result> result(requests.size());
     std::atomic<std::size_t> next{0};
     std::mutex mutex;
     std::exception_ptr error;
     auto work = [&] {
       for (std::size_t i = next++; i < requests.size(); i = next++) try {
-          result[i] = ask(requests[i]);
+          result[i] = ask_one(requests[i]);
         } catch (...) {
           std::lock_guard lock(mutex);
           if (!error) error = std::current_exception();
@@ -66,9 +93,6 @@ class JudgeRewardModel final : public RewardModel {
     return result;
   }
 
-  std::size_t batch_size() const override { return std::max<std::size_t>(64, 4 * workers_); }
-
- private:
   std::vector<Reward> ask(const RewardRequest& request) {
     if (mode_ == "compare") return compare(request);
     std::vector<Score> scores;
@@ -120,7 +144,7 @@ class JudgeRewardModel final : public RewardModel {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("reward_models/judge", "1.0.0", registrar) {
+DT2IT_PLUGIN("reward_models/judge", "1.1.0", registrar) {
   registrar.add<dt2it::RewardModel, dt2it::JudgeRewardModel>(
       "judge",
       "A generative judge as a reward model: its scores, or its comparisons in both orders.");

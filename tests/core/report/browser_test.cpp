@@ -153,9 +153,9 @@ TEST_CASE("a browser draws the page without a word on its console") {
   write_report_html(runs, file, {.assets = assets_folder(), .media = &media, .gallery = 6});
   if (const char* keep = std::getenv("DT2IT_KEEP_REPORT"))
     fs::copy_file(file, keep, fs::copy_options::overwrite_existing);
-  // Accuracy, label noise; of the run shown: two of the judge, two of the training. Six pairs
+  // Accuracy, categories of one suite, label noise; of the run shown: two of the judge, two of the training. Six pairs
   // with a picture and a noised one each.
-  check_page(read(file), root.path(), 6, 12);
+  check_page(read(file), root.path(), 7, 12);
 }
 
 TEST_CASE("a browser draws the flow of pairs, strengths and label changes") {
