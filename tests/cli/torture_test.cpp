@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // kill -9 at random moments, from fixed seeds: whatever happens, the files in the end are those of an unbroken
-// run. DT2IT_TORTURE=N sets the number of kills (default 30).
+// run. DT2IT_TORTURE=N sets the number of kills (default 30), DT2IT_TORTURE_EXPERIMENT another experiment than data.toml, with
+// training, say.
 #include <cstdio>
 #include <set>
 
@@ -14,8 +15,11 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
 Words run_words(const fs::path& runs, int jobs, int workers) {
-  return dt2it_words({"run", "tests/fixtures/experiments/data.toml", "--set", "datasets.prompts.count=120", "--runs",
-                      runs.string(), "--jobs", std::to_string(jobs), "--workers", std::to_string(workers)});
+  Words words{"run"};
+  if (const char* other = std::getenv("DT2IT_TORTURE_EXPERIMENT")) words.emplace_back(other);
+  else words.insert(words.end(), {"tests/fixtures/experiments/data.toml", "--set", "datasets.prompts.count=120"});
+  words.insert(words.end(), {"--runs", runs.string(), "--jobs", std::to_string(jobs), "--workers", std::to_string(workers)});
+  return dt2it_words(words);
 }
 
 std::map<std::string, std::string> media_of(const fs::path& runs) {
