@@ -294,7 +294,9 @@ StageType collect_stage() {
 }
 
 StageType collect_pairs_stage() {
-  return make_stage<CollectPairsParams>("collect_pairs", "Collects the preference pairs of a data set as they are.", "1", run_pairs);
+  return make_stage<CollectPairsParams>(
+      "collect_pairs", "Collects the preference pairs of a data set as they are; what gives none is counted with its reason.", "2",
+      run_pairs);
 }
 
 }  // namespace dt2it
