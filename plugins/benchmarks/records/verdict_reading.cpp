@@ -26,7 +26,7 @@ const pcre2_code* judgement() {
         pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
     pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
     Code made(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(kPattern), PCRE2_ZERO_TERMINATED,
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_CASELESS | PCRE2_MATCH_INVALID_UTF,
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_CASELESS,
                             &error, &offset, context.get()),
               pcre2_code_free);
     if (!made) throw PluginError("the pattern of verdicts does not compile");
@@ -45,6 +45,9 @@ std::optional<int> answer_number(std::string_view reply) {
   std::string text;
   for (const char c : reply)
     if (c != '\n' && c != '*') text += c;
+  if (!simdjson::validate_utf8(text))  // nothing matches across bytes that are no text
+    for (char& c : text)
+      if ((c & 0x80) != 0) c = '?';
   const std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data*)> match(
       pcre2_match_data_create_from_pattern(judgement(), nullptr), pcre2_match_data_free);
   const int groups = pcre2_match(judgement(), reinterpret_cast<PCRE2_SPTR>(text.data()),

@@ -147,6 +147,29 @@ TEST_CASE("VL-RewardBench: a data set stands in; groups are checked") {
                   ConfigError);
 }
 
+TEST_CASE("VL-RewardBench: VLMEvalKit's table") {
+  FakeContext context;
+  const std::string picture(96, 'A');  // 72 bytes of 0
+  const std::string rows =
+      "\xEF\xBB\xBFindex\timage\tquestion\tresponse\tanswer\tcategory\r\n"
+      "7\t" + picture + "\t\"Which \"\"one\"\"?\nTell.\"\t\"['It\\'s \\u00e9\\n', \"\"two\"\"]\"\t[1, 0]\tReasoning\r\n"
+      "8\t7\tQ\t[\"x\", 'y\\x21']\t[0, 1]\tgeneral\n";
+  const auto benchmark = open_benchmark("vl_rewardbench", write_file(context, "vl_rewardbench.tsv", rows), context);
+  const auto items = all_items(*benchmark);
+  REQUIRE(items.size() == 2);
+  CHECK(items[0].id == "7");
+  CHECK(items[0].group == "reasoning");
+  CHECK(items[0].chosen.text == "two");
+  CHECK(items[0].rejected.text == "It's \xC3\xA9\n");
+  CHECK(items[0].prompt.messages[0].content.back().text == "Which \"one\"?\nTell.");
+  CHECK(items[1].chosen.text == "x");
+  CHECK(items[1].rejected.text == "y!");
+  const Media& image = items[1].prompt.messages[0].content.at(0).media;
+  CHECK(image.present());
+  CHECK(image.id == items[0].prompt.messages[0].content.at(0).media.id);  // row 8 shows what row 7 does
+  CHECK(context.media().bytes(image) == Bytes(72, 0));
+}
+
 TEST_CASE("VL-RewardBench: what cannot be read is named with its place") {
   FakeContext context;
   const auto problem = [&](const std::string& name, const std::string& text) -> std::string {
@@ -177,9 +200,15 @@ TEST_CASE("VL-RewardBench: what cannot be read is named with its place") {
              Catch::Contains("f.json:4: ',' or ']'"));
   CHECK_THAT(problem("g.json", "[" + good + ",\n{\"id\":\"b\""),
              Catch::Contains("g.json:2: the file ends"));
-  CHECK_THAT(problem("h.parquet", "PAR1"),
-             Catch::Contains("h.parquet") && Catch::Contains("allowed: a .json file"));
-  CHECK_THAT(problem("i.tsv", "x"), Catch::Contains("TSV carriers cannot be read"));
+  CHECK_THAT(problem("h.xlsx", "PK"),
+             Catch::Contains("h.xlsx") && Catch::Contains("allowed: a .json file"));
+  CHECK_THAT(problem("h.parquet", "PAR1"), Catch::Contains("h.parquet"));
+  CHECK_THAT(problem("i.tsv", "index\tquestion\n1\n"),
+             Catch::Contains("i.tsv:2: has 1 cells") && Catch::Contains("names 2 columns"));
+  CHECK_THAT(problem("i.tsv", "index\tquestion\n\n1\t\"open\n"),
+             Catch::Contains("i.tsv:3: the file ends within a quoted cell"));
+  CHECK_THAT(problem("i.tsv", "index\tquestion\tresponse\tanswer\n1\tQ\tone answer\t[0, 1]\n"),
+             Catch::Contains("no list of 2 strings"));
   CHECK_THAT(problem("j.jsonl", "{\"id\":\"a\",\"other\":1}"),
              Catch::Contains("not a VL-RewardBench record"));
   CHECK_THAT(

@@ -98,7 +98,7 @@ TEST_CASE("verdict: orders are drawn for each sample, from the texts alone, and 
     CHECK(first > 5);
     CHECK(first < 22);
   }
-  const ChatRequest& asked = mllm->requests().front();
+  const ChatRequest asked = mllm->requests().front();
   CHECK(asked.purpose == "verdict");
   CHECK(asked.sampling.temperature == 0.2);  // several samples
   CHECK(text_of(asked).find("reference") == std::string::npos);
