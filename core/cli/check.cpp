@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/cli/verbs.hpp"
+#include "core/config/paper_results.hpp"
 #include "core/run/graph.hpp"
 #include "dt2it/error.hpp"
 
@@ -26,7 +27,7 @@ std::vector<fs::path> files_of(const std::vector<std::string>& paths) {
     }
     std::set<fs::path> found;
     for (const auto& entry : fs::recursive_directory_iterator(path))
-      if (entry.path().extension() == ".toml") found.insert(entry.path());
+      if (entry.path().extension() == ".toml" && entry.path().filename() != kPaperResults) found.insert(entry.path());
     if (found.empty()) throw ConfigError(path + ": no .toml file in this folder");
     files.insert(files.end(), found.begin(), found.end());
   }

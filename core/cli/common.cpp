@@ -7,6 +7,8 @@
 #include <cctype>
 #include <charconv>
 #include <iostream>
+#include <set>
+#include <utility>
 
 #include "core/cli/verbs.hpp"
 #include "core/config/component_check.hpp"
@@ -209,27 +211,37 @@ std::vector<Experiment> load_all(const std::vector<std::string>& files, const Co
   const auto cache = make_toml_cache();
   std::vector<Experiment> experiments;
   const std::vector<std::uint64_t> wanted = seeds_of(common.seeds);
-  std::vector<fs::path> todo(files.begin(), files.end());
+  struct Todo {
+    fs::path file;
+    std::vector<std::uint64_t> seeds;  // of the file that lists it
+  };
+  std::vector<Todo> todo;
+  for (const std::string& file : files) todo.push_back({file, {}});
+  std::set<std::pair<std::string, std::uint64_t>> known;  // a row that is also listed by another file is one row
+  const auto add = [&](Experiment experiment) {
+    if (known.emplace(fs::weakly_canonical(experiment.file).string(), experiment.seed).second) experiments.push_back(std::move(experiment));
+  };
   for (std::size_t i = 0; i < todo.size(); ++i) {
-    const fs::path file = installed_file(todo[i]);
-    LoadOptions options{common.profile, find_profiles(file), common.settings, cache};
-    Experiment experiment = load_experiment(file, options, catalog, diagnostics);
-    if (!experiment.rows.empty())  // in the place of the file that lists them
-      todo.insert(todo.begin() + static_cast<std::ptrdiff_t>(i) + 1, experiment.rows.begin(),
-                  experiment.rows.end());
-    if (todo.size() > 10000) throw ConfigError(file.string() + ": rows list each other without end");
+    const Todo at{installed_file(todo[i].file), todo[i].seeds};
+    LoadOptions options{common.profile, find_profiles(at.file), common.settings, cache};
+    Experiment experiment = load_experiment(at.file, options, catalog, diagnostics);
+    const std::vector<std::uint64_t>& own = experiment.seeds.empty() ? at.seeds : experiment.seeds;
+    std::vector<Todo> rows;  // in the place of the file that lists them
+    for (const fs::path& row : experiment.rows) rows.push_back({row, own});
+    todo.insert(todo.begin() + static_cast<std::ptrdiff_t>(i) + 1, rows.begin(), rows.end());
+    if (todo.size() > 10000) throw ConfigError(at.file.string() + ": rows list each other without end");
     if (experiment.stages.empty()) continue;
-    const std::vector<std::uint64_t>& seeds = wanted.empty() ? experiment.seeds : wanted;
+    const std::vector<std::uint64_t> seeds = wanted.empty() ? own : wanted;
     const bool stated = std::any_of(common.settings.begin(), common.settings.end(),
                                     [](const std::string& setting) { return setting.starts_with("experiment.seed="); });
     if (seeds.empty() || stated) {
-      experiments.push_back(std::move(experiment));
+      add(std::move(experiment));
       continue;
     }
     for (const std::uint64_t seed : seeds) {
-      LoadOptions own = options;
-      own.settings.push_back("experiment.seed=" + std::to_string(seed));
-      experiments.push_back(load_experiment(file, own, catalog, diagnostics));
+      LoadOptions with_seed = options;
+      with_seed.settings.push_back("experiment.seed=" + std::to_string(seed));
+      add(load_experiment(at.file, with_seed, catalog, diagnostics));
     }
   }
   if (!diagnostics.ok()) throw ConfigError(diagnostics.text());

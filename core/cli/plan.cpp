@@ -4,6 +4,7 @@
 #include <iostream>
 #include <map>
 
+#include "core/cli/plan_volumes.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/run/graph.hpp"
 #include "core/run/store.hpp"
@@ -69,6 +70,11 @@ int plan(const Arguments& arguments) {
   const StageStore store(common.runs);
   std::map<std::string, std::string> first_user;  // key -> experiment
   Fingerprints fingerprints;
+  const bool path = common.profile.find('/') != std::string::npos || common.profile.ends_with(".toml");
+  const std::filesystem::path profile =
+      path ? std::filesystem::path(common.profile) : find_profiles(files.empty() ? "." : files.front()) / (common.profile + ".toml");
+  const PlanFacts facts = std::filesystem::exists(profile) ? PlanFacts::read(profile) : PlanFacts();
+  VolumeReport volumes(facts);
   std::size_t stages = 0;
   std::size_t done = 0;
   for (const Experiment& experiment : load_all(files, common, installation.registry)) {
@@ -91,7 +97,9 @@ int plan(const Arguments& arguments) {
     }
     print_calls(estimate_calls(experiment, graph, installation.registry, store,
                                common.runs / ".calls" / "calls.sqlite"));
+    if (!facts.empty()) volumes.add(experiment.name, graph, std::cout);
   }
+  volumes.print_sums(std::cout);
   std::cout << fmt::format("{} stages, {} done, {} to do\n", stages, done, stages - done);
   return 0;
 }

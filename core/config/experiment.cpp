@@ -24,6 +24,9 @@ constexpr const char* kKinds[] = {"datasets",  "mllms",     "judges",        "sc
                                   "curators",  "trainers",  "benchmarks",    "answer_benchmarks",
                                   "codecs"};
 
+// Sizes and rates of a profile, which `dt2it plan` reads by itself (plan_facts.hpp).
+constexpr std::string_view kPlan = "plan";
+
 constexpr std::string_view kOwnKeys[] = {"paper", "about", "expect", "rows"};  // not inherited
 
 bool is_own_key(std::string_view key) {
@@ -211,6 +214,7 @@ class Loader {
   }
 
   void check_top_level() {
+    std::erase_if(merged_.table, [](const TomlEntry& entry) { return entry.key == kPlan && entry.value.is_table(); });
     std::vector<std::string> allowed = {"extends", "experiment", "stages"};
     for (std::string& kind : kinds()) allowed.push_back(std::move(kind));
     std::erase_if(merged_.table, [&](const TomlEntry& entry) {

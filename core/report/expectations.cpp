@@ -3,26 +3,12 @@
 
 #include <cstdlib>
 
+#include "core/report/answer_results.hpp"
 #include "core/report/tables.hpp"
 
 namespace dt2it::report {
 
 namespace {
-
-// The figure of a run; the last evaluation when there are several. Empty: the run has no such
-// figure.
-std::optional<double> figure(const RunSummary& run, const std::string& name) {
-  if (name == "label_noise") return run.noise() ? run.noise()->fraction() : std::nullopt;
-  if (run.evaluations.empty()) return std::nullopt;
-  const Evaluation& evaluation = run.evaluations.back();
-  if (name == "mean_accuracy") return mean_accuracy(evaluation);
-  if (name == "overall_accuracy") return overall_accuracy(evaluation);
-  const std::size_t dot = name.find('.');
-  const BenchmarkResult* result = evaluation.find(name.substr(0, dot));
-  if (!result || dot == name.npos) return std::nullopt;
-  const Metric* metric = result->find(name.substr(dot + 1));
-  return metric ? std::optional(metric->value) : std::nullopt;
-}
 
 // Among the runs of the same seed and profile.
 const RunSummary* find_run(std::span<const RunSummary> runs, const std::string& name,
@@ -55,7 +41,7 @@ Expectation check(std::span<const RunSummary> runs, const RunSummary& run, const
         "not understood (allowed: >=, >, <=, < or ==, then a number or the name of a run)";
     return result;
   }
-  const std::optional<double> ours = figure(run, name);
+  const std::optional<double> ours = figure_of(run, name);
   if (!ours) {
     result.detail = "this run has no such figure";
     return result;
@@ -64,7 +50,7 @@ Expectation check(std::span<const RunSummary> runs, const RunSummary& run, const
   double theirs = std::strtod(target.c_str(), &end);
   if (end == target.c_str() || *end != '\0') {
     const RunSummary* other = find_run(runs, target, run);
-    const std::optional<double> value = other ? figure(*other, name) : std::nullopt;
+    const std::optional<double> value = other ? figure_of(*other, name) : std::nullopt;
     if (!value) {
       result.detail = other ? "'" + target + "' has no such figure"
                             : "the run '" + target + "' is not among these";

@@ -6,8 +6,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/report/run_summary.hpp"
+#include "core/report/tables.hpp"
 #include "dt2it/media.hpp"
 
 namespace dt2it::report {
@@ -18,6 +20,7 @@ struct PageOptions {
   std::filesystem::path assets;
   MediaStore* media = nullptr;  // for the gallery; null: no pictures
   std::size_t gallery = 24;     // pairs of each run; pictures come from at most this many pairs
+  std::vector<TextTable> first;  // tables that the page begins with
   std::string
       command;  // the command line that makes these runs again; empty: made up from the runs
 };

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "core/report/analyses.hpp"
+#include "core/report/answer_results.hpp"
 #include "core/report/comparisons.hpp"
 #include "core/report/curation_json.hpp"
 #include "core/report/gallery.hpp"
@@ -353,6 +354,34 @@ void write_analyses(JsonWriter& json, std::span<const RunSummary> runs) {
   json.end_array().end_object();
 }
 
+// What was answered and picked: tables, and the figure by n of each who picks.
+void write_answers(JsonWriter& json, std::span<const RunSummary> runs) {
+  json.begin_object().key("picks");
+  write_table(json, answers_table(runs));
+  json.key("gains");
+  write_table(json, gains_table(runs));
+  json.key("before_after");
+  write_table(json, before_after_table(runs));
+  json.key("curves").begin_array();
+  for (const RunSummary& run : runs)
+    for (const AnswerResult& result : read_answers(run)) {
+      if (result.model.empty() || result.curves.empty()) continue;
+      json.begin_object().key("title").value(run.label + ", " + result.benchmark);
+      json.key("scale").value(is_rating(result.counted().metrics.front().name) ? 1 : 100);
+      json.key("random").value(result.picks.front().metrics.front().value);
+      json.key("n").begin_array();
+      for (const std::int64_t n : result.curves.front().n) json.value(n);
+      json.end_array().key("lines").begin_array();
+      for (const AnswerResult::Curve& curve : result.curves) {
+        json.begin_object().key("by").value(curve.by).key("value").begin_array();
+        for (const double value : curve.value) json.value(value);
+        json.end_array().end_object();
+      }
+      json.end_array().end_object();
+    }
+  json.end_array().end_object();
+}
+
 // One line for each profile and seed.
 std::string command_of(std::span<const RunSummary> runs) {
   std::vector<std::pair<std::string, std::string>> lines;  // options, experiments
@@ -377,6 +406,11 @@ std::string page_data(std::span<const RunSummary> runs, const PageOptions& optio
   JsonWriter json;
   json.begin_object();
   json.key("command").value(options.command.empty() ? command_of(runs) : options.command);
+  json.key("first").begin_array();
+  for (const TextTable& table : options.first) write_table(json, table);
+  json.end_array();
+  json.key("answers");
+  write_answers(json, runs);
   json.key("overview");
   write_table(json, overview_table(runs));
   json.key("seeds");

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "core/report/analyses.hpp"
+#include "core/report/answer_results.hpp"
 #include "core/report/comparisons.hpp"
 #include "core/report/judge_statistics.hpp"
 
@@ -178,6 +179,8 @@ std::string print(const TextTable& table) {
 
 }  // namespace
 
+std::string print_table(const TextTable& table) { return print(table); }
+
 std::string percent(double fraction) { return fmt::format("{:.1f}", 100 * fraction); }
 
 std::string data_size(std::int64_t count) {
@@ -252,7 +255,7 @@ TextTable overview_table(std::span<const RunSummary> runs) {
     add_row(table, cells);
   });
   for (const RunSummary& run : runs)
-    if (run.evaluations.empty())
+    if (run.evaluations.empty() && read_answers(run).empty())
       table.notes.push_back(run.label + ": no benchmark has been run in it");
   return table;
 }
@@ -409,7 +412,8 @@ std::string print_tables(std::span<const RunSummary> runs) {
   if (const TextTable table = comparisons_table(runs); !table.rows.empty())
     out += "\n" + print(table);
   for (const TextTable& table : benchmark_tables(runs)) out += "\n" + print(table);
-  for (const TextTable& table : {conventions_table(runs), pictures_table(runs), style_table(runs)})
+  for (const TextTable& table : {conventions_table(runs), pictures_table(runs), style_table(runs), answers_table(runs), gains_table(runs),
+                                 before_after_table(runs)})
     if (!table.rows.empty()) out += "\n" + print(table);
   if (const TextTable noise = noise_table(runs); !noise.rows.empty()) out += "\n" + print(noise);
   if (const TextTable curation = curation_table(runs); !curation.rows.empty()) out += "\n" + print(curation);

@@ -80,6 +80,8 @@ struct Expectation {
 // OP is one of >= > <= < ==; TARGET is a number (a fraction) or the name of another run given here.
 std::vector<Expectation> check_expectations(std::span<const RunSummary> runs);
 
+// One table for a terminal.
+std::string print_table(const TextTable& table);
 // Everything above but the tables of judges, for a terminal.
 std::string print_tables(std::span<const RunSummary> runs);
 

@@ -7,8 +7,8 @@
 #include <map>
 
 #include "core/data/records.hpp"
+#include "core/stages/answering.hpp"
 #include "core/stages/candidate_set.hpp"
-#include "core/stages/funnel.hpp"
 #include "core/stages/stages.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/mllm.hpp"
@@ -65,50 +65,12 @@ void run(const CandidatesParams& params, StageRun& stage) {
     // By the prompt's id and place: ids of foreign data may repeat.
     Rng rng = stage.context().rng(fmt::format("pool/{}/{}", i, set.prompt.id));
     const std::string& name = params.pool[rng.weighted(weights)];
-    const auto mllm = stage.context().component<Mllm>(name);
-    for (std::int64_t k = 0; k < params.count; ++k) {
-      ChatRequest request;
-      request.messages = set.prompt.messages;
-      request.sampling = {params.temperature, params.top_p, params.max_tokens, k};
-      request.purpose = "candidates";
-      const ChatReply reply = mllm->chat(request);
-      Response response;
-      response.id = fmt::format("{}", k);
-      response.text = reply.text;
-      response.mllm = name;
-      response.origin = "sampled";
-      response.status = reply.status;
-      response.finish_reason = reply.finish_reason;
-      set.candidates.push_back(std::move(response));
-    }
+    draw_candidates(set, name, params.count, {params.temperature, params.top_p, params.max_tokens}, "candidates", stage);
     if (params.merge > 0) merge_candidates(set, params.merge);
     return to_line(set);
   });
 
-  std::map<std::string, std::size_t> failed;
-  std::size_t usable = 0, different = 0;
-  const CandidateFile results(stage.output / "candidates.jsonl");
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    const CandidateSet set = results.read(i);
-    different += set.candidates.size();
-    for (const Response& response : set.candidates) {
-      if (response.status == Status::ok)
-        ++usable;
-      else
-        ++failed[fmt::format("{}: {}", response.mllm, to_string(response.status))];
-    }
-  }
-  Funnel funnel;
-  funnel.step("prompts", prompts.size());
-  const std::size_t drawn = prompts.size() * static_cast<std::size_t>(params.count);
-  if (params.merge > 0) {
-    funnel.step("candidates drawn", drawn);
-    funnel.step("different candidates", different);
-    funnel.drop("merged", drawn - different);
-  }
-  funnel.step("candidates", usable);
-  for (const auto& [reason, count] : failed) funnel.drop(reason, count);
-  funnel.write(stage.output);
+  write_candidate_funnel(stage, prompts.size(), prompts.size() * static_cast<std::size_t>(params.count), params.merge > 0);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ namespace {
 struct MixParams {
   std::vector<std::string> pairs;
   std::int64_t sample = 0;
+  std::vector<std::string> as_many_as;
   std::string stream = "mix";
 
   static void describe(Schema<MixParams>& schema) {
@@ -23,6 +24,8 @@ struct MixParams {
         .required();
     schema.field("sample", &MixParams::sample,
                  "Keep so many pairs, drawn at random, in their order; 0: all.").min(0);
+    schema.component<StageInputs>("as_many_as", &MixParams::as_many_as,
+                                  "Keep no more pairs than these stages have together: two sets at equal volume.");
     schema.field("stream", &MixParams::stream, "Name of the random stream: another name, another draw.");
   }
 };
@@ -30,10 +33,12 @@ struct MixParams {
 void run(const MixParams& params, StageRun& stage) {
   PairFiles pairs(pair_files(stage, params.pairs));
   std::vector<char> wanted;
-  if (params.sample > 0 && pairs.count() > static_cast<std::size_t>(params.sample)) {
+  std::size_t most = params.sample > 0 ? static_cast<std::size_t>(params.sample) : pairs.count();
+  if (!params.as_many_as.empty()) most = std::min(most, PairFiles(pair_files(stage, params.as_many_as)).count());
+  if (pairs.count() > most) {
     wanted.assign(pairs.count(), 0);
     const auto order = stage.context().rng(params.stream).permutation(pairs.count());
-    for (std::size_t i = 0; i < static_cast<std::size_t>(params.sample); ++i) wanted[order[i]] = 1;
+    for (std::size_t i = 0; i < most; ++i) wanted[order[i]] = 1;
   }
   LineWriter out(stage.output / "pairs.jsonl");
   PreferencePair pair;

@@ -25,5 +25,12 @@ StageType train_stage();           // one checkpoint
 StageType iterate_stage();         // composite: paper 3.3, the five steps of a round
 StageType early_stop_stage();      // ends iterate where held-out accuracy does
 StageType evaluate_stage();        // benchmarks
+StageType answers_stage();         // paper 4.5: n answers to each question of a benchmark
+StageType grade_stage();           // what the benchmark makes of each of them
+StageType reward_stage();          // and what a reward model does
+StageType prefer_stage();          // pairs of the best and the worst candidate
+StageType answer_table_stage();    // figures of what is picked
+StageType best_of_n_stage();       // composite: answers, grade, reward, answer_table
+StageType offline_rl_stage();      // composite: paper 4.5, DPO on what a reward model tells apart
 
 }  // namespace dt2it

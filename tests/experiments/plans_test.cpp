@@ -4,10 +4,15 @@
 #include <catch2/catch.hpp>
 
 #include <array>
+#include <cmath>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <map>
+#include <regex>
 #include <set>
 
+#include "core/config/paper_results.hpp"
 #include "core/plugin/registry.hpp"
 #include "core/run/graph.hpp"
 #include "core/stages/stages.hpp"
@@ -22,7 +27,7 @@ const fs::path kPlugins = DT2IT_BUILD_DIR "/lib/dt2it/plugins";
 std::vector<fs::path> toml_files(const fs::path& folder) {
   std::set<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.path().extension() == ".toml") files.insert(entry.path());
+    if (entry.path().extension() == ".toml" && entry.path().filename() != kPaperResults) files.insert(entry.path());
   return {files.begin(), files.end()};
 }
 
@@ -75,6 +80,83 @@ TEST_CASE("Every experiment plans under every profile") {
       std::set<std::string> keys;
       for (const PlannedStage& stage : graph.stages) CHECK(keys.insert(stage.key).second);
     }
+}
+
+// "| Table 5 | 12 | `table5/` | 13 |": rows of the paper's table, folder, files in it.
+TEST_CASE("The table map of experiments/README.md is what the folders and the paper's results hold") {
+  std::ifstream stream(kRoot / "experiments" / "README.md");
+  const std::string page{std::istreambuf_iterator<char>(stream), {}};
+  const std::regex line(R"(\| Table (\d) \| (\d+) \| `(table\d)/` \| (\d+) \|)");
+  std::map<std::string, PaperTable> tables;
+  for (PaperTable& table : read_paper_results(kRoot / "experiments" / kPaperResults)) tables[table.id] = std::move(table);
+  CHECK(tables.size() == 8);
+  std::size_t mapped = 0;
+  for (auto at = std::sregex_iterator(page.begin(), page.end(), line); at != std::sregex_iterator(); ++at, ++mapped) {
+    const std::string id = "table" + (*at)[1].str();
+    INFO(id);
+    REQUIRE(tables.contains(id));
+    const PaperTable& table = tables[id];
+    CHECK(table.rows.size() == std::stoul((*at)[2].str()));
+    CHECK((*at)[3].str() == id);
+    CHECK(toml_files(kRoot / "experiments" / id).size() == std::stoul((*at)[4].str()));
+    std::set<fs::path> named;
+    for (const PaperRow& row : table.rows) {
+      INFO(row.name << ": " << row.run);
+      REQUIRE_FALSE(row.run.empty());
+      const fs::path file = kRoot / "experiments" / (row.run + ".toml");
+      CHECK(fs::exists(file));
+      named.insert(file);
+    }
+    for (const fs::path& file : toml_files(kRoot / "experiments" / id))  // but for those that list rows
+      if (file.stem() != "all_seeds") {
+        INFO(file);
+        CHECK(named.contains(file));
+      }
+  }
+  CHECK(mapped >= 4);
+  for (const auto& [id, table] : tables)  // whatever is named is there
+    for (const PaperRow& row : table.rows)
+      if (!row.run.empty()) {
+        INFO(id << ", " << row.name);
+        CHECK(fs::exists(kRoot / "experiments" / (row.run + ".toml")));
+      }
+}
+
+TEST_CASE("What the paper prints adds up: Mean Acc and Overall Acc follow from the suites") {
+  for (const PaperTable& table : read_paper_results(kRoot / "experiments" / kPaperResults)) {
+    if (table.columns.size() != 5 || table.columns[3] != "Mean Acc") continue;
+    for (const PaperRow& row : table.rows) {
+      INFO(table.id << ", " << row.name);
+      const auto& v = row.values;
+      CHECK(std::abs((v[0] + v[1] + v[2]) / 3 - v[3]) <= 0.11);
+      CHECK(std::abs((1247 * v[0] + 4711 * v[1] + 170 * v[2]) / 6128 - v[4]) <= 0.11);
+    }
+  }
+}
+
+TEST_CASE("Rows of Tables 5, 6 and 8 share what they have in common") {
+  if (without_torch()) return;
+  Shipped shipped;
+  for (const std::string profile : {"mini", "paper"}) {
+    const auto graph = [&](const std::string& row) { return shipped.plan(shipped.load(kRoot / "experiments" / (row + ".toml"), profile)); };
+    const auto key = [](const StageGraph& graph, const char* stage) {
+      INFO(stage);
+      REQUIRE(graph.find(stage));
+      return graph.find(stage)->key;
+    };
+    const StageGraph alone = graph("table5/internvl2_5_8b"), ours = graph("table5/internvl2_5_8b_dt2it_mrm");
+    CHECK(key(alone, "best_of_n.grades_mm_vet") == key(ours, "best_of_n.grades_mm_vet"));
+    CHECK(key(graph("table7/method3_iteration2"), "train") == key(ours, "train"));
+    const StageGraph before = graph("table6/llava_onevision"), skywork = graph("table6/skywork_vl"), mrm = graph("table6/dt2it_mrm");
+    CHECK(key(before, "before.grades_llava_wilder") == key(skywork, "offline_rl.before.grades_llava_wilder"));
+    CHECK(key(skywork, "offline_rl.answers") == key(mrm, "offline_rl.answers"));
+    CHECK(key(skywork, "offline_rl.dpo") != key(mrm, "offline_rl.dpo"));
+    CHECK(key(skywork, "offline_rl.answers_llava_wilder") != key(mrm, "offline_rl.answers_llava_wilder"));
+    const StageGraph open = graph("table8/mm_rlhf"), own = graph("table8/ours_as_mm_rlhf");
+    CHECK(key(open, "open_set") == key(own, "open_set"));
+    CHECK(key(open, "distil") == key(graph("table7/method1_pointwise"), "distil"));
+    CHECK(key(open, "train") != key(own, "train"));
+  }
 }
 
 TEST_CASE("Rows of Table 7 share what they have in common and differ where they say so") {

@@ -233,6 +233,51 @@
     }
   }
 
+  // Tables that the command asked for by name: the paper's beside ours.
+  function first() {
+    for (const one of data.first || []) figures(section(main, one.title), one, () => false);
+  }
+
+  function answers() {
+    const all = data.answers;
+    if (!all || !all.picks.rows.length) return;
+    const node = section(main, all.picks.title);
+    figures(node, all.picks, () => false);
+    if (all.gains.rows.length) {
+      add(node, "h3", "", all.gains.title);
+      figures(node, all.gains, () => false);
+    }
+    const grid = add(node, "div", "grid");
+    for (const curve of all.curves) {
+      chart(grid, curve.title, "by how many answers there are to pick from: expectation over all subsets of those drawn", {
+        type: "line",
+        data: lines(curve.n, [
+          ...curve.lines.map((line) => ({
+            label: line.by, points: true, data: line.value.map((value) => (value === null ? null : curve.scale * value)),
+          })),
+          { label: "random", data: curve.n.map(() => curve.scale * curve.random) },
+        ]),
+        options: axes("answers", curve.scale === 100 ? "per cent" : "rating"),
+      });
+    }
+    if (!all.before_after.rows.length) return;
+    add(node, "h3", "", all.before_after.title);
+    figures(node, all.before_after, () => false);
+    const [before, after] = ["Before", "After"].map((name) => all.before_after.header.indexOf(name));
+    const rows = all.before_after.rows.map((row, r) => ({ row, values: all.before_after.values[r] })).filter(({ row }) => row[2] !== "failed");
+    chart(node, "The policy before and after training", "", {
+      type: "bar",
+      data: {
+        labels: rows.map(({ row }) => `${row[0]}: ${row[1]}, ${row[2]}`),
+        datasets: [["before", before], ["after", after]].map(([label, column], i) => ({
+          label, backgroundColor: color(i), maxBarThickness: 44,
+          data: rows.map(({ row, values }) => (values[column] === null ? null : (row[2].startsWith("rating") ? 1 : 100) * values[column])),
+        })),
+      },
+      options: axes("", "per cent, or rating"),
+    }, "tall");
+  }
+
   function judges() {
     if (data.judges && data.judges.rows.length) {
       figures(section(main, data.judges.title,
@@ -769,7 +814,9 @@
     add(main, "p", "warning", "The chart library was not there when this page was written, so it shows tables " +
       "only. ./dev setup fetches it; writing the report again adds the charts.");
   }
+  first();
   results();
+  answers();
   benchmarks();
   analyses();
   mixture();

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// A reward model looks at several answers to each prompt: their rewards (for best of n, Table 5), and pairs of the best and
+// the worst (for offline reinforcement learning, Table 6; paper section 4.5).
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <numeric>
+
+#include "core/data/records.hpp"
+#include "core/stages/answer_grades.hpp"
+#include "core/stages/answering.hpp"
+#include "core/stages/funnel.hpp"
+#include "core/stages/stages.hpp"
+#include "core/util/jsonl.hpp"
+#include "core/util/progress.hpp"
+#include "dt2it/error.hpp"
+
+namespace dt2it {
+namespace {
+
+struct RewardParams {
+  std::string candidates;
+  std::string reward_model;
+
+  static void describe(Schema<RewardParams>& schema) {
+    schema.component<StageInputs>("candidates", &RewardParams::candidates, "Stage whose candidates or answers get rewards.").required();
+    schema.component<RewardModel>("reward_model", &RewardParams::reward_model, "Reward model to ask.").required();
+  }
+};
+
+void reward(const RewardParams& params, StageRun& stage) {
+  const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
+  const auto model = stage.context().component<RewardModel>(params.reward_model);
+  LineWriter out(stage.output / "rewards.jsonl");
+  std::map<std::string, std::size_t> failed;
+  std::size_t all = 0, good = 0;
+  stage.progress->set_total(sets.size());
+  const std::size_t batch = std::max<std::size_t>(1, model->batch_size());
+  for (std::size_t begin = 0; begin < sets.size(); begin += batch) {
+    stage.check_stop();
+    const std::size_t count = std::min(batch, sets.size() - begin);
+    std::vector<CandidateSet> read(count);
+    std::vector<Prompt> prompts(count);
+    std::vector<std::vector<Response>> shown(count);
+    std::vector<std::vector<std::size_t>> places(count);
+    std::vector<RewardRequest> requests;
+    for (std::size_t i = 0; i < count; ++i) {
+      read[i] = sets.read(begin + i);
+      prompts[i] = without_extra(read[i].prompt);
+      for (std::size_t k = 0; k < read[i].candidates.size(); ++k) {
+        if (!is_answer(read[i].candidates[k])) continue;
+        Response response;  // the text alone: who wrote it and why is not the model's business
+        response.id = fmt::format("{}", k);
+        response.text = read[i].candidates[k].text;
+        shown[i].push_back(std::move(response));
+        places[i].push_back(k);
+      }
+      if (!shown[i].empty()) requests.push_back({&prompts[i], shown[i], begin + i, places[i]});
+    }
+    const auto given = model->rewards(requests);
+    if (given.size() != requests.size())
+      throw PluginError(fmt::format("the reward model answered {} of {} requests", given.size(), requests.size()));
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      std::vector<Reward> rewards(read[i].candidates.size());
+      for (std::size_t k = 0; k < rewards.size(); ++k)
+        rewards[k] = {read[i].candidates[k].status, std::numeric_limits<double>::quiet_NaN(), "there is no answer"};
+      if (!shown[i].empty()) {
+        if (given[at].size() != shown[i].size())
+          throw PluginError(fmt::format("the reward model gave {} rewards for {} responses", given[at].size(), shown[i].size()));
+        for (std::size_t j = 0; j < places[i].size(); ++j) {
+          rewards[places[i][j]] = given[at][j];
+          if (given[at][j].ok() && !std::isfinite(given[at][j].value))
+            rewards[places[i][j]] = {Status::invalid, given[at][j].value, "the reward is no finite number"};
+        }
+        ++at;
+      }
+      for (Reward& one : rewards) {
+        if (one.status == Status::ok && std::isnan(one.value)) one.status = Status::unparsed;
+        ++all;
+        one.ok() ? ++good : ++failed[std::string(to_string(one.status))];
+      }
+      out.write(rewards_line(read[i].prompt.id, rewards));
+    }
+    stage.progress->add(count);
+  }
+  out.close();
+  model->finish(sets.size());
+  Funnel funnel;
+  funnel.step("candidates", all);
+  funnel.step("rewards", good);
+  for (const auto& [reason, count] : failed) funnel.drop(reason, count);
+  funnel.write(stage.output);
+}
+
+struct PreferParams {
+  std::string candidates;
+  std::string rewards;
+  double min_gap = 0;
+
+  static void describe(Schema<PreferParams>& schema) {
+    schema.component<StageInputs>("candidates", &PreferParams::candidates, "Stage that drew the candidates.").required();
+    schema.component<StageInputs>("rewards", &PreferParams::rewards, "Stage of type reward that looked at them.").required();
+    schema.field("min_gap", &PreferParams::min_gap, "The best must be ahead of the worst by more than this.").min(0);
+  }
+};
+
+void prefer(const PreferParams& params, StageRun& stage) {
+  const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
+  const auto rewards = read_rewards(stage.input(params.rewards) / "rewards.jsonl");
+  if (rewards.size() != sets.size())
+    throw DataError(fmt::format("stage '{}' has rewards of {} prompts, stage '{}' candidates of {}", params.rewards, rewards.size(),
+                                params.candidates, sets.size()));
+  LineWriter out(stage.output / "pairs.jsonl");
+  std::size_t kept = 0, few = 0, equal = 0, close = 0;
+  stage.progress->set_total(sets.size());
+  for (std::size_t row = 0; row < sets.size(); ++row) {
+    stage.check_stop();
+    CandidateSet set = sets.read(row);
+    std::vector<double> up, down;
+    std::size_t known = 0;
+    for (const Reward& one : rewards[row]) {
+      up.push_back(one.ok() ? one.value : std::numeric_limits<double>::quiet_NaN());
+      down.push_back(-up.back());
+      known += one.ok();
+    }
+    const std::size_t best = pick_best(up), worst = pick_best(down);
+    stage.progress->add(1);
+    if (known < 2) {
+      ++few;
+    } else if (set.candidates[best].text == set.candidates[worst].text) {
+      ++equal;
+    } else if (!(up[best] - up[worst] > params.min_gap)) {
+      ++close;
+    } else {
+      PreferencePair pair;
+      pair.id = fmt::format("{}/{}", row, set.prompt.id);
+      pair.chosen = std::move(set.candidates[best]);
+      pair.rejected = std::move(set.candidates[worst]);
+      pair.group = set.prompt.domain;
+      pair.prompt = std::move(set.prompt);
+      pair.source = "best_worst";
+      pair.strength = up[best] - up[worst];
+      out.write(to_json(pair));
+      ++kept;
+    }
+  }
+  out.close();
+  Funnel funnel;
+  funnel.step("prompts", sets.size());
+  funnel.step("pairs of best and worst", kept);
+  funnel.drop("fewer than two rewards", few);
+  funnel.drop("best and worst say the same", equal);
+  funnel.drop("rewards equal or within min_gap", close);
+  funnel.write(stage.output);
+}
+
+}  // namespace
+
+StageType reward_stage() {
+  return make_stage<RewardParams>("reward", "Gives every candidate of each prompt its reward.", "1", reward);
+}
+
+StageType prefer_stage() {
+  return make_stage<PreferParams>(
+      "prefer", "Makes a pair of the candidate with the highest and that with the lowest reward of each prompt (paper section 4.5).", "1",
+      prefer);
+}
+
+}  // namespace dt2it
