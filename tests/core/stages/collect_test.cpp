@@ -191,7 +191,13 @@ TEST_CASE("A collection goes on where it was killed, and ends in the same files"
   collect_and_kill(broken, settings, 1'000'000);
   collect_and_kill(broken, settings, 4'000'000);
   CHECK(collect(broken, settings, &other).size() == 20000);
-  for (const char* file : {"prompts.jsonl", "dropped.jsonl", "mixture.json", "funnel.json"}) CHECK(read_file(folder / file) == read_file(other / file));
+  const auto without_folder = [](const HostFixture& host, std::string text) {
+    const std::string name = host.path().string();
+    for (std::size_t at = 0; (at = text.find(name, at)) != std::string::npos;) text.erase(at, name.size());
+    return text;
+  };
+  for (const char* file : {"prompts.jsonl", "dropped.jsonl", "mixture.json", "funnel.json"})
+    CHECK((without_folder(whole, read_file(folder / file)) == without_folder(broken, read_file(other / file))));
 
   // What is on record is believed, not found out again.
   HostFixture planted(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
