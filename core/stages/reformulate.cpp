@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text-to-image preferences as pairs for a reward model (paper section 3.2).
+#include <filesystem>
 #include <map>
 
 #include "core/data/records.hpp"
@@ -40,6 +41,8 @@ bool whole(const Prompt& prompt) {
 void run(const ReformulateParams& params, StageRun& stage) {
   const auto stream = stage.context().component<Dataset>(params.dataset)->image_preferences();
   const auto reformulator = stage.context().component<Reformulator>(params.reformulator);
+  // From the start: which side comes first is balanced over all that a reformulator has been given.
+  std::filesystem::remove(stage.work / "records.journal");
   RecordJournal journal(stage);
   std::map<std::string, std::size_t> reasons;
   ImagePreference preference;
@@ -48,11 +51,6 @@ void run(const ReformulateParams& params, StageRun& stage) {
     stage.check_stop();
     const std::size_t record = read++;
     stage.progress->add(1);
-    if (const auto fate = journal.fate(record)) {
-      kept += fate->kept;
-      if (!fate->kept) ++reasons[fate->reason];
-      continue;
-    }
     const auto drop = [&](const char* reason, const std::string& detail) {
       ++reasons[reason];
       journal.drop(record, preference.id, preference.source, reason, detail);

@@ -20,7 +20,7 @@ std::uintmax_t journalled(const fs::path& runs) {
   std::uintmax_t bytes = 0;
   std::error_code ignored;
   for (fs::recursive_directory_iterator it(runs / ".work", ignored), end; it != end; it.increment(ignored))
-    if (it->path().extension() == ".journal") {
+    if (it->path().extension() == ".journal" && it->path().filename() != "records.journal") {  // that of data sets, done at once
       const std::uintmax_t size = fs::file_size(it->path(), ignored);
       if (!ignored) bytes += size;
     }

@@ -43,7 +43,7 @@ with tempfile.TemporaryDirectory() as folder:
         sys.exit(f"style tells only {style['mmpr']:.1%} of mmpr, which is made to be biased ({ours:.1%} of ours)")
     if max(style[name] for name in ("distil.pairs_listwise", "distil.pairs_diversity")) > 0.6:
         sys.exit(f"style tells {style} after the steps before")
-    # The listwise judge likes what comes first; with pointwise scores beside it, less of that is left.
+    # The listwise judge likes what comes first; it sees candidates in an order of their own for each prompt, so labels do not.
     places = {name: one["earlier_chosen"] for name, one in told.items()}
-    if not abs(places["distil"] - 0.5) < abs(places["distil.pairs_listwise"] - 0.5) - 0.05:
+    if max(abs(places[name] - 0.5) for name in ("distil.pairs_listwise", "distil.pairs_diversity", "distil")) > 0.03:
         sys.exit(f"position bias: {places}")

@@ -106,7 +106,8 @@ TEST_CASE("LLaVA-in-the-Wild: contract, captions instead of pictures, a ratio of
   CHECK(grade.replies == std::vector<std::string>{"10, 7"});
   const std::string asked = words_of(bench.judge->requests().back());
   for (const char* part : {"A boat.\nTwo gulls.", "Why?", "Because of the wind.", "{10, 7}"}) CHECK(asked.find(part) != std::string::npos);
-  for (const Part& part : bench.judge->requests().back().messages.back().content) CHECK(part.kind == Part::Kind::text);
+  const ChatRequest last = bench.judge->requests().back();
+  for (const Part& part : last.messages.back().content) CHECK(part.kind == Part::Kind::text);
 
   // (9 + 3 + 6) / (10 + 5 + 10), not the mean of 0.9, 0.6 and 0.6.
   std::vector<AnswerGrade> grades{bench.grade(0, "{10 9}"), bench.grade(1, "{5 3}"), bench.grade(2, "{10 6}")};
@@ -168,7 +169,7 @@ TEST_CASE("LLaVA-Wilder: contract; the judge sees the picture") {
   CHECK(bench.questions[1].id == "1");
   check_answer_benchmark_contract(*bench.benchmark, sample_response("0", "{10 9}"), sample_response("0", "{10 2}"));
   bench.grade(1, "{10 5}");
-  const auto& content = bench.judge->requests().back().messages.back().content;
+  const auto content = bench.judge->requests().back().messages.back().content;
   CHECK(content.front().kind == Part::Kind::image);
   CHECK(bench.judge->requests().back().sampling.temperature == 0.0);
   CHECK(bench.metric({bench.grade(0, "{10 9}"), bench.grade(1, "{10 6}")}, "score") == Approx(.75));
