@@ -64,6 +64,10 @@ PAGES = {
                      "--set model=MY_MODEL\n", "")],  # nobody is there
         "not_run": {"--device cuda": "serves until it is stopped; the next block does so too"},
     },
+    "docs/installing.md": {"not_run": {"./dev build release": "an hour; the test install_tree installs and moves a tree"}},
+    "docs/reliability.md": {"not_run": {"./dev torture": "an hour; the test cli_torture kills fewer", "./dev fuzz": "as long as one likes; the tests "
+                                        "fuzz_* run each for a fixed count"}},
+    "docs/benchmarks.md": {"not_run": {"data/VL-RewardBench": "needs the published suite and a checkpoint; README's block evaluates records of that form"}},
     "docs/python.md": {"not_run": {"pip install": "tests/python/run installs it and runs the notebook, where pip can"}},
     "docs/training.md": {
         "before": PAIRS,

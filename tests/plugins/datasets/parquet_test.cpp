@@ -263,7 +263,8 @@ TEST_CASE("200 damaged Parquet files: records, statuses or an error with the fil
     std::ofstream(file, std::ios::binary) << bytes;
     std::size_t good = 0;
     try {
-      const auto stream = open(file, context)->answers({});
+      const auto dataset = open(file, context);
+      const auto stream = dataset->answers({});
       for (AnswerRecord record; good < 100'000 && stream->next(record);) good += record.status == Status::ok;
     } catch (const DataError& error) {
       ++refused;
