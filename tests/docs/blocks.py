@@ -32,7 +32,7 @@ rm -f pairs.jsonl"""
 VL_RECORDS = r"""mkdir -p PATH/TO/vl_rewardbench
 printf '%s\n' '{"id":"hallucination_pair-1","prompt":"What is it?","chosen":"A cat on a mat.","rejected":"A dog."}' >PATH/TO/vl_rewardbench/data.jsonl"""
 MOCK = """./dev mock --simulate experiments/demo.toml >/dev/null 2>&1 &
-for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:8010/ && break; sleep 1; done
+for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:8900/ && break; sleep 1; done
 dt2it run docs/examples/one_pair.toml --profile mini_http >/dev/null"""
 CPU = [("--device cuda", "--device cpu"), ("--dtype bfloat16", "--dtype float32")]
 
