@@ -6,46 +6,18 @@
 #include <string>
 #include <unordered_map>
 
+#include "dt2it/response_key.hpp"
+
 namespace dt2it {
 namespace {
 
-// Text that is equal for prompts which give the same tokens and pixels. Media count by content, absent ones by name;
-// lengths keep texts from running into each other.
-void append(std::string& key, std::string_view text) {
-  key += std::to_string(text.size());
-  key += ':';
-  key += text;
-}
-
-std::string media_key(const Media& media) {
-  std::string key(media.kind == Media::Kind::video ? "v" : "i");
-  append(key, media.id.empty() && media.frames.empty() ? "?" + media.source : media.id);
-  for (const std::string& frame : media.frames) append(key, frame);
+// Of all media of a prompt; empty without any.
+std::string media_key(const Prompt& prompt) {
+  std::string key;
+  for (const Message& message : prompt.messages)
+    for (const Part& part : message.content)
+      if (part.kind != Part::Kind::text) key += media_text_for_key(part.media);
   return key;
-}
-
-struct PromptKeys {
-  std::string all;
-  std::string media;
-};
-
-PromptKeys keys_of(const Prompt& prompt) {
-  PromptKeys keys;
-  for (const Message& message : prompt.messages) {
-    keys.all += 'm';
-    keys.all += static_cast<char>('0' + static_cast<int>(message.role));
-    for (const Part& part : message.content) {
-      if (part.kind == Part::Kind::text) {
-        keys.all += 't';
-        append(keys.all, part.text);
-        continue;
-      }
-      const std::string media = media_key(part.media);
-      keys.all += media;
-      keys.media += media;
-    }
-  }
-  return keys;
 }
 
 // Branches [begin, end) of a tree as a tree.
@@ -118,10 +90,10 @@ std::vector<PromptGroup> group_by_prompt(std::span<const RewardRequest> requests
   std::vector<PromptGroup> groups;
   std::unordered_map<std::string, std::size_t> by_prompt, by_media;
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    PromptKeys keys = keys_of(*requests[i].prompt);
-    const auto [known, fresh] = by_prompt.try_emplace(std::move(keys.all), groups.size());
+    const auto [known, fresh] = by_prompt.try_emplace(prompt_text_for_key(*requests[i].prompt), groups.size());
     if (fresh) {
-      const std::size_t media = keys.media.empty() ? i : by_media.try_emplace(std::move(keys.media), i).first->second;
+      std::string shown = media_key(*requests[i].prompt);
+      const std::size_t media = shown.empty() ? i : by_media.try_emplace(std::move(shown), i).first->second;
       groups.push_back({{}, media});
     }
     groups[known->second].requests.push_back(i);

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "dt2it/response_key.hpp"
 #include "dt2it/rng.hpp"
-#include "plugins/trainers/native/pair_order.hpp"
 
 namespace dt2it::native {
 namespace {
@@ -59,8 +59,8 @@ DataCheck check_data(std::span<const PreferencePair> records, std::size_t sample
     if (pair.strength && *pair.strength == 0) ++check.ties;
     if (pair.chosen.text.size() > pair.rejected.text.size()) ++check.longer_chosen;
     if (pair.chosen.text.size() < pair.rejected.text.size()) ++check.longer_rejected;
-    const std::uint64_t prompt = stable_hash(prompt_key(pair.prompt)),
-                        other = two_prompts ? stable_hash(prompt_key(*pair.rejected_prompt)) : prompt;
+    const std::uint64_t prompt = stable_hash(prompt_text_for_key(pair.prompt)),
+                        other = two_prompts ? stable_hash(prompt_text_for_key(*pair.rejected_prompt)) : prompt;
     const std::uint64_t chosen = stable_hash(pair.chosen.text, prompt), rejected = stable_hash(pair.rejected.text, other);
     if (chosen == rejected) continue;
     int& ways = seen[std::min(chosen, rejected) * 0x9e3779b97f4a7c15ULL ^ std::max(chosen, rejected)];

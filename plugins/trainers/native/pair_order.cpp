@@ -10,23 +10,10 @@
 #include <numeric>
 #include <unordered_map>
 
+#include "dt2it/response_key.hpp"
 #include "dt2it/rng.hpp"
 
 namespace dt2it::native {
-
-std::string prompt_key(const Prompt& prompt) {
-  // Lengths keep texts from running into each other.
-  std::string key;
-  for (const Message& message : prompt.messages) {
-    key += fmt::format("m{}", static_cast<int>(message.role));
-    for (const Part& part : message.content) {
-      const std::string& text = part.kind == Part::Kind::text ? part.text : part.media.present() ? part.media.id : part.media.source;
-      key += fmt::format("p{}:{}:{}", static_cast<int>(part.kind), text.size(), text);
-      for (const std::string& frame : part.media.frames) key += fmt::format("f{}:{}", frame.size(), frame);
-    }
-  }
-  return key;
-}
 
 PairOrder::PairOrder(const Params& params, std::uint64_t seed, std::span<const PreferencePair> records)
     : params_(params), seed_(seed), records_(records) {
@@ -38,7 +25,7 @@ PairOrder::PairOrder(const Params& params, std::uint64_t seed, std::span<const P
   std::unordered_map<std::string, std::size_t> numbers;
   for (const PreferencePair& record : records) {
     // Pairs with two prompts are trees of their own.
-    const std::string key = record.rejected_prompt ? fmt::format("\x1d{}", prompt_of_.size()) : prompt_key(record.prompt);
+    const std::string key = record.rejected_prompt ? fmt::format("\x1d{}", prompt_of_.size()) : prompt_text_for_key(record.prompt);
     prompt_of_.push_back(numbers.try_emplace(key, numbers.size()).first->second);
   }
   prompts_ = numbers.size();

@@ -14,9 +14,6 @@
 
 namespace dt2it::native {
 
-// Equal for prompts with the same messages and media, whatever their ids.
-std::string prompt_key(const Prompt& prompt);
-
 // Not thread-safe.
 class PairOrder {
  public:

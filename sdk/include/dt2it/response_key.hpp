@@ -19,30 +19,39 @@ namespace dt2it {
 
 using ResponseKey = std::array<std::uint64_t, 2>;
 
-// Text that is equal for prompts which show a model the same. Media count by content, absent ones
-// by name; lengths keep texts from running into each other.
+namespace detail {
+// Lengths keep texts from running into each other.
+inline void add_key_text(std::string& key, std::string_view text) {
+  key += std::to_string(text.size());
+  key += ':';
+  key += text;
+}
+}  // namespace detail
+
+// Text that is equal for media which show a model the same: by content, absent ones by name.
+inline std::string media_text_for_key(const Media& media) {
+  std::string key(media.kind == Media::Kind::video ? "v" : "i");
+  detail::add_key_text(key, media.present() ? media.id : "?" + media.source);
+  for (const std::string& frame : media.frames) detail::add_key_text(key, frame);
+  return key;
+}
+
+// Likewise for prompts.
 inline std::string prompt_text_for_key(const Prompt& prompt) {
-  std::string text;
-  const auto append = [&text](std::string_view part) {
-    text += std::to_string(part.size());
-    text += ':';
-    text += part;
-  };
+  std::string key;
   for (const Message& message : prompt.messages) {
-    text += 'm';
-    text += static_cast<char>('0' + static_cast<int>(message.role));
+    key += 'm';
+    key += static_cast<char>('0' + static_cast<int>(message.role));
     for (const Part& part : message.content) {
-      text += part.kind == Part::Kind::text ? 't' : part.kind == Part::Kind::image ? 'i' : 'v';
-      if (part.kind == Part::Kind::text) {
-        append(part.text);
+      if (part.kind != Part::Kind::text) {
+        key += media_text_for_key(part.media);
         continue;
       }
-      const Media& media = part.media;
-      append(media.present() ? std::string_view(media.id) : std::string_view(media.source));
-      for (const std::string& frame : media.frames) append(frame);
+      key += 't';
+      detail::add_key_text(key, part.text);
     }
   }
-  return text;
+  return key;
 }
 
 // Eight bytes at a time: keys are made of whole data sets. Not what Rng streams are named by, and
