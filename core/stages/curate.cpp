@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The curation pipeline (paper section 3.3): a chain of curators reviews each source by itself; the host
-// applies what they decide.
-// Curates preference pairs by a chain of curators (paper section 3.3). Pairs pass by in windows and are never all in memory;
-// what the curators have made of each so far is.
+// Curates preference pairs by a chain of curators (paper section 3.3): each source by itself; the host applies what they
+// decide. Pairs pass by in windows and are never all in memory; what the curators have made of each so far is.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -173,17 +171,22 @@ class DecisionLog {
     Decision decision;  // without texts
   };
 
-  explicit DecisionLog(const fs::path& work) : file_(work / "decisions.jsonl"), ends_(work / "windows.journal") {
-    while (ends_.contains(done_)) ++done_;
-    std::uint64_t end = done_ ? std::stoull(ends_.read(done_ - 1)) : 0;
+  explicit DecisionLog(const fs::path& work) : file_(work / "decisions.jsonl") {
+    const fs::path ends = work / "windows.journal";
+    ends_.emplace(ends);
+    while (ends_->contains(done_)) ++done_;
     std::error_code error;
     const std::uint64_t there = fs::exists(file_) ? fs::file_size(file_) : 0;
-    if (there < end)
-      throw Error(fmt::format("{}: is shorter than it was; remove the folder {} to begin the stage anew", file_.string(),
-                              work.string()));
-    if (there > end) fs::resize_file(file_, end, error);
+    if (done_) end_ = std::stoull(ends_->read(done_ - 1));
+    if (there < end_) {  // power failed between the two files; what judges answered is in the store of calls
+      spdlog::warn("{}: is shorter than it was; the decisions are made anew", file_.string());
+      ends_.reset();
+      fs::remove(ends);
+      ends_.emplace(ends);
+      done_ = end_ = 0;
+    }
+    if (there > end_) fs::resize_file(file_, end_, error);
     if (error) throw Error(fmt::format("{}: cannot be cut: {}", file_.string(), error.message()));
-    end_ = end;
     if (done_) old_.emplace(file_);
     stream_.open(file_, std::ios::binary | std::ios::app);
     if (!stream_) throw Error(fmt::format("{}: cannot be written", file_.string()));
@@ -194,7 +197,7 @@ class DecisionLog {
 
   // Of a window that is there; they are asked for in order.
   std::vector<Entry> read(std::size_t window) {
-    const std::uint64_t end = std::stoull(ends_.read(window));
+    const std::uint64_t end = std::stoull(ends_->read(window));
     std::vector<Entry> entries;
     JsonParser parser;
     for (std::string_view line; read_ < end && old_->next(line);) {
@@ -225,18 +228,20 @@ class DecisionLog {
     stream_.flush();
     if (!stream_) throw Error(fmt::format("{}: cannot be written (is the disk full?)", file_.string()));
     end_ += lines.size();
-    ends_.append(window, std::to_string(end_));
+    ends_->append(window, std::to_string(end_));
   }
 
-  void move_to(const fs::path& target) {
+  // The file stays in the work folder too, for the process may die before the stage is finished.
+  void put_into(const fs::path& target) {
     stream_.close();
-    old_.reset();
-    fs::rename(file_, target);
+    std::error_code no_links;
+    fs::create_hard_link(file_, target, no_links);
+    if (no_links) fs::copy_file(file_, target);
   }
 
  private:
   const fs::path file_;
-  Journal ends_;  // window -> where its lines end
+  std::optional<Journal> ends_;  // window -> where its lines end
   std::size_t done_ = 0;
   std::uint64_t end_ = 0, read_ = 0;
   std::ofstream stream_;
@@ -263,8 +268,8 @@ class Curation {
       surveys_.clear();
       begin = end;
     }
-    log_.move_to(stage_.output / "decisions.jsonl");
     write_pairs();
+    log_.put_into(stage_.output / "decisions.jsonl");
   }
 
  private:

@@ -103,7 +103,9 @@ void run(const TrainParams& params, StageRun& stage) {
   LineWriter times(stage.output / "timing.jsonl");
   for (std::size_t step = 1; timing.contains(step); ++step) times.write(timing.read(step));
   times.close();
-  if (fs::exists(stage.work / "tensorboard")) fs::rename(stage.work / "tensorboard", stage.output / "tensorboard");
+  // Copied, not moved: the process may die before the stage is finished.
+  if (fs::exists(stage.work / "tensorboard"))
+    fs::copy(stage.work / "tensorboard", stage.output / "tensorboard", fs::copy_options::recursive);
 }
 
 }  // namespace
