@@ -35,8 +35,6 @@ function(dt2it_add_test name)
   add_executable(${name}_test ${arg_SOURCES})
   target_link_libraries(${name}_test PRIVATE dt2it_test_main dt2it::sdk_testing ${arg_LINK})
   target_include_directories(${name}_test PRIVATE ${CMAKE_SOURCE_DIR})
-  target_compile_definitions(${name}_test PRIVATE
-    DT2IT_SOURCE_DIR="${CMAKE_SOURCE_DIR}" DT2IT_BUILD_DIR="${CMAKE_BINARY_DIR}")
   if(arg_DEPENDS)
     add_dependencies(${name}_test ${arg_DEPENDS})
   endif()

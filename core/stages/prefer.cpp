@@ -5,21 +5,25 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <map>
-#include <numeric>
+#include <span>
 
 #include "core/data/records.hpp"
 #include "core/stages/answer_grades.hpp"
 #include "core/stages/answering.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/stages.hpp"
+#include "core/util/journal.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it {
 namespace {
+
+namespace fs = std::filesystem;
 
 struct RewardParams {
   std::string candidates;
@@ -31,64 +35,82 @@ struct RewardParams {
   }
 };
 
+// Rewards of the candidates of `rows`, asked for together; a line of rewards.jsonl for each row.
+std::vector<std::string> reward_lines(const CandidateFile& sets, std::span<const std::size_t> rows, RewardModel& model) {
+  std::vector<CandidateSet> read(rows.size());
+  std::vector<Prompt> prompts(rows.size());
+  std::vector<std::vector<Response>> shown(rows.size());
+  std::vector<std::vector<std::size_t>> places(rows.size());
+  std::vector<RewardRequest> requests;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    read[i] = sets.read(rows[i]);
+    prompts[i] = without_extra(read[i].prompt);
+    for (std::size_t k = 0; k < read[i].candidates.size(); ++k) {
+      if (!is_answer(read[i].candidates[k])) continue;
+      Response response;  // the text alone: who wrote it and why is not the model's business
+      response.id = fmt::format("{}", k);
+      response.text = read[i].candidates[k].text;
+      shown[i].push_back(std::move(response));
+      places[i].push_back(k);
+    }
+    if (!shown[i].empty()) requests.push_back({&prompts[i], shown[i], rows[i], places[i]});
+  }
+  const auto given = model.rewards(requests);
+  if (given.size() != requests.size())
+    throw PluginError(fmt::format("the reward model answered {} of {} requests", given.size(), requests.size()));
+  std::vector<std::string> lines;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::vector<Reward> rewards(read[i].candidates.size());
+    for (std::size_t k = 0; k < rewards.size(); ++k)
+      rewards[k] = {read[i].candidates[k].status, std::numeric_limits<double>::quiet_NaN(), "there is no answer"};
+    if (!shown[i].empty()) {
+      if (given[at].size() != shown[i].size())
+        throw PluginError(fmt::format("the reward model gave {} rewards for {} responses", given[at].size(), shown[i].size()));
+      for (std::size_t j = 0; j < places[i].size(); ++j) {
+        rewards[places[i][j]] = given[at][j];
+        if (given[at][j].ok() && !std::isfinite(given[at][j].value))
+          rewards[places[i][j]] = {Status::invalid, given[at][j].value, "the reward is no finite number"};
+      }
+      ++at;
+    }
+    for (Reward& one : rewards)
+      if (one.status == Status::ok && std::isnan(one.value)) one.status = Status::unparsed;
+    lines.push_back(rewards_line(read[i].prompt.id, rewards));
+  }
+  return lines;
+}
+
 void reward(const RewardParams& params, StageRun& stage) {
   const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
   const auto model = stage.context().component<RewardModel>(params.reward_model);
-  LineWriter out(stage.output / "rewards.jsonl");
+  Journal journal(stage.work / "rewards.journal");  // what an interrupted run goes on from
+  stage.progress->set_total(sets.size());
+  stage.progress->add(journal.size());
+  const std::size_t batch = std::max<std::size_t>(1, model->batch_size());
+  std::vector<std::size_t> rows;
+  for (std::size_t row = 0; row < sets.size(); ++row) {
+    if (!journal.contains(row)) rows.push_back(row);
+    if (rows.size() < batch && (rows.empty() || row + 1 < sets.size())) continue;
+    stage.check_stop();
+    const std::vector<std::string> lines = reward_lines(sets, rows, *model);
+    for (std::size_t i = 0; i < rows.size(); ++i) journal.append(rows[i], lines[i]);
+    stage.progress->add(rows.size());
+    rows.clear();
+  }
+  model->finish(sets.size());
+  const fs::path file = stage.output / "rewards.jsonl";
+  LineWriter out(file);
+  for (std::size_t row = 0; row < sets.size(); ++row) out.write(journal.read(row));
+  out.close();
+
   std::map<std::string, std::size_t> failed;
   std::size_t all = 0, good = 0;
-  stage.progress->set_total(sets.size());
-  const std::size_t batch = std::max<std::size_t>(1, model->batch_size());
-  for (std::size_t begin = 0; begin < sets.size(); begin += batch) {
-    stage.check_stop();
-    const std::size_t count = std::min(batch, sets.size() - begin);
-    std::vector<CandidateSet> read(count);
-    std::vector<Prompt> prompts(count);
-    std::vector<std::vector<Response>> shown(count);
-    std::vector<std::vector<std::size_t>> places(count);
-    std::vector<RewardRequest> requests;
-    for (std::size_t i = 0; i < count; ++i) {
-      read[i] = sets.read(begin + i);
-      prompts[i] = without_extra(read[i].prompt);
-      for (std::size_t k = 0; k < read[i].candidates.size(); ++k) {
-        if (!is_answer(read[i].candidates[k])) continue;
-        Response response;  // the text alone: who wrote it and why is not the model's business
-        response.id = fmt::format("{}", k);
-        response.text = read[i].candidates[k].text;
-        shown[i].push_back(std::move(response));
-        places[i].push_back(k);
-      }
-      if (!shown[i].empty()) requests.push_back({&prompts[i], shown[i], begin + i, places[i]});
+  for (const auto& rewards : read_rewards(file))
+    for (const Reward& one : rewards) {
+      ++all;
+      one.ok() ? ++good : ++failed[std::string(to_string(one.status))];
     }
-    const auto given = model->rewards(requests);
-    if (given.size() != requests.size())
-      throw PluginError(fmt::format("the reward model answered {} of {} requests", given.size(), requests.size()));
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      std::vector<Reward> rewards(read[i].candidates.size());
-      for (std::size_t k = 0; k < rewards.size(); ++k)
-        rewards[k] = {read[i].candidates[k].status, std::numeric_limits<double>::quiet_NaN(), "there is no answer"};
-      if (!shown[i].empty()) {
-        if (given[at].size() != shown[i].size())
-          throw PluginError(fmt::format("the reward model gave {} rewards for {} responses", given[at].size(), shown[i].size()));
-        for (std::size_t j = 0; j < places[i].size(); ++j) {
-          rewards[places[i][j]] = given[at][j];
-          if (given[at][j].ok() && !std::isfinite(given[at][j].value))
-            rewards[places[i][j]] = {Status::invalid, given[at][j].value, "the reward is no finite number"};
-        }
-        ++at;
-      }
-      for (Reward& one : rewards) {
-        if (one.status == Status::ok && std::isnan(one.value)) one.status = Status::unparsed;
-        ++all;
-        one.ok() ? ++good : ++failed[std::string(to_string(one.status))];
-      }
-      out.write(rewards_line(read[i].prompt.id, rewards));
-    }
-    stage.progress->add(count);
-  }
-  out.close();
-  model->finish(sets.size());
   Funnel funnel;
   funnel.step("candidates", all);
   funnel.step("rewards", good);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "tests/cli/process.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -25,7 +26,7 @@ scorers = ["listwise", "pointwise"]
 diversity = "enhance"
 limit = 12
 )").string();
-  Process mock({DT2IT_BUILD_DIR "/bin/dt2it-mock", "--port", "0", "--simulate", file, "--faults", "0.1"});
+  Process mock({build_path("/bin/dt2it-mock"), "--port", "0", "--simulate", file, "--faults", "0.1"});
   const std::string said = "listening at ";
   std::string out;
   while ((out = mock.out_so_far()).find('\n') == std::string::npos)

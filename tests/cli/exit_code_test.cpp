@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/cli/process.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -17,7 +18,7 @@ class Small {
                 "--profile",
                 (folder_.path() / "none.toml").string(),
                 "--plugin-path",
-                DT2IT_BUILD_DIR "/tests/host_plugins"};
+                build_path("/tests/host_plugins")};
     if (verb == "run") words.insert(words.end(), {"--runs", (folder_.path() / "runs").string()});
     words.insert(words.end(), more.begin(), more.end());
     return dt2it(words);
@@ -59,7 +60,7 @@ TEST_CASE("Exit code 1: what the machine refuses") {
   CHECK(run.code == 0);
   const Finished blocked =
       dt2it({"plan", small.path("small.toml"), "--profile", small.path("none.toml"),
-             "--plugin-path", DT2IT_BUILD_DIR "/tests/host_plugins", "--runs", small.path("file")});
+             "--plugin-path", build_path("/tests/host_plugins"), "--runs", small.path("file")});
   CHECK(blocked.code == 1);
   CHECK_THAT(blocked.err, Catch::StartsWith("dt2it plan: "));
 }
@@ -147,7 +148,7 @@ pool = ["m"]
 scorers = ["s"]
 )");
   const Finished abi =
-      unusable.run({"--plugin-path", DT2IT_BUILD_DIR "/tests/bad_plugins/wrong_abi"});
+      unusable.run({"--plugin-path", build_path("/tests/bad_plugins/wrong_abi")});
   CHECK(abi.code == 3);
   CHECK_THAT(abi.err, Catch::Contains("4711"));
 }

@@ -21,6 +21,7 @@
 #include "core/util/files.hpp"
 #include "tests/core/stored_files.hpp"
 #include "tests/core/temporary_folder.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 
@@ -35,7 +36,7 @@ struct Finished {
 class Process {
  public:
   Process(const Words& words, const std::map<std::string, std::string>& environment = {},
-          const std::filesystem::path& folder = DT2IT_SOURCE_DIR) {
+          const std::filesystem::path& folder = source_path()) {
     const std::string out = (output_.path() / "out").string(), err = (output_.path() / "err").string();
     child_ = ::fork();
     REQUIRE(child_ >= 0);
@@ -99,7 +100,7 @@ class Process {
   pid_t child_ = 0;
 };
 
-inline std::string dt2it_program() { return DT2IT_BUILD_DIR "/bin/dt2it"; }
+inline std::string dt2it_program() { return build_path("/bin/dt2it"); }
 
 inline Words dt2it_words(const Words& words) {
   Words all{dt2it_program()};
@@ -108,7 +109,7 @@ inline Words dt2it_words(const Words& words) {
 }
 
 inline Finished dt2it(const Words& words, const std::map<std::string, std::string>& environment = {},
-                      const std::filesystem::path& folder = DT2IT_SOURCE_DIR) {
+                      const std::filesystem::path& folder = source_path()) {
   return Process(dt2it_words(words), environment, folder).wait();
 }
 

@@ -5,12 +5,13 @@
 
 #include "core/data/records.hpp"
 #include "tests/cli/process.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kData = DT2IT_SOURCE_DIR "/../shared/data";
+const fs::path kData = source_path("/../shared/data");
 const fs::path kVl = kData / "vl_rewardbench" / "data.jsonl";
 const fs::path kMm = kData / "mm_rlhf_rewardbench" / "mm_reward_bench.jsonl";
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/cli/process.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -46,7 +47,7 @@ class Slow {
   }
   Words words() const {
     return dt2it_words({"run", path("slow.toml"), "--profile", path("none.toml"), "--plugin-path",
-                        DT2IT_BUILD_DIR "/tests/host_plugins", "--runs", path("runs"), "--workers", "2"});
+                        build_path("/tests/host_plugins"), "--runs", path("runs"), "--workers", "2"});
   }
   fs::path runs() const { return folder_.path() / "runs"; }
 

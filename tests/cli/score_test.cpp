@@ -8,6 +8,7 @@
 
 #include "core/util/jsonl.hpp"
 #include "tests/cli/process.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -16,7 +17,7 @@ namespace fs = std::filesystem;
 using testing::TemporaryFolder;
 using Catch::Matchers::Contains;
 
-const fs::path kGolden = DT2IT_SOURCE_DIR "/../shared/golden";
+const fs::path kGolden = source_path("/../shared/golden");
 
 bool no_models() {
 #ifndef DT2IT_TEST_TORCH

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "tests/cli/process.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -45,7 +46,7 @@ std::size_t toml_files(const fs::path& folder) {
   return count;
 }
 
-bool with_torch() { return fs::exists(DT2IT_BUILD_DIR "/lib/dt2it/plugins/trainers/native.so"); }
+bool with_torch() { return fs::exists(build_path("/lib/dt2it/plugins/trainers/native.so")); }
 
 }  // namespace
 
@@ -85,8 +86,8 @@ TEST_CASE("Every experiment there is checks under every profile, in two seconds"
     std::puts("skipped: the experiments name plugins that need LibTorch (built with DT2IT_TORCH=OFF)");
     return;
   }
-  const std::size_t files = toml_files(DT2IT_SOURCE_DIR "/experiments");
-  const std::size_t profiles = toml_files(DT2IT_SOURCE_DIR "/configs/profiles");
+  const std::size_t files = toml_files(source_path("/experiments"));
+  const std::size_t profiles = toml_files(source_path("/configs/profiles"));
   REQUIRE(files > 0);
   REQUIRE(profiles > 0);
   const auto begin = Clock::now();

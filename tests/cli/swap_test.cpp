@@ -4,6 +4,7 @@
 #include "core/data/records.hpp"
 #include "dt2it/testing/fakes.hpp"
 #include "tests/cli/process.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -24,7 +25,7 @@ std::set<std::string> ids_of(const std::vector<PreferencePair>& pairs) {
 }  // namespace
 
 TEST_CASE("Another judge is one line of TOML; what it does not touch is shared") {
-  const std::string file = read_file(DT2IT_SOURCE_DIR "/tests/fixtures/experiments/swapped_judge.toml");
+  const std::string file = read_file(source_path("/tests/fixtures/experiments/swapped_judge.toml"));
   int lines = 0;  // besides the comment and `extends`
   for (std::size_t begin = 0; begin < file.size();) {
     const std::size_t end = std::min(file.find('\n', begin), file.size());

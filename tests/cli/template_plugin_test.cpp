@@ -4,12 +4,13 @@
 #include "core/data/records.hpp"
 #include "dt2it/testing/fakes.hpp"
 #include "tests/cli/process.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
 
 namespace fs = std::filesystem;
-const std::string kPlugins = DT2IT_BUILD_DIR "/install_test/template/build/plugins";
+const std::string kPlugins = build_path("/install_test/template/build/plugins");
 const std::string kExperiment = "tests/fixtures/experiments/length_gap.toml";
 
 std::vector<PreferencePair> pairs_of(const fs::path& runs, const std::string& stage) {
@@ -21,7 +22,7 @@ std::vector<PreferencePair> pairs_of(const fs::path& runs, const std::string& st
 
 TEST_CASE("A plugin from elsewhere works like one of the tree") {
   REQUIRE(fs::exists(kPlugins + "/curators/length_gap.so"));
-  CHECK_FALSE(fs::exists(DT2IT_BUILD_DIR "/lib/dt2it/plugins/curators/length_gap.so"));
+  CHECK_FALSE(fs::exists(build_path("/lib/dt2it/plugins/curators/length_gap.so")));
   testing::TemporaryFolder runs;
   const Finished unknown = dt2it({"check", kExperiment, "--profile", "mini"});
   CHECK(unknown.code == 2);

@@ -7,12 +7,14 @@
 #include <set>
 #include <string>
 
+#include "tests/paths.hpp"
+
 namespace {
 
 namespace fs = std::filesystem;
 
 toml::table profile(const std::string& name) {
-  return toml::parse_file(std::string(DT2IT_SOURCE_DIR "/configs/profiles/") + name + ".toml");
+  return toml::parse_file(dt2it::source_path("/configs/profiles/") + name + ".toml");
 }
 
 std::set<std::string> components(const toml::table& tables) {
@@ -33,7 +35,7 @@ TEST_CASE("all profiles define the same components, so that an experiment is one
   const std::set<std::string> expected = components(profile("mini"));
   REQUIRE(expected.size() > 40);
   std::size_t compared = 0;
-  for (const auto& entry : fs::directory_iterator(DT2IT_SOURCE_DIR "/configs/profiles")) {
+  for (const auto& entry : fs::directory_iterator(dt2it::source_path("/configs/profiles"))) {
     const std::string name = entry.path().stem().string();
     if (entry.path().extension() != ".toml") continue;
     INFO(name);

@@ -11,6 +11,7 @@
 #include "core/data/records.hpp"
 #include "tests/core/temporary_folder.hpp"
 #include "tests/docs/tool.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -56,11 +57,11 @@ void shell(const std::string& commands, const fs::path& home) {
 }  // namespace
 
 TEST_CASE("the curator of the page is built from the page's text and runs in iterate") {
-  if (!fs::exists(DT2IT_BUILD_DIR "/lib/dt2it/plugins/trainers/native.so")) {
+  if (!fs::exists(build_path("/lib/dt2it/plugins/trainers/native.so"))) {
     std::puts("skipped: iterate trains, which needs LibTorch (built with DT2IT_TORCH=OFF)");
     return;
   }
-  const fs::path sdk = DT2IT_BUILD_DIR "/install_test/sdk";
+  const fs::path sdk = build_path("/install_test/sdk");
   REQUIRE(fs::exists(sdk));
   testing::TemporaryFolder temporary;
   const fs::path home = temporary.path(), folder = home / "second_opinion";
@@ -75,7 +76,7 @@ TEST_CASE("the curator of the page is built from the page's text and runs in ite
 
   shell(named_block(page, "sh second_opinion"), home);
   REQUIRE(fs::exists(folder / "build/plugins/curators/second_opinion.so"));
-  shell(with(with(named_block(page, "sh round"), "build/dev/", DT2IT_BUILD_DIR "/"), " run ",
+  shell(with(with(named_block(page, "sh round"), "build/dev/", build_path("/")), " run ",
              " run --runs ~/runs "),
         home);
 

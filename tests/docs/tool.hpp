@@ -11,9 +11,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "tests/paths.hpp"
+
 namespace dt2it::docs_test {
 
-inline const std::filesystem::path kSource = DT2IT_SOURCE_DIR;
+inline const std::filesystem::path kSource = source_path();
 
 inline std::string read(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
@@ -24,7 +26,7 @@ inline std::string read(const std::filesystem::path& file) {
 // Standard output of `dt2it ARGUMENTS`, with the plugins of this build only.
 inline std::string tool(const std::string& arguments) {
   const std::string command =
-      "cd '" + kSource.string() + "' && env -u DT2IT_PLUGIN_PATH '" DT2IT_BUILD_DIR "/bin/dt2it' " + arguments;
+      "cd '" + kSource.string() + "' && env -u DT2IT_PLUGIN_PATH '" + build_path("/bin/dt2it") + "' " + arguments;
   std::FILE* pipe = popen(command.c_str(), "r");
   if (!pipe) throw std::runtime_error("cannot start: " + command);
   std::string output;

@@ -9,6 +9,7 @@
 #include "core/report/run_summary.hpp"
 #include "core/report/tables.hpp"
 #include "tests/cli/process.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -17,7 +18,7 @@ namespace fs = std::filesystem;
 const std::vector<int> kSeeds = {1, 2, 3};
 
 bool cannot_train() {
-  if (fs::exists(DT2IT_BUILD_DIR "/lib/dt2it/plugins/trainers/native.so")) return false;
+  if (fs::exists(build_path("/lib/dt2it/plugins/trainers/native.so"))) return false;
   std::puts("skipped: training needs LibTorch (built with DT2IT_TORCH=OFF)");
   return true;
 }

@@ -17,13 +17,14 @@
 #include "core/plugin/registry.hpp"
 #include "core/run/graph.hpp"
 #include "core/stages/stages.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kRoot = DT2IT_SOURCE_DIR;
-const fs::path kPlugins = DT2IT_BUILD_DIR "/lib/dt2it/plugins";
+const fs::path kRoot = source_path();
+const fs::path kPlugins = build_path("/lib/dt2it/plugins");
 
 std::vector<fs::path> toml_files(const fs::path& folder) {
   std::set<fs::path> files;

@@ -10,11 +10,12 @@
 #include "dt2it/error.hpp"
 #include "dt2it/testing/fake_context.hpp"
 #include "dt2it/testing/loaded_plugin.hpp"
+#include "tests/paths.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace dt2it;
   static dt2it::testing::FakeContext context;
-  static const dt2it::testing::LoadedPlugin plugin(DT2IT_BUILD_DIR "/lib/dt2it/plugins/datasets/parquet.so");
+  static const dt2it::testing::LoadedPlugin plugin(build_path("/lib/dt2it/plugins/datasets/parquet.so"));
   static const auto path = context.scratch() / "fuzz.parquet";
   std::ofstream(path, std::ios::binary | std::ios::trunc).write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
   try {

@@ -10,6 +10,7 @@
 
 #include "dt2it/params.hpp"
 #include "dt2it/testing/loaded_plugin.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it::testing {
 
@@ -17,7 +18,7 @@ namespace dt2it::testing {
 class PluginLibrary final : public LoadedPlugin {
  public:
   explicit PluginLibrary(const std::string& name)
-      : LoadedPlugin(DT2IT_BUILD_DIR "/lib/dt2it/plugins/" + name + ".so") {}
+      : LoadedPlugin(build_path("/lib/dt2it/plugins/") + name + ".so") {}
 };
 
 inline Value value_of(std::string text) { return {std::move(text)}; }

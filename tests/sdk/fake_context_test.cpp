@@ -7,11 +7,12 @@
 
 #include "dt2it/testing/fakes.hpp"
 #include "dt2it/testing/loaded_plugin.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it::testing {
 namespace {
 
-const std::string kPlugins = std::string(DT2IT_BUILD_DIR) + "/tests/bad_plugins/";
+const std::string kPlugins = build_path() + "/tests/bad_plugins/";
 
 }  // namespace
 

@@ -7,12 +7,13 @@
 
 #include "core/config/suggest.hpp"
 #include "tests/core/config/config_fixture.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kFixtures = fs::path(DT2IT_SOURCE_DIR) / "tests" / "fixtures" / "toml";
+const fs::path kFixtures = fs::path(source_path()) / "tests" / "fixtures" / "toml";
 
 Experiment load_fixture(Diagnostics& diagnostics, std::vector<std::string> settings = {}) {
   LoadOptions options;

@@ -8,6 +8,7 @@
 
 #include "dt2it/rng.hpp"
 #include "tests/core/config/config_fixture.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 const std::vector<std::string> kFiles = {"child.toml", "parent.toml", "profiles/test.toml", "profiles/base.toml"};
 
 std::string read(const std::string& name) {
-  std::ifstream file(std::filesystem::path(DT2IT_SOURCE_DIR) / "tests" / "fixtures" / "toml" / name, std::ios::binary);
+  std::ifstream file(std::filesystem::path(source_path()) / "tests" / "fixtures" / "toml" / name, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 

@@ -11,6 +11,7 @@
 #include "dt2it/error.hpp"
 #include "dt2it/rng.hpp"
 #include "tests/core/temporary_folder.hpp"
+#include "tests/paths.hpp"
 
 using namespace dt2it;
 using dt2it::testing::TemporaryFolder;
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const fs::path kFixtures = DT2IT_SOURCE_DIR "/tests/fixtures/jsonl";
+const fs::path kFixtures = source_path("/tests/fixtures/jsonl");
 
 template <class Reader, class Record>
 std::vector<Record> read_all(const fs::path& file) {

@@ -17,6 +17,7 @@
 #include "dt2it/error.hpp"
 #include "dt2it/rng.hpp"
 #include "tests/core/temporary_folder.hpp"
+#include "tests/paths.hpp"
 
 using namespace dt2it;
 using dt2it::testing::TemporaryFolder;
@@ -24,7 +25,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const fs::path kImages = DT2IT_SOURCE_DIR "/tests/fixtures/images";
+const fs::path kImages = source_path("/tests/fixtures/images");
 
 Bytes bytes_of(std::string_view text) { return Bytes(text.begin(), text.end()); }
 

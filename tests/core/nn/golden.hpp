@@ -7,9 +7,11 @@
 #include <iostream>
 #include <string>
 
+#include "tests/paths.hpp"
+
 namespace dt2it::testing {
 
-inline std::filesystem::path golden_folder() { return std::filesystem::path(DT2IT_SOURCE_DIR) / "../shared/golden"; }
+inline std::filesystem::path golden_folder() { return std::filesystem::path(source_path()) / "../shared/golden"; }
 
 // True, with a line that says so, where the reference data lie not beside the sources.
 inline bool golden_absent() {

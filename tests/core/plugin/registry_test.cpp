@@ -16,6 +16,7 @@
 #include "dt2it/scorer.hpp"
 #include "dt2it/testing/fake_context.hpp"
 #include "dt2it/testing/fakes.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -25,7 +26,7 @@ using Catch::Contains;
 using Catch::EndsWith;
 using Catch::StartsWith;
 
-const fs::path kRoot = fs::path(DT2IT_BUILD_DIR) / "tests" / "bad_plugins";
+const fs::path kRoot = fs::path(build_path()) / "tests" / "bad_plugins";
 
 std::string library(const std::string& folder, const std::string& name) {
   return (kRoot / folder / "scorers" / (name + ".so")).string();
@@ -253,7 +254,7 @@ TEST_CASE("The default search path: command line, variable, install tree") {
   CHECK(path[0] == "from/the/command/line");
   CHECK(path[1] == "/a/one");
   CHECK(path[2] == "/a/two");
-  CHECK(path[3] == fs::path(DT2IT_BUILD_DIR) / "lib" / "dt2it" / "plugins");  // this program is in bin/
+  CHECK(path[3] == fs::path(build_path()) / "lib" / "dt2it" / "plugins");  // this program is in bin/
   CHECK(PluginRegistry::default_search_path({}).size() == 1);
   PluginRegistry nothing({"/no/such/folder"});
   CHECK(nothing.kinds().empty());

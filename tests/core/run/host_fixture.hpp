@@ -20,11 +20,12 @@
 #include "dt2it/testing/fakes.hpp"
 #include "tests/core/stored_files.hpp"
 #include "tests/core/temporary_folder.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 
 inline std::string host_plugins(const std::string& version = "") {
-  return DT2IT_BUILD_DIR "/tests/host_plugins" + version;
+  return build_path("/tests/host_plugins") + version;
 }
 
 // [stages.NAME] type = "given", file = ...: that file, as if a stage had written it.

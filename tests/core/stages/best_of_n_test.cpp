@@ -6,6 +6,7 @@
 
 #include "core/stages/answer_grades.hpp"
 #include "core/stages/candidate_set.hpp"
+#include "core/util/journal.hpp"
 #include "core/util/json.hpp"
 #include "dt2it/error.hpp"
 #include "tests/core/run/host_fixture.hpp"
@@ -156,6 +157,33 @@ reward_model = "rm"
   const auto rewards = read_rewards(folders.at("reward") / "rewards.jsonl");
   CHECK(rewards[0][3].value == 3);
   CHECK(rewards[1][3].status == Status::refused);
+}
+
+TEST_CASE("Rewards that an interrupted run has are not asked for again") {
+  HostFixture host, whole;
+  std::vector<std::vector<std::string>> sets;
+  for (int row = 0; row < 7; ++row) sets.push_back({std::to_string(row) + " a", "-", std::to_string(9 - row) + " b"});
+  const auto toml = [](const std::string& more) {
+    return "[reward_models.rm]\ntype = \"fixture\"\n" + more + "[stages.given]\nfile = \"candidates.jsonl\"\n" +
+           "[stages.reward]\ncandidates = \"given\"\nreward_model = \"rm\"\n";
+  };
+  for (HostFixture* one : {&host, &whole}) one->write("candidates.jsonl", candidates_file(sets));
+  const std::string fails = toml("fail_once = \"" + (host.path() / "failed").string() + "\"\n");
+  CHECK_THROWS_WITH(host.run(fails), Catch::Contains("out of memory"));
+  const auto expected = read_rewards(whole.run(toml("")).at("reward") / "rewards.jsonl");
+  for (const auto& stage : fs::directory_iterator(host.path() / "runs" / ".work"))
+    if (stage.is_directory()) {
+      CHECK(Journal(stage.path() / "rewards.journal").size() == 4);  // two groups of two
+      fs::remove(stage.path() / "rewards.journal");
+      Journal marked(stage.path() / "rewards.journal");
+      auto rewards = expected[1];
+      rewards[0].value = 77;
+      marked.append(1, rewards_line("q1", rewards));
+    }
+  const auto resumed = read_rewards(host.run(fails).at("reward") / "rewards.jsonl");
+  REQUIRE(resumed.size() == 7);
+  for (std::size_t row = 0; row < 7; ++row)
+    for (const std::size_t k : {0, 2}) CHECK(resumed[row][k].value == (row == 1 && k == 0 ? 77 : expected[row][k].value));
 }
 
 TEST_CASE("best_of_n makes its stages, and rows that differ in who picks share answers and grades") {

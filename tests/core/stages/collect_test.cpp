@@ -13,6 +13,7 @@
 #include "dt2it/error.hpp"
 #include "dt2it/testing/fake_media_store.hpp"
 #include "tests/core/run/host_fixture.hpp"
+#include "tests/paths.hpp"
 
 namespace dt2it {
 namespace {
@@ -44,7 +45,7 @@ dataset = "d"
 }  // namespace
 
 TEST_CASE("What cannot be used is dropped, each with a reason on record") {
-  HostFixture host(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  HostFixture host(build_path("/lib/dt2it/plugins"));
   host.write("a.png", png());
   host.write("mixed.jsonl", record("One?", R"(,"answer":"1","image":"a.png","dataset_name":"GQA")") +
                                 record("  ONE? ", R"(,"answer":"1","image":"a.png","dataset_name":"GQA")") +
@@ -69,7 +70,7 @@ TEST_CASE("What cannot be used is dropped, each with a reason on record") {
 }
 
 TEST_CASE("Images of 50 megapixels, and such as do not decode, are dropped by what their bytes say") {
-  HostFixture host(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  HostFixture host(build_path("/lib/dt2it/plugins"));
   std::string huge = png(), torn = png();
   const auto set = [&](std::size_t at, std::uint32_t value) {
     for (std::size_t i = 0; i < 4; ++i) huge[at + i] = static_cast<char>(value >> (24 - 8 * i));
@@ -95,7 +96,7 @@ TEST_CASE("Images of 50 megapixels, and such as do not decode, are dropped by wh
 }
 
 TEST_CASE("Quotas by source and domain: exact, seeded, in order") {
-  HostFixture host(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  HostFixture host(build_path("/lib/dt2it/plugins"));
   std::string text;
   for (int i = 0; i < 60; ++i)
     text += record("Q" + std::to_string(i), i % 3 == 0 ? R"(,"dataset_name":"GQA")" : i % 3 == 1 ? R"(,"dataset_name":"AI2D")" : R"(,"dataset_name":"GEOS")");
@@ -123,7 +124,7 @@ TEST_CASE("Quotas by source and domain: exact, seeded, in order") {
 }
 
 TEST_CASE("Decontamination before anything is spent: evidence for each prompt") {
-  HostFixture host(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  HostFixture host(build_path("/lib/dt2it/plugins"));
   host.write("a.png", png());
   host.write("bench.jsonl", record("How many red circles are in this picture of two boxes?", R"(,"image":"a.png")"));
   host.write("mixed.jsonl", record("How many red circles are in this picture of two boxes", R"(,"image":"a.png")") +
@@ -183,7 +184,7 @@ TEST_CASE("A collection goes on where it was killed, and ends in the same files"
                        : record("Question number " + std::to_string(i % 50000) + "?",
                                 i % 5 == 1 ? R"(,"dataset_name":"GQA")" : R"(,"answer":"1","dataset_name":"GQA")");
   const std::string settings = "deduplicate = true\nneed_reference = true\nquota = { GQA = 20000 }\n";
-  HostFixture whole(DT2IT_BUILD_DIR "/lib/dt2it/plugins"), broken(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  HostFixture whole(build_path("/lib/dt2it/plugins")), broken(build_path("/lib/dt2it/plugins"));
   whole.write("mixed.jsonl", text);
   broken.write("mixed.jsonl", text);
   std::filesystem::path folder, other;
@@ -200,7 +201,7 @@ TEST_CASE("A collection goes on where it was killed, and ends in the same files"
     CHECK((without_folder(whole, read_file(folder / file)) == without_folder(broken, read_file(other / file))));
 
   // What is on record is believed, not found out again.
-  HostFixture planted(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  HostFixture planted(build_path("/lib/dt2it/plugins"));
   planted.write("mixed.jsonl", text);
   collect_and_kill(planted, settings, 500'000);
   Journal(journal_of(planted)).append(59999, R"(D{"id":"x","source":"GQA","reason":"planted"})");
@@ -210,7 +211,7 @@ TEST_CASE("A collection goes on where it was killed, and ends in the same files"
 }
 
 TEST_CASE("collect_pairs leaves out what gives no pair, and says why") {
-  HostFixture host(DT2IT_BUILD_DIR "/lib/dt2it/plugins");
+  HostFixture host(build_path("/lib/dt2it/plugins"));
   host.write("pairs.jsonl", R"({"id":"1","prompt":"Q","chosen":"a","rejected":"b"})" "\n{broken\n"
                             R"({"id":"3","prompt":"Q","chosen":"a","rejected":"b","is_tie":true})" "\n");
   const auto folder = host.run(R"(

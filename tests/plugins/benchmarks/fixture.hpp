@@ -10,6 +10,7 @@
 
 #include "dt2it/testing/fakes.hpp"
 #include "dt2it/verdict_model.hpp"
+#include "tests/paths.hpp"
 #include "tests/plugins/plugin_library.hpp"
 
 namespace dt2it::testing {
@@ -91,7 +92,7 @@ inline const Metric& metric(const std::vector<Metric>& metrics, const std::strin
 // not at hand.
 inline std::filesystem::path real_data(const std::string& path) {
   const std::filesystem::path file =
-      std::filesystem::path(DT2IT_SOURCE_DIR) / "../shared/data" / path;
+      std::filesystem::path(source_path()) / "../shared/data" / path;
   if (std::filesystem::exists(file)) return file;
   std::cout << "skipped: no ../shared/data/" << path << " on this machine\n";
   return {};

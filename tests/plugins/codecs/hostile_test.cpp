@@ -17,6 +17,7 @@
 #include "dt2it/rng.hpp"
 #include "dt2it/testing/fake_context.hpp"
 #include "tests/core/temporary_folder.hpp"
+#include "tests/paths.hpp"
 #include "tests/plugins/plugin_library.hpp"
 
 using namespace dt2it;
@@ -36,7 +37,7 @@ Bytes load(const fs::path& file) {
   return Bytes(text.begin(), text.end());
 }
 
-const fs::path kImages = DT2IT_SOURCE_DIR "/tests/fixtures/images";
+const fs::path kImages = source_path("/tests/fixtures/images");
 
 cv::Mat drawing(int seed) {
   cv::Mat mat(48, 64, CV_8UC3, cv::Scalar(20, 90, 160));

@@ -13,6 +13,7 @@
 #include "dt2it/media.hpp"
 #include "dt2it/rng.hpp"
 #include "dt2it/testing/contracts.hpp"
+#include "tests/paths.hpp"
 #include "tests/plugins/plugin_library.hpp"
 
 using namespace dt2it;
@@ -33,7 +34,7 @@ Bytes load(const fs::path& file) {
   return Bytes(text.begin(), text.end());
 }
 
-const fs::path kImages = DT2IT_SOURCE_DIR "/tests/fixtures/images";
+const fs::path kImages = source_path("/tests/fixtures/images");
 
 cv::Mat drawing(int width, int height) {
   cv::Mat mat(height, width, CV_8UC3);
@@ -120,7 +121,7 @@ TEST_CASE("WebP with and without transparency") {
 }
 
 TEST_CASE("The same pixels as Hugging Face processors") {
-  const fs::path shared = DT2IT_SOURCE_DIR "/../shared";
+  const fs::path shared = source_path("/../shared");
   const fs::path listed = shared / "golden/preprocess/images.json";
   if (!fs::exists(listed)) {
     std::cout << "skipped: no reference images at " << listed.string() << "\n";

@@ -7,6 +7,7 @@
 #include "dt2it/dataset.hpp"
 #include "dt2it/exporter.hpp"
 #include "dt2it/testing/contracts.hpp"
+#include "tests/paths.hpp"
 #include "tests/plugins/plugin_library.hpp"
 
 using namespace dt2it;
@@ -140,7 +141,7 @@ TEST_CASE("JSON forms: out and back without loss") {
 }
 
 TEST_CASE("Parquet: out and back without loss") {
-  if (!fs::exists(DT2IT_BUILD_DIR "/lib/dt2it/plugins/exporters/parquet.so")) {
+  if (!fs::exists(build_path("/lib/dt2it/plugins/exporters/parquet.so"))) {
     WARN("skipped: this build is without Arrow");
     return;
   }

@@ -10,6 +10,7 @@
 
 #include "dt2it/error.hpp"
 #include "dt2it/testing/fakes.hpp"
+#include "tests/paths.hpp"
 
 using namespace dt2it;
 using namespace dt2it::rubric;
@@ -53,7 +54,7 @@ std::string rendered(const std::vector<Message>& messages) {
 
 // Equal to the file tests/plugins/judges/golden/NAME; DT2IT_UPDATE_GOLDEN=1 writes it anew.
 void check_golden(const std::string& name, const std::string& text) {
-  const std::string path = std::string(DT2IT_SOURCE_DIR "/tests/plugins/judges/golden/") + name;
+  const std::string path = source_path("/tests/plugins/judges/golden/") + name;
   if (std::getenv("DT2IT_UPDATE_GOLDEN") != nullptr) std::ofstream(path, std::ios::binary) << text;
   std::ifstream file(path, std::ios::binary);
   std::stringstream golden;

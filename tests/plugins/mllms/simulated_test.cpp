@@ -15,6 +15,7 @@
 #include "dt2it/testing/loaded_plugin.hpp"
 #include "plugins/mini_world/drawing.hpp"
 #include "plugins/mllms/simulated/simulated_mllm.hpp"
+#include "tests/paths.hpp"
 
 using namespace dt2it;
 using namespace dt2it::mini_world;
@@ -306,7 +307,7 @@ TEST_CASE("with the real rubric judge, agreement of listwise and pointwise makes
   FakeContext context;
   auto teacher = model(2.5, "formal");
   context.add<Mllm>("teacher", std::make_shared<SimulatedMllm>(teacher, context));
-  const dt2it::testing::LoadedPlugin rubric(DT2IT_BUILD_DIR "/lib/dt2it/plugins/judges/rubric.so");
+  const dt2it::testing::LoadedPlugin rubric(build_path("/lib/dt2it/plugins/judges/rubric.so"));
   const auto judge = rubric.make<Judge>("rubric", {{"mllm", {std::string("teacher")}}}, context);
   const std::array<std::pair<double, const char*>, 6> pool{{{1.6, "verbose"},
                                                             {.6, "friendly"},

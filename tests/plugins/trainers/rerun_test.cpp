@@ -7,13 +7,14 @@
 
 #include "core/nn/safetensors.hpp"
 #include "dt2it/trainer.hpp"
+#include "tests/paths.hpp"
 #include "tests/plugins/plugin_library.hpp"
 
 using namespace dt2it;
 using namespace dt2it::testing;
 
 TEST_CASE("A rerun of the warm start reaches the accuracy of the shipped backbone") {
-  const std::filesystem::path shipped = std::filesystem::path(DT2IT_SOURCE_DIR) / "experiments/mini_backbone";
+  const std::filesystem::path shipped = std::filesystem::path(source_path()) / "experiments/mini_backbone";
   simdjson::dom::parser parser, other;
   const simdjson::dom::element then = parser.load((shipped / "training.json").string());
   FakeContext context;

@@ -5,6 +5,7 @@
 #include "dt2it/trainer.hpp"
 #include "plugins/trainers/llama_factory/files.hpp"
 #include "tests/core/temporary_folder.hpp"
+#include "tests/paths.hpp"
 #include "tests/plugins/plugin_library.hpp"
 #include "tests/plugins/trainers_llama_factory/processes.hpp"
 
@@ -17,7 +18,7 @@ namespace fs = std::filesystem;
 namespace {
 
 const char* const kFake =
-    DT2IT_SOURCE_DIR "/tests/plugins/trainers_llama_factory/fake_llamafactory.sh";
+    source_path("/tests/plugins/trainers_llama_factory/fake_llamafactory.sh");
 
 // A trainer with the fake program, and what a stage gives it.
 struct Bench {
