@@ -30,13 +30,16 @@ std::string sharing_text(const std::vector<report::RunSummary>& runs) {
   std::set<fs::path> seen;
   std::size_t stages = 0;
   double apart = 0, together = 0;
-  for (const report::RunSummary& run : runs)
+  for (const report::RunSummary& run : runs) {
+    std::set<fs::path> own;  // two names within a row may stand for one stage
     for (const report::StageSummary& stage : run.stages) {
+      if (!own.insert(stage.folder).second) continue;
       const double seconds = stage.cost ? stage.cost->seconds : 0;
       ++stages;
       apart += seconds;
       if (seen.insert(stage.folder).second) together += seconds;
     }
+  }
   if (seen.size() == stages || apart <= 0) return {};
   return fmt::format("Sharing: {} rows have {} stages, {} of them different. Their stages took {:.1f} min; each row by itself would have "
                      "taken {:.1f} min (saved {:.0f} %).\n",

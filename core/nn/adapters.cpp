@@ -12,11 +12,11 @@
 #include <cmath>
 #include <set>
 
-#include "core/nn/json_text.hpp"
 #include "core/nn/safetensors.hpp"
 #include "core/nn/vl_backbone.hpp"
 #include "core/weights/lora.hpp"
 #include "dt2it/error.hpp"
+#include "dt2it/json_text.hpp"
 #include "dt2it/rng.hpp"
 
 namespace dt2it::nn {

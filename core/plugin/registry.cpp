@@ -17,6 +17,7 @@
 
 #include "core/config/suggest.hpp"
 #include "core/plugin/description.hpp"
+#include "core/util/rethrow.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/handshake.hpp"
 
@@ -25,9 +26,6 @@ namespace fs = std::filesystem;
 namespace {
 
 using Key = std::pair<std::string, std::string>;  // kind, type
-
-// LibTorch's exceptions carry a C++ backtrace after the first line, which is no use to users.
-std::string first_line(std::string_view text) { return std::string(text.substr(0, text.find('\n'))); }
 
 // Libraries are never unloaded: objects, exceptions and static destructors of a plugin may outlive any
 // registry. The pointers stay reachable, so a leak checker has nothing to say.
@@ -347,20 +345,8 @@ std::shared_ptr<void> PluginRegistry::make(std::string_view kind, std::string_vi
     auto made = component->make(params, context);
     if (!made) throw PluginError(fmt::format("it made no {}/{}", kind, type));
     return made;
-  } catch (const ConfigError& error) {
-    throw ConfigError(prefix + error.what());
-  } catch (const PluginError& error) {
-    throw PluginError(prefix + error.what());
-  } catch (const DataError& error) {
-    throw DataError(prefix + error.what());
-  } catch (const ModelError& error) {
-    throw ModelError(prefix + error.what());
-  } catch (const Error& error) {
-    throw Error(prefix + error.what());
-  } catch (const std::exception& error) {
-    throw PluginError(prefix + first_line(error.what()));
   } catch (...) {
-    throw PluginError(prefix + "it threw something that is no std::exception");
+    rethrow_with<PluginError>(prefix);
   }
 }
 

@@ -17,13 +17,6 @@ using simdjson::dom::element;
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-template <class Use>
-void each(const element& parent, std::string_view key, Use use) {
-  simdjson::dom::array list;
-  if (parent[key].get(list)) return;
-  for (const element item : list) use(item);
-}
-
 double number_or_none(const element& from, std::string_view key) {
   double number = 0;
   return from[key].get(number) ? kNone : number;
@@ -41,10 +34,9 @@ AnswerResult result_of(const element& json, const std::string& stage) {
   each(json, "judges", [&](const element& judge) {
     if (std::string_view name; !judge.get(name)) result.judges.emplace_back(name);
   });
-  simdjson::dom::object failed;
-  if (!json["failed"].get(failed))
-    for (const auto& [status, count] : failed)
-      if (std::int64_t number = 0; !count.get(number)) result.failed.emplace_back(status, number);
+  each_member(json, "failed", [&](std::string_view status, const element& count) {
+    if (std::int64_t number = 0; !count.get(number)) result.failed.emplace_back(status, number);
+  });
   each(json, "picks", [&](const element& item) {
     AnswerResult::Picks picks{text_of(item, "by"), {}};
     each(item, "metrics", [&](const element& metric) {

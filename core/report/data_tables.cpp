@@ -17,13 +17,6 @@ std::optional<double> share(const element& from, std::string_view key) {
   return from[key].get(number) ? std::nullopt : std::optional(number);
 }
 
-template <class Use>
-void each(const element& parent, std::string_view key, Use use) {
-  simdjson::dom::array list;
-  if (parent[key].get(list)) return;
-  for (const element item : list) use(item);
-}
-
 }  // namespace
 
 TextTable bias_table(std::span<const RunSummary> runs) {
@@ -77,11 +70,9 @@ TextTable mixture_table(std::span<const RunSummary> runs) {
         continue;
       each(root, "sources", [&](const element& source) {
         std::string dropped;
-        simdjson::dom::object reasons;
-        if (!source["dropped"].get(reasons))
-          for (const auto& [reason, count] : reasons)
-            dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", simdjson::minify(count),
-                                   reason);
+        each_member(source, "dropped", [&](std::string_view reason, const element& count) {
+          dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", simdjson::minify(count), reason);
+        });
         TableRow row;
         row.text(text_of(source, "source"))
             .text(text_of(source, "table9"))

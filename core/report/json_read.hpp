@@ -36,6 +36,22 @@ inline bool flag_of(const simdjson::dom::element& object, std::string_view key, 
   return object[key].get(flag) ? fallback : flag;
 }
 
+// Calls `use` with each item of a list.
+template <class Use>
+void each(const simdjson::dom::element& object, std::string_view key, Use use) {
+  simdjson::dom::array list;
+  if (object[key].get(list)) return;
+  for (const simdjson::dom::element item : list) use(item);
+}
+
+// Calls `use` with each name and value of an object.
+template <class Use>
+void each_member(const simdjson::dom::element& object, std::string_view key, Use use) {
+  simdjson::dom::object members;
+  if (object[key].get(members)) return;
+  for (const auto& [name, value] : members) use(name, value);
+}
+
 // Parses one JSON file; false when it is not there. Throws DataError on bad JSON.
 bool read_json(const std::filesystem::path& file, simdjson::dom::parser& parser,
                simdjson::dom::element& root);

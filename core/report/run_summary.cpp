@@ -13,13 +13,6 @@ namespace {
 namespace fs = std::filesystem;
 using simdjson::dom::element;
 
-template <class Use>
-void each(const element& parent, std::string_view key, Use use) {
-  simdjson::dom::array list;
-  if (parent[key].get(list)) return;
-  for (const element item : list) use(item);
-}
-
 std::vector<FunnelStep> read_funnel(const fs::path& file) {
   simdjson::dom::parser parser;
   element root;
@@ -27,12 +20,10 @@ std::vector<FunnelStep> read_funnel(const fs::path& file) {
   if (!read_json(file, parser, root)) return funnel;
   each(root, "steps", [&](const element& item) {
     FunnelStep step{text_of(item, "name"), integer_of(item, "count"), {}};
-    simdjson::dom::object dropped;
-    if (!item["dropped"].get(dropped))
-      for (const auto& [reason, count] : dropped) {
-        std::int64_t number = 0;
-        if (!count.get(number) && number) step.dropped.emplace_back(reason, number);
-      }
+    each_member(item, "dropped", [&](std::string_view reason, const element& count) {
+      std::int64_t number = 0;
+      if (!count.get(number) && number) step.dropped.emplace_back(reason, number);
+    });
     funnel.push_back(std::move(step));
   });
   return funnel;
@@ -88,11 +79,9 @@ std::vector<BenchmarkResult> read_metrics(const fs::path& file) {
     result.metrics = metrics_of(value, "metrics");
     result.pictures = text_of(value, "pictures");
     result.convention = text_of(value, "convention");
-    simdjson::dom::object conventions;
-    if (!value["conventions"].get(conventions))
-      for (const auto& [convention, metrics] : conventions)
-        result.by_convention.emplace_back(std::string(convention),
-                                          metrics_of(value["conventions"].value(), convention));
+    each_member(value, "conventions", [&, &all = value](std::string_view convention, const element&) {
+      result.by_convention.emplace_back(convention, metrics_of(all["conventions"].value(), convention));
+    });
     results.push_back(std::move(result));
   }
   return results;
@@ -109,11 +98,10 @@ LabelNoise read_noise(const fs::path& file, const std::string& stage) {
   noise.wrong = integer_of(all, "wrong");
   noise.tie = integer_of(all, "tie");
   noise.unknown = integer_of(all, "unknown");
-  simdjson::dom::object sources;
-  if (!root["sources"].get(sources))
-    for (const auto& [name, value] : sources)
-      noise.sources[std::string(name)] = {integer_of(value, "right"), integer_of(value, "wrong"),
-                                          integer_of(value, "tie"), integer_of(value, "unknown")};
+  each_member(root, "sources", [&](std::string_view name, const element& value) {
+    noise.sources[std::string(name)] = {integer_of(value, "right"), integer_of(value, "wrong"),
+                                        integer_of(value, "tie"), integer_of(value, "unknown")};
+  });
   return noise;
 }
 
@@ -132,11 +120,9 @@ TrainingCurve read_curve(const fs::path& file, const std::string& stage) {
     step.pairs = integer_of(line, "pairs");
     step.chosen_reward = number_of(line, "chosen_reward");
     step.rejected_reward = number_of(line, "rejected_reward");
-    simdjson::dom::object sources;
-    if (!line["sources"].get(sources))
-      for (const auto& [name, value] : sources)
-        step.sources.push_back(
-            {std::string(name), integer_of(value, "pairs"), integer_of(value, "correct")});
+    each_member(line, "sources", [&](std::string_view name, const element& value) {
+      step.sources.push_back({std::string(name), integer_of(value, "pairs"), integer_of(value, "correct")});
+    });
     element held_out;
     if (!line["held_out"].get(held_out))
       step.held_out = HeldOutResult{integer_of(held_out, "pairs"), number_of(held_out, "loss"),

@@ -39,6 +39,17 @@ void for_each_text(const Table& params, const std::vector<ParamSpec>& specs, con
   }
 }
 
+// Replaces every string of a parameter that is not empty: itself, or the elements of a list.
+void replace_texts(Value& value, const std::function<std::string(const std::string&)>& replace) {
+  const auto change = [&](Value& one) {
+    if (auto* text = std::get_if<std::string>(&one.data); text && !text->empty()) *text = replace(*text);
+  };
+  if (auto* list = std::get_if<List>(&value.data))
+    for (Value& item : *list) change(item);
+  else
+    change(value);
+}
+
 class Planner {
  public:
   Planner(const Experiment& experiment, const StageTypes& types, const Catalog& catalog,
@@ -168,14 +179,7 @@ class Planner {
       if (spec.component_kind != StageInputs::kKind) continue;
       const auto it = result.find(spec.name);
       if (it == result.end()) continue;
-      auto change = [&](Value& value) {
-        if (auto* text = std::get_if<std::string>(&value.data); text && !text->empty())
-          *text = graph.find(*text)->key;
-      };
-      if (auto* list = std::get_if<List>(&it->second.data))
-        for (Value& item : *list) change(item);
-      else
-        change(it->second);
+      replace_texts(it->second, [&](const std::string& name) { return graph.find(name)->key; });
     }
     return result;
   }
@@ -211,14 +215,7 @@ Table replace_paths(Table params, const std::vector<ParamSpec>& specs,
   for (const ParamSpec& spec : specs) {
     const auto it = params.find(spec.name);
     if (!spec.path || it == params.end()) continue;
-    auto change = [&](Value& value) {
-      if (auto* text = std::get_if<std::string>(&value.data); text && !text->empty())
-        *text = replace(*text);
-    };
-    if (auto* list = std::get_if<List>(&it->second.data))
-      for (Value& item : *list) change(item);
-    else
-      change(it->second);
+    replace_texts(it->second, replace);
   }
   return params;
 }

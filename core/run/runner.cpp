@@ -18,6 +18,7 @@
 #include "core/util/files.hpp"
 #include "core/util/json.hpp"
 #include "core/util/program_version.hpp"
+#include "core/util/rethrow.hpp"
 #include "core/util/value_text.hpp"
 #include "dt2it/error.hpp"
 
@@ -81,23 +82,6 @@ void log_plugin(LogLevel level, std::string_view message) {
     case LogLevel::info: spdlog::info("{}", message); break;
     case LogLevel::warning: spdlog::warn("{}", message); break;
     case LogLevel::error: spdlog::error("{}", message); break;
-  }
-}
-
-// The error in flight again, of the same kind, with the stage's name in front.
-[[noreturn]] void rethrow_from_stage(const std::string& prefix) {
-  try {
-    throw;
-  } catch (const ConfigError& error) {
-    throw ConfigError(prefix + error.what());
-  } catch (const PluginError& error) {
-    throw PluginError(prefix + error.what());
-  } catch (const DataError& error) {
-    throw DataError(prefix + error.what());
-  } catch (const ModelError& error) {
-    throw ModelError(prefix + error.what());
-  } catch (const std::exception& error) {
-    throw Error(prefix + error.what());
   }
 }
 
@@ -296,7 +280,7 @@ void Runner::run_shard(const Job& job, const std::atomic<bool>& stop) {
   } catch (const Interrupted&) {
     throw;
   } catch (...) {
-    rethrow_from_stage(fmt::format("{} stage '{}', shard {}: ", job.entry->experiment.name, stage.config.name, options_.shard.text()));
+    rethrow_with<Error>(fmt::format("{} stage '{}', shard {}: ", job.entry->experiment.name, stage.config.name, options_.shard.text()));
   }
   progress->finish();
 }
@@ -342,7 +326,7 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   } catch (const Interrupted&) {
     throw;
   } catch (...) {
-    rethrow_from_stage(fmt::format("{} stage '{}': ", job.entry->experiment.name, config.name));
+    rethrow_with<Error>(fmt::format("{} stage '{}': ", job.entry->experiment.name, config.name));
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -37,16 +37,14 @@ class Process {
  public:
   Process(const Words& words, const std::map<std::string, std::string>& environment = {},
           const std::filesystem::path& folder = source_path()) {
-    const std::string out = (output_.path() / "out").string(), err = (output_.path() / "err").string();
+    // Opened before there is a child, which may be killed at once.
+    const int out = open_for_writing("out"), err = open_for_writing("err");
     child_ = ::fork();
     REQUIRE(child_ >= 0);
     if (child_ == 0) {
       for (const auto& [name, value] : environment) ::setenv(name.c_str(), value.c_str(), 1);
-      const auto redirect = [](const std::string& file, int to) {
-        ::dup2(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), to);
-      };
-      redirect(out, STDOUT_FILENO);
-      redirect(err, STDERR_FILENO);
+      ::dup2(out, STDOUT_FILENO);
+      ::dup2(err, STDERR_FILENO);
       ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
       if (::chdir(folder.c_str()) != 0) ::_exit(126);
       std::vector<char*> arguments;
@@ -55,6 +53,8 @@ class Process {
       ::execvp(arguments[0], arguments.data());
       ::_exit(127);
     }
+    ::close(out);
+    ::close(err);
   }
   ~Process() {
     if (child_ <= 0) return;
@@ -78,10 +78,7 @@ class Process {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   }
-  std::string out_so_far() const {
-    const auto file = output_.path() / "out";
-    return std::filesystem::exists(file) ? read_file(file) : "";  // the child makes it
-  }
+  std::string out_so_far() const { return read_file(output_.path() / "out"); }
   std::string err_so_far() const { return read_file(output_.path() / "err"); }
   Finished wait() {
     int status = 0;
@@ -96,6 +93,12 @@ class Process {
   }
 
  private:
+  int open_for_writing(const char* name) const {
+    const int file = ::open((output_.path() / name).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    REQUIRE(file >= 0);
+    return file;
+  }
+
   testing::TemporaryFolder output_;
   pid_t child_ = 0;
 };

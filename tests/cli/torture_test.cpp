@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // kill -9 at random moments, from fixed seeds: whatever happens, the files in the end are those of an unbroken
-// run. DT2IT_TORTURE=N sets the number of kills (default 30), DT2IT_TORTURE_EXPERIMENT another experiment than data.toml, with
-// training, say.
+// run. DT2IT_TORTURE=N sets the number of kills (default 30), DT2IT_TORTURE_EXPERIMENT another experiment than data.toml:
+// `./dev torture` takes all_stages.toml, which trains too.
 #include <cstdio>
-#include <set>
+#include <map>
 
 #include "dt2it/rng.hpp"
 #include "tests/cli/process.hpp"
@@ -48,7 +48,7 @@ TEST_CASE("A run that is killed again and again ends in the bytes of an unbroken
 
   Rng rng(20250817);
   int killed = 0, runs_completed = 0;
-  std::set<std::string> interrupted;  // stages that were at work when a kill came
+  std::map<std::string, int> interrupted;  // types of stages unfinished when a kill came: how often
   while (killed < kills) {
     testing::TemporaryFolder runs;
     for (;;) {
@@ -64,7 +64,7 @@ TEST_CASE("A run that is killed again and again ends in the bytes of an unbroken
         for (const auto& entry : fs::directory_iterator(runs.path() / ".work", ignored))
           if (entry.is_directory()) {
             const std::string name = entry.path().filename().string();
-            interrupted.insert(name.substr(0, name.rfind('-')));
+            ++interrupted[name.substr(0, name.rfind('-'))];
           }
         continue;
       }
@@ -77,8 +77,8 @@ TEST_CASE("A run that is killed again and again ends in the bytes of an unbroken
     CHECK(fs::is_empty(runs.path() / ".work"));
   }
   std::string stages;
-  for (const std::string& stage : interrupted) stages += " " + stage;
-  std::printf("%d kills in %d runs; at work when one came:%s\n", killed, runs_completed, stages.c_str());
+  for (const auto& [stage, count] : interrupted) stages += " " + stage + " " + std::to_string(count);
+  std::printf("%d kills in %d runs; unfinished when one came:%s\n", killed, runs_completed, stages.c_str());
   CHECK(interrupted.size() >= 4);
 }
 

@@ -2,6 +2,7 @@
 #include <map>
 
 #include "dt2it/error.hpp"
+#include "dt2it/json_text.hpp"
 #include "dt2it/plugin.hpp"
 #include "plugins/answer_benchmarks/records/judged.hpp"
 #include "plugins/benchmarks/records/record_fields.hpp"
@@ -53,16 +54,7 @@ class LlavaInTheWild final : public AnswerBenchmark {
     const auto judge = context_.component<Mllm>(params_.judge);
     const ChatReply reply = ask(*judge, params_.judge, {Part::of_text(words(question, answer))},
                                 {params_.temperature, std::nullopt, params_.max_tokens}, grade);
-    if (reply.status != Status::ok && reply.text.empty()) return grade;
-    const auto scores = two_scores(reply.text);
-    if (!scores) {
-      set_unread(grade, "the first line of the reply is not two numbers");
-      return grade;
-    }
-    grade.status = Status::ok;
-    grade.detail.clear();
-    grade.reference_score = scores->first;
-    grade.score = scores->second;
+    take_two_scores(grade, reply);
     return grade;
   }
 
@@ -94,11 +86,8 @@ class LlavaInTheWild final : public AnswerBenchmark {
   }
 
   std::string words(const Prompt& question, const Response& answer) const {
-    std::string asked;
-    for (const Part& part : question.messages.back().content)
-      if (part.kind == Part::Kind::text) asked += part.text;
     return "Two assistants have answered a question about an image. You cannot see the image; what is in it is written below.\n\n"
-           "[What is in the image]\n" + text_member(question.extra, "caption") + "\n\n[Question]\n" + asked +
+           "[What is in the image]\n" + text_member(question.extra, "caption") + "\n\n[Question]\n" + asked_text(question) +
            "\n\n[Answer of assistant 1]\n" + question.reference + "\n[End of the answer of assistant 1]\n\n[Answer of assistant 2]\n" +
            answer.text + "\n[End of the answer of assistant 2]\n\n"
            "Judge each answer by how helpful, relevant and accurate it is and by how much detail it gives. Give each a mark from 1 "

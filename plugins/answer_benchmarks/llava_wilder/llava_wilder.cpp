@@ -41,14 +41,10 @@ class LlavaWilder final : public AnswerBenchmark {
   AnswerGrade grade(const Prompt& question, const Response& answer) override {
     if (auto none = without_answer(answer)) return *none;
     std::vector<Part> content;
-    std::string asked;
     for (const Part& part : question.messages.back().content)
-      if (part.kind == Part::Kind::text)
-        asked += part.text;
-      else
-        content.push_back(part);
+      if (part.kind != Part::Kind::text) content.push_back(part);
     content.push_back(Part::of_text(
-        "Two assistants have answered a question about the image above.\n\n[Question]\n" + asked + "\n\n[Answer of assistant 1]\n" +
+        "Two assistants have answered a question about the image above.\n\n[Question]\n" + asked_text(question) + "\n\n[Answer of assistant 1]\n" +
         question.reference + "\n[End of the answer of assistant 1]\n\n[Answer of assistant 2]\n" + answer.text +
         "\n[End of the answer of assistant 2]\n\n"
         "Judge the answers by how helpful, relevant and accurate they are and by how much detail they give, on a scale from 1 (bad) to "
@@ -59,16 +55,7 @@ class LlavaWilder final : public AnswerBenchmark {
     const auto judge = context_.component<Mllm>(params_.judge);
     const ChatReply reply =
         ask(*judge, params_.judge, std::move(content), {params_.temperature, std::nullopt, params_.max_tokens}, grade);
-    if (reply.status != Status::ok && reply.text.empty()) return grade;
-    const auto scores = two_scores(reply.text);
-    if (!scores) {
-      set_unread(grade, "the first line of the reply is not two numbers");
-      return grade;
-    }
-    grade.status = Status::ok;
-    grade.detail.clear();
-    grade.reference_score = scores->first;
-    grade.score = scores->second;
+    take_two_scores(grade, reply);
     return grade;
   }
 

@@ -90,9 +90,7 @@ class MmVet final : public AnswerBenchmark {
       set_unread(grade, "no reply begins with a number from 0 to 1");
       return grade;
     }
-    grade.status = Status::ok;
-    grade.detail.clear();
-    grade.score = sum / static_cast<double>(params_.runs);
+    set_score(grade, sum / static_cast<double>(params_.runs));
     if (read < params_.runs) grade.marks["unread_runs"] = static_cast<double>(params_.runs - read);
     return grade;
   }
@@ -130,9 +128,6 @@ class MmVet final : public AnswerBenchmark {
 
  private:
   static std::string words(const Prompt& question, const Response& answer) {
-    std::string asked;
-    for (const Part& part : question.messages.back().content)
-      if (part.kind == Part::Kind::text) asked += part.text;
     return "Say how correct a prediction is, given the ground truth: a number from 0.0 (all wrong) to 1.0 (all right) in steps of 0.1, and "
            "nothing else. <AND> in the ground truth: the prediction is right only when it has every part, and partly right with some of "
            "them. <OR>: any one of the parts will do. Complete the last line of the table.\n\n"
@@ -144,7 +139,7 @@ class MmVet final : public AnswerBenchmark {
            "Which season is it? | autumn <OR> fall | It is late summer, soon to be autumn. | 0.4\n"
            "Why is the man laughing? | The dog wears his hat while he looks for it. | A dog stands beside him. | 0.2\n"
            "Why is the man laughing? | The dog wears his hat while he looks for it. | He has found his hat on the dog. | 0.9\n" +
-           asked + " | " + question.reference + " | " + answer.text + " |";
+           asked_text(question) + " | " + question.reference + " | " + answer.text + " |";
   }
 
   const Params params_;

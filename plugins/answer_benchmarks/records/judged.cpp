@@ -5,10 +5,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <map>
-
-#include "dt2it/request_key.hpp"
 
 namespace dt2it::answers {
 namespace {
@@ -50,6 +49,27 @@ void set_unread(AnswerGrade& grade, const std::string& why) {
   grade.marks[kUnread] = 1;
 }
 
+void take_two_scores(AnswerGrade& grade, const ChatReply& reply) {
+  if (reply.status != Status::ok && reply.text.empty()) return;  // the status of the call stands
+  const auto scores = two_scores(reply.text);
+  if (!scores) return set_unread(grade, "the first line of the reply is not two numbers");
+  set_score(grade, scores->second);
+  grade.reference_score = scores->first;
+}
+
+void set_score(AnswerGrade& grade, double score) {
+  grade.status = Status::ok;
+  grade.detail.clear();
+  grade.score = score;
+}
+
+std::string asked_text(const Prompt& question) {
+  std::string asked;
+  for (const Part& part : question.messages.back().content)
+    if (part.kind == Part::Kind::text) asked += part.text;
+  return asked;
+}
+
 std::optional<AnswerGrade> without_answer(const Response& answer) {
   if (!answer.text.empty()) return std::nullopt;
   AnswerGrade grade;
@@ -68,7 +88,7 @@ std::optional<std::pair<double, double>> two_scores(std::string_view reply) {
     at = std::min(line.find_first_of(" \t\r", begin), line.size());
     double number = 0;
     const auto [end, error] = std::from_chars(line.data() + begin, line.data() + at, number);
-    if (error != std::errc() || end != line.data() + at) return std::nullopt;
+    if (error != std::errc() || end != line.data() + at || !std::isfinite(number)) return std::nullopt;
     numbers.push_back(number);
   }
   if (numbers.size() != 2) return std::nullopt;
@@ -94,12 +114,6 @@ std::vector<std::string> text_members(std::string_view json, std::string_view ke
   for (const auto item : list)
     if (std::string_view text; !item.get(text)) texts.emplace_back(text);
   return texts;
-}
-
-std::string json_text(std::string_view text) {
-  std::string json;
-  detail::add_json_string(json, text);
-  return json;
 }
 
 std::vector<Metric> ratio_metrics(std::span<const Prompt> questions, std::span<const AnswerGrade> grades) {

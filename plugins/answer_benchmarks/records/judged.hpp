@@ -46,8 +46,15 @@ void set_unread(AnswerGrade& grade, const std::string& why);
 // The answer itself is absent; nothing is asked.
 std::optional<AnswerGrade> without_answer(const Response& answer);
 
+void set_score(AnswerGrade& grade, double score);
+
 // "8 9.5" on the first line, commas allowed: reference, candidate. Anything else: none.
 std::optional<std::pair<double, double>> two_scores(std::string_view reply);
+// The grade of a reply that should say two scores.
+void take_two_scores(AnswerGrade& grade, const ChatReply& reply);
+
+// The words of a question, without its pictures.
+std::string asked_text(const Prompt& question);
 
 struct Mean {
   double sum = 0, weight = 0;
@@ -61,7 +68,6 @@ std::unique_ptr<Stream<Prompt>> stream_of(const std::vector<Prompt>& questions);
 // Of a JSON object text; empty, or none, where there is no such member.
 std::string text_member(std::string_view json, std::string_view key);
 std::vector<std::string> text_members(std::string_view json, std::string_view key);
-std::string json_text(std::string_view text);  // with its quotes
 
 // LLaVA-in-the-Wild and LLaVA-Wilder: 100 * mean(candidate) / mean(reference) as a fraction, of all and by category. Unread
 // replies are -1 for both and stay in the means, as in the published script; score_read is without them.

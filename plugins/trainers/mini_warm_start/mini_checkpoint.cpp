@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "core/nn/json_text.hpp"
 #include "core/nn/safetensors.hpp"
+#include "dt2it/json_text.hpp"
 #include "plugins/mini_world/language.hpp"
 
 namespace dt2it::warm_start {
@@ -47,20 +47,20 @@ std::vector<std::string> words() {
 std::string added_token(std::size_t id) {
   return fmt::format(
       R"({{"id":{},"content":{},"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}})", id,
-      nn::json_text(kSpecial[id]));
+      json_text(kSpecial[id]));
 }
 
 std::string tokenizer_json(const std::vector<std::string>& all) {
   std::string added, vocabulary, compounds;
   for (std::size_t id = 0; id < kSpecial.size(); ++id) added += (id ? ",\n    " : "") + added_token(id);
   for (std::size_t i = 0; i < all.size(); ++i)
-    vocabulary += fmt::format("{}{}:{}", i ? "," : "", nn::json_text(all[i]), i + kSpecial.size());
+    vocabulary += fmt::format("{}{}:{}", i ? "," : "", json_text(all[i]), i + kSpecial.size());
   for (const std::string_view compound : mini_world::kCompounds) {
     const std::string from = lower(compound);
     std::string to = from;
     std::erase(to, ' ');
     compounds += fmt::format(R"(,
-    {{"type":"Replace","pattern":{{"String":{}}},"content":{}}})", nn::json_text(from), nn::json_text(to));
+    {{"type":"Replace","pattern":{{"String":{}}},"content":{}}})", json_text(from), json_text(to));
   }
   return fmt::format(R"({{
   "version":"1.0","truncation":null,"padding":null,
@@ -72,7 +72,7 @@ std::string tokenizer_json(const std::vector<std::string>& all) {
   "post_processor":null,"decoder":null,
   "model":{{"type":"WordLevel","unk_token":{},"vocab":{{{}}}}}
 }}
-)", added, compounds, nn::json_text(kUnknown), vocabulary);
+)", added, compounds, json_text(kUnknown), vocabulary);
 }
 
 constexpr std::string_view kChatTemplate =
@@ -153,9 +153,9 @@ void write_mini_description(const std::filesystem::path& folder) {
   "model_max_length": 4096,
   "chat_template": {}
 }}
-)", nn::json_text(kSpecial[kEnd]), nn::json_text(kSpecial[kPad]), nn::json_text(kUnknown), nn::json_text(kChatTemplate)));
+)", json_text(kSpecial[kEnd]), json_text(kSpecial[kPad]), json_text(kUnknown), json_text(kChatTemplate)));
   nn::write_text_file(folder / "chat_template.json",
-                      fmt::format("{{\n  \"chat_template\": {}\n}}\n", nn::json_text(kChatTemplate)));
+                      fmt::format("{{\n  \"chat_template\": {}\n}}\n", json_text(kChatTemplate)));
   nn::write_text_file(folder / "preprocessor_config.json", fmt::format(R"({{
   "image_processor_type": "Qwen2VLImageProcessorFast",
   "processor_class": "Qwen3VLProcessor",

@@ -3,12 +3,10 @@
 
 #include <fmt/format.h>
 
-#include "core/nn/json_text.hpp"
+#include "dt2it/json_text.hpp"
 #include "dt2it/version.hpp"
 
 namespace dt2it::native {
-
-using nn::json_text;
 
 std::string training_json(const Params& params, const Facts& facts) {
   std::string sources;

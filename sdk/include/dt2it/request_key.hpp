@@ -5,39 +5,16 @@
 // stored call is found by, and what a recording names its lines with.
 
 #include <charconv>
-#include <cstdio>
 #include <string>
 #include <string_view>
 
+#include "dt2it/json_text.hpp"
 #include "dt2it/mllm.hpp"
 #include "dt2it/rng.hpp"
 
 namespace dt2it {
 
 namespace detail {
-
-inline void add_json_string(std::string& json, std::string_view text) {
-  json += '"';
-  std::size_t plain = 0;  // start of what needs no escape
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    json.append(text, plain, i - plain);
-    plain = i + 1;
-    if (c == '"' || c == '\\') {
-      json += '\\';
-      json += text[i];
-    } else if (c == '\n') {
-      json += "\\n";
-    } else {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", c);
-      json += escape;
-    }
-  }
-  json.append(text, plain);
-  json += '"';
-}
 
 template <class Number>
 void add_json_number(std::string& json, std::string_view name, Number number) {
@@ -61,15 +38,15 @@ inline std::string request_text(const ChatRequest& request) {
       if (json.back() == '}') json += ',';
       if (part.kind == Part::Kind::text) {
         json += R"({"text":)";
-        detail::add_json_string(json, part.text);
+        append_json_text(json, part.text);
         json += '}';
         continue;
       }
       json += part.kind == Part::Kind::image ? R"({"image":)" : R"({"video":)";
-      detail::add_json_string(json, part.media.id);
+      append_json_text(json, part.media.id);
       for (std::size_t i = 0; i < part.media.frames.size(); ++i) {
         json += i == 0 ? R"(,"frames":[)" : ",";
-        detail::add_json_string(json, part.media.frames[i]);
+        append_json_text(json, part.media.frames[i]);
       }
       json += part.media.frames.empty() ? "}" : "]}";
     }
@@ -84,7 +61,7 @@ inline std::string request_text(const ChatRequest& request) {
   if (request.format == ResponseFormat::json) json += R"(,"format":"json")";
   if (!request.json_schema.empty()) {
     json += R"(,"schema":)";
-    detail::add_json_string(json, request.json_schema);
+    append_json_text(json, request.json_schema);
   }
   json += '}';
   return json;
