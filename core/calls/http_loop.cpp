@@ -12,14 +12,13 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/calls/plain_http.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it {
 
 namespace {
 
-constexpr std::size_t kLongestAnswer = 64 << 20;  // bytes; no model writes that much
-constexpr std::size_t kLongestHead = 256 << 10;
 constexpr std::size_t kSmallBody = 60 << 10;  // goes out in one piece with the headers
 
 // curl_global_init must run once, before any handle is made.
@@ -71,6 +70,8 @@ int rewind_body(void* source, curl_off_t offset, int origin) {
   return CURL_SEEKFUNC_OK;
 }
 
+}  // namespace
+
 bool is_hopeless(CURLcode code) {
   switch (code) {
     case CURLE_URL_MALFORMAT:
@@ -85,18 +86,7 @@ bool is_hopeless(CURLcode code) {
   }
 }
 
-}  // namespace
-
-class Channel {
- public:
-  ~Channel() {
-    for (CURL* handle : idle) curl_easy_cleanup(handle);
-    curl_slist_free_all(headers);
-  }
-  Endpoint endpoint;  // as it was when the channel was made
-  curl_slist* headers = nullptr;
-  std::vector<CURL*> idle;  // touched by the loop's thread only
-};
+std::string too_long() { return fmt::format("the answer is longer than {} MiB", kLongestAnswer >> 20); }
 
 double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -118,6 +108,10 @@ HttpLoop::HttpLoop(Turn turn, Done done) : turn_(std::move(turn)), done_(std::mo
   event.events = EPOLLIN;
   event.data.fd = waker_;
   epoll_ctl(epoll_, EPOLL_CTL_ADD, waker_, &event);
+  plain_ = std::make_unique<PlainHttp>(multi_, epoll_, [this](Exchange& exchange) {
+    exchange.ended = steady_seconds();
+    finished_.push_back(&exchange);
+  });
   thread_ = std::thread([this] { run(); });
 }
 
@@ -130,6 +124,7 @@ HttpLoop::~HttpLoop() {
     curl_slist_free_all(exchange->own_headers);
     curl_easy_cleanup(handle);
   }
+  plain_.reset();
   channels_.clear();
   curl_multi_cleanup(multi_);
   close(waker_);
@@ -148,21 +143,14 @@ Channel* HttpLoop::channel(const Endpoint& endpoint) {
                   endpoint.connect_timeout_seconds, endpoint.silence_seconds, endpoint.proxy, endpoint.ca_file);
   std::lock_guard lock(channels_mutex_);
   std::unique_ptr<Channel>& channel = channels_[key];
-  if (!channel) {
-    channel = std::make_unique<Channel>();
-    channel->endpoint = endpoint;
-    // Without the empty Expect curl would hold back a long body until the server says 100 Continue.
-    channel->headers = curl_slist_append(channel->headers, "Expect:");
-    channel->headers = curl_slist_append(channel->headers, "Content-Type: application/json");
-    for (const std::string& line : endpoint.headers)
-      channel->headers = curl_slist_append(channel->headers, line.c_str());
-  }
+  if (!channel) channel = std::make_unique<Channel>(endpoint);
   return channel.get();
 }
 
 // What stays the same for all transfers of a channel is set once.
-void HttpLoop::prepare(CURL* handle, Channel& channel) {
-  const Endpoint& endpoint = channel.endpoint;
+CURL* Channel::new_handle() const {
+  CURL* handle = curl_easy_init();
+  if (!handle) throw Error("libcurl gives no handle: out of memory");
   curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L);  // a key must not travel to another host
@@ -183,24 +171,24 @@ void HttpLoop::prepare(CURL* handle, Channel& channel) {
   curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, take_head);
   curl_easy_setopt(handle, CURLOPT_READFUNCTION, give_body);
   curl_easy_setopt(handle, CURLOPT_SEEKFUNCTION, rewind_body);
+  return handle;
 }
 
 void HttpLoop::start(Exchange& exchange) {
   Channel& channel = *exchange.channel;
+  exchange.answer = {};
+  exchange.problem[0] = 0;
+  exchange.started = steady_seconds();
+  if (plain_->start(exchange)) return;
   CURL* handle = nullptr;
   if (!channel.idle.empty()) {
     handle = channel.idle.back();
     channel.idle.pop_back();
   } else {
-    handle = curl_easy_init();
-    if (!handle) throw Error("libcurl gives no handle: out of memory");
-    prepare(handle, channel);
+    handle = channel.new_handle();
   }
   exchange.handle = handle;
-  exchange.answer = {};
   exchange.piece = exchange.offset = 0;
-  exchange.problem[0] = 0;
-  exchange.started = steady_seconds();
   curl_easy_setopt(handle, CURLOPT_URL, exchange.url.c_str());
   curl_easy_setopt(handle, CURLOPT_WRITEDATA, &exchange);
   curl_easy_setopt(handle, CURLOPT_HEADERDATA, &exchange);
@@ -240,8 +228,7 @@ void HttpLoop::finish(CURL* handle, CURLcode code) {
     curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &answer.status);
   } else {
     answer.problem = exchange.problem[0] ? exchange.problem : curl_easy_strerror(code);
-    if (code == CURLE_WRITE_ERROR)
-      answer.problem = fmt::format("the answer is longer than {} MiB", kLongestAnswer >> 20);
+    if (code == CURLE_WRITE_ERROR) answer.problem = too_long();
     if (code == CURLE_OPERATION_TIMEDOUT) answer.problem = "time-out: " + answer.problem;
     answer.hopeless = is_hopeless(code);
   }
@@ -290,6 +277,8 @@ void HttpLoop::run() {
     asleep_ = true;  // from here on a wake() is heard; what came before is seen by this turn
     double wait = turn_(*this, now);
     if (curl_wants_at_ >= 0) wait = std::min(wait, curl_wants_at_ - steady_seconds());
+    wait = std::min(wait, plain_->watch(now));
+    if (!finished_.empty()) wait = 0;  // some end as soon as they are started
     const int timeout = wait > 3600 ? -1 : wait <= 0 ? 0 : static_cast<int>(std::ceil(wait * 1000));
     const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout);
     asleep_ = false;
@@ -301,6 +290,7 @@ void HttpLoop::run() {
         [[maybe_unused]] const auto got = read(waker_, &ignored, sizeof ignored);
         continue;
       }
+      if (plain_->event(socket, what)) continue;
       const int mask = (what & EPOLLIN ? CURL_CSELECT_IN : 0) | (what & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
                        (what & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
       curl_multi_socket_action(multi_, socket, mask, &running);
@@ -314,7 +304,8 @@ void HttpLoop::run() {
     }
     int left = 0;
     while (const CURLMsg* message = curl_multi_info_read(multi_, &left))
-      if (message->msg == CURLMSG_DONE) finish(message->easy_handle, message->data.result);
+      if (message->msg == CURLMSG_DONE && !plain_->connected(message->easy_handle, message->data.result))
+        finish(message->easy_handle, message->data.result);
     if (!finished_.empty()) {
       done_(finished_);
       finished_.clear();

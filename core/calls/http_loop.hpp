@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// All HTTP of the calls, in one thread: libcurl's multi interface over epoll.
+// All HTTP of the calls, in one thread: libcurl's multi interface over epoll, and beside it PlainHttp for the POSTs to
+// servers without encryption.
 
 #include <curl/curl.h>
 
@@ -21,6 +22,7 @@ namespace dt2it {
 // What transfers of one kind share: settings, header lines, idle curl handles. Made by the loop, never
 // freed before it.
 class Channel;
+class PlainHttp;
 
 // One request and what comes back. Owned by whoever starts it, until it is given to `done`.
 struct Exchange {
@@ -44,6 +46,9 @@ struct Exchange {
 // Seconds of the steady clock.
 double steady_seconds();
 
+bool is_hopeless(CURLcode code);  // trying again is no use
+std::string too_long();           // what is wrong with an answer of too many bytes
+
 class HttpLoop {
  public:
   // Called in the loop's thread. `turn` runs whenever something may have changed: it may start exchanges,
@@ -65,7 +70,6 @@ class HttpLoop {
 
  private:
   void run();
-  void prepare(CURL* handle, Channel& channel);
   void finish(CURL* handle, CURLcode code);
   static int on_socket(CURL*, curl_socket_t socket, int what, void* self, void* known);
   static int on_timer(CURLM*, long milliseconds, void* self);
@@ -76,6 +80,7 @@ class HttpLoop {
   std::unordered_map<std::string, std::unique_ptr<Channel>> channels_;
   CURLM* multi_ = nullptr;
   int epoll_ = -1, waker_ = -1;
+  std::unique_ptr<PlainHttp> plain_;
   double curl_wants_at_ = -1;  // negative: not at all
   std::atomic<bool> asleep_{false}, over_{false};
   std::vector<Exchange*> finished_;
