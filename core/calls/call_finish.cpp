@@ -191,7 +191,7 @@ bool CallService::finish(Call& call) {
                   {cost_of(reply.usage, endpoint.prices, false), reply.usage.prompt_tokens + reply.usage.completion_tokens});
   record.usage_known = reading.usage_known;
   if (!record.usage_known) {
-    reply.usage.prompt_tokens = prompt_tokens(*call.request, endpoint.image_tokens);
+    reply.usage.prompt_tokens = call.prompt_tokens;
     reply.usage.completion_tokens = static_cast<std::int64_t>(reply.text.size() / 4);
   }
   record.key = call.key;
@@ -211,7 +211,7 @@ bool CallService::finish(Call& call) {
   mllm.gate->pace.correct_tokens(steady_seconds(), static_cast<double>(tokens) - call.estimate);
   if (record.usage_known) {
     Gate& gate = *mllm.gate;
-    const auto estimate = static_cast<double>(prompt_tokens(*call.request, endpoint.image_tokens));
+    const auto estimate = static_cast<double>(call.prompt_tokens);
     // Means that soon forget their first guess.
     const double share = std::max(0.02, 1.0 / ++gate.counted);
     gate.prompt_ratio += share * (static_cast<double>(reply.usage.prompt_tokens) / estimate - gate.prompt_ratio);

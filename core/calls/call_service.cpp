@@ -148,11 +148,11 @@ ChatReply CallService::ask(Managed& mllm, const ChatRequest& request) {
     const Endpoint& endpoint = mllm.endpoint;
     const bool as_batch = endpoint.batch && CollectScope::current();
     Usage usage;
+    call->prompt_tokens = prompt_tokens(request, endpoint.image_tokens);
     {
       std::lock_guard lock(mllm.gate->mutex);
       // A little more than expected: the cap must hold with many in flight.
-      usage.prompt_tokens = std::llround(
-          1.1 * static_cast<double>(prompt_tokens(request, endpoint.image_tokens)) * mllm.gate->prompt_ratio);
+      usage.prompt_tokens = std::llround(1.1 * static_cast<double>(call->prompt_tokens) * mllm.gate->prompt_ratio);
       usage.completion_tokens = request.sampling.max_tokens ? *request.sampling.max_tokens
                                 : endpoint.max_tokens > 0   ? endpoint.max_tokens
                                                             : std::llround(4 * mllm.gate->completion_tokens);

@@ -78,6 +78,7 @@ struct CallService::Call : std::enable_shared_from_this<Call> {
   std::uint32_t form = 0;
   std::shared_ptr<Call> self;  // while the HTTP thread has it
   int failures = 0, changes = 0, limited = 0;
+  std::int64_t prompt_tokens = 0;  // as we count them
   double estimate = 0;  // tokens, for the pace
   int at_once = 0;      // calls in flight when it was sent
   Budget::Amount reserved;

@@ -6,6 +6,8 @@
 #include <sqlite3.h>
 
 #include <array>
+#include <chrono>
+#include <cstring>
 
 #include "core/data/records.hpp"
 #include "dt2it/error.hpp"
@@ -78,6 +80,13 @@ Status status_of(std::string_view name) {
 
 namespace {
 
+constexpr double kSecondsKnown = 0.01;               // so long what was seen of other processes holds
+constexpr std::int64_t kMostKnown = std::int64_t{1} << 22;  // rows; reading more keys would take a while
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 // A prepared statement: finalised at the end of its scope.
 class Statement {
  public:
@@ -128,7 +137,7 @@ class Statement {
 struct CallStore::Connection {
   sqlite3* db = nullptr;
   sqlite3_stmt* find = nullptr;
-  std::unique_ptr<Statement> add, add_wire, add_use;  // the writer's
+  std::unique_ptr<Statement> add, add_wire, add_use, version;  // the writer's
 
   ~Connection() {
     forget();
@@ -139,11 +148,13 @@ struct CallStore::Connection {
     if (!add) add = std::make_unique<Statement>(db, kAdd);
     if (!add_wire) add_wire = std::make_unique<Statement>(db, kAddWire);
     if (!add_use) add_use = std::make_unique<Statement>(db, kAddUse);
+    if (!version) version = std::make_unique<Statement>(db, "PRAGMA data_version");
   }
   void forget() {
     add.reset();
     add_wire.reset();
     add_use.reset();
+    version.reset();
   }
   // All that `work` writes or nothing; `undone` is called in that case.
   void transaction(const std::function<void()>& work, const std::function<void()>& undone = {}) {
@@ -186,10 +197,64 @@ CallStore::Batch read_batch(const Statement& row) {
 
 }  // namespace
 
+// ---------------------------------------------------------------- what is certainly not stored
+
+// A Bloom filter; keys are hashes, so their words are what it needs.
+class CallStore::KnownKeys {
+ public:
+  explicit KnownKeys(std::int64_t rows) {
+    std::size_t words = std::size_t{1} << 18;  // 16 bits a key up to a million, 2 MiB
+    while (static_cast<std::int64_t>(words) * 8 < rows) words *= 2;
+    words_ = std::vector<std::atomic<std::uint64_t>>(words);
+  }
+  void add(std::string_view key) {
+    each_bit(key, [](std::atomic<std::uint64_t>& word, std::uint64_t bit) {
+      word.fetch_or(bit, std::memory_order_relaxed);
+      return true;
+    });
+  }
+  bool may_hold(std::string_view key) {
+    return each_bit(key, [](std::atomic<std::uint64_t>& word, std::uint64_t bit) {
+      return (word.load(std::memory_order_relaxed) & bit) != 0;
+    });
+  }
+
+ private:
+  template <class Use>
+  bool each_bit(std::string_view key, const Use& use) {
+    for (std::size_t at = 0; at + 8 <= key.size(); at += 8) {
+      std::uint64_t hash = 0;
+      std::memcpy(&hash, key.data() + at, 8);
+      if (!use(words_[(hash >> 6) & (words_.size() - 1)], std::uint64_t{1} << (hash & 63))) return false;
+    }
+    return true;
+  }
+  std::vector<std::atomic<std::uint64_t>> words_;
+};
+
+// In the writer's transaction. Keys are read once; from when another process has written they are known no more.
+void CallStore::look_at_keys() {
+  writer_->version->step();
+  const std::int64_t version = writer_->version->integer(0);
+  writer_->version->reset();
+  if (version_ == 0) {
+    Statement most(writer_->db, "SELECT ifnull(max(id), 0) FROM calls");
+    most.step();
+    if (const std::int64_t rows = most.integer(0); rows <= kMostKnown) {
+      known_ = std::make_unique<KnownKeys>(rows);
+      Statement key(writer_->db, "SELECT key FROM calls");
+      while (key.step()) known_->add(key.text(0));
+    }
+    version_ = version;
+  }
+  known_until_ = known_ && version == version_ ? now_seconds() + kSecondsKnown : 0;
+}
+
 CallKey call_key(std::string_view identity, std::string_view request_text) {
   CallKey key(32, '\0');
-  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> hash(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  static const EVP_MD* const kSha256 = EVP_sha256();
+  // Looked up once: by EVP_sha256() each use would do it again, under a lock.
+  static EVP_MD* const kSha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  thread_local const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> hash(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   EVP_DigestInit_ex(hash.get(), kSha256, nullptr);
   EVP_DigestUpdate(hash.get(), identity.data(), identity.size());
   EVP_DigestUpdate(hash.get(), "\n", 1);  // JSON in one line holds none
@@ -216,7 +281,7 @@ CallKey key_of_hex(std::string_view hex) {
 CallStore::CallStore(const fs::path& file) : file_(fs::absolute(file)) {
   fs::create_directories(file_.parent_path());
   writer_ = open();
-  writer_->execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384;");
+  writer_->execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384; PRAGMA wal_autocheckpoint=4000;");
   writer_->execute("BEGIN IMMEDIATE");  // two processes may both find it new
   Statement version(writer_->db, "PRAGMA user_version");
   version.step();
@@ -246,6 +311,9 @@ std::unique_ptr<CallStore::Connection> CallStore::open() const {
 }
 
 std::optional<ChatReply> CallStore::find(const CallKey& key) {
+  // While answers come the writer looks every few milliseconds whether the file is ours alone.
+  if (const double until = known_until_.load(std::memory_order_acquire); until > 0 && now_seconds() < until && !known_->may_hold(key))
+    return std::nullopt;
   std::unique_ptr<Connection> reader;
   {
     std::lock_guard lock(readers_mutex_);
@@ -283,11 +351,25 @@ std::optional<ChatReply> CallStore::find(const CallKey& key) {
   return reply;
 }
 
+// In the writer's transaction.
+std::int64_t CallStore::asker_of(const CallUse& use) {
+  std::int64_t& asker = askers_[fmt::format("{}\n{}\n{}\n{}\n{}", use.stage, use.mllm, use.endpoint, use.model, use.purpose)];
+  if (asker != 0) return asker;
+  Statement make(writer_->db, "INSERT OR IGNORE INTO askers(stage, mllm, endpoint, model, purpose) VALUES(?,?,?,?,?)");
+  make.text(1, use.stage).text(2, use.mllm).text(3, use.endpoint).text(4, use.model);
+  make.text(5, use.purpose).step();
+  Statement id(writer_->db,
+               "SELECT id FROM askers WHERE stage = ? AND mllm = ? AND endpoint = ? AND model = ? AND purpose = ?");
+  id.text(1, use.stage).text(2, use.mllm).text(3, use.endpoint).text(4, use.model).text(5, use.purpose).step();
+  return asker = id.integer(0);
+}
+
 void CallStore::put(const std::vector<const StoredCall*>& calls, const std::vector<CallUse>& uses) {
   std::lock_guard lock(writer_mutex_);
   sqlite3* db = writer_->db;
   writer_->transaction([&] {
     writer_->prepare();
+    look_at_keys();
     Statement &add = *writer_->add, &add_wire = *writer_->add_wire, &add_use = *writer_->add_use;
     std::string identity;
     std::int64_t model = 0;
@@ -313,22 +395,21 @@ void CallStore::put(const std::vector<const StoredCall*>& calls, const std::vect
       add_wire.text(3, call->answer).text(4, call->request_id).step();
       add_wire.reset();
     }
+    const CallUse* before = nullptr;
+    std::int64_t asker = 0;
+    const auto same_asker = [](const CallUse& a, const CallUse& b) {
+      return a.purpose == b.purpose && a.mllm == b.mllm && a.stage == b.stage && a.model == b.model && a.endpoint == b.endpoint;
+    };
     for (const CallUse& use : uses) {
-      std::int64_t& asker = askers_[fmt::format("{}\n{}\n{}\n{}\n{}", use.stage, use.mllm, use.endpoint,
-                                                use.model, use.purpose)];
-      if (asker == 0) {
-        Statement make(db, "INSERT OR IGNORE INTO askers(stage, mllm, endpoint, model, purpose) VALUES(?,?,?,?,?)");
-        make.text(1, use.stage).text(2, use.mllm).text(3, use.endpoint).text(4, use.model);
-        make.text(5, use.purpose).step();
-        Statement id(db, "SELECT id FROM askers WHERE stage = ? AND mllm = ? AND endpoint = ? AND model = ? AND purpose = ?");
-        id.text(1, use.stage).text(2, use.mllm).text(3, use.endpoint).text(4, use.model).text(5, use.purpose).step();
-        asker = id.integer(0);
-      }
+      if (!before || !same_asker(*before, use)) asker = asker_of(use);
+      before = &use;
       add_use.number(1, asker).blob(2, use.key).text(3, to_string(use.status));
       add_use.number(4, std::int64_t{use.paid}).step();
       add_use.reset();
     }
   }, [&] { askers_.clear(); });
+  if (known_)
+    for (const StoredCall* call : calls) known_->add(call->key);
 }
 
 std::vector<LedgerRow> CallStore::ledger(const std::string& stage) {

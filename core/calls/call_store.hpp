@@ -3,6 +3,7 @@
 
 // Every answer that was paid for, in one SQLite file that all runs of a folder share.
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -111,7 +112,10 @@ class CallStore {
 
  private:
   struct Connection;
+  class KnownKeys;
   std::unique_ptr<Connection> open() const;
+  std::int64_t asker_of(const CallUse& use);
+  void look_at_keys();
 
   const std::filesystem::path file_;
   std::mutex readers_mutex_;
@@ -119,6 +123,10 @@ class CallStore {
   std::mutex writer_mutex_;
   std::unique_ptr<Connection> writer_;
   std::map<std::string, std::int64_t> askers_;  // ids, guarded by writer_mutex_
+  // So that new calls, which most are, need no look into the file.
+  std::unique_ptr<KnownKeys> known_;    // set once, before known_until_
+  std::int64_t version_ = 0;            // of the file when they were read; 0: not yet
+  std::atomic<double> known_until_{0};  // steady seconds until which it holds all keys that are stored
 };
 
 std::string hex_of(const CallKey& key);

@@ -73,6 +73,13 @@ bool loops(std::string_view text) {
   return static_cast<std::size_t>(idle) * 10 >= tail.size() * 9;
 }
 
+// One a thread, so that its buffers serve many answers; not those of a giant.
+simdjson::dom::parser& shared_parser() {
+  thread_local simdjson::dom::parser parser;
+  if (parser.capacity() > (1 << 20)) parser = simdjson::dom::parser();
+  return parser;
+}
+
 // Parses also what holds bytes that are no UTF-8: they become U+FFFD.
 bool parse(std::string_view body, simdjson::dom::parser& parser, element& root) {
   if (!parser.parse(simdjson::padded_string(body)).get(root)) return true;
@@ -254,7 +261,7 @@ void conclude(ChatReply& reply, const std::string& content, const std::string& r
 }  // namespace
 
 ReadReply read_reply(std::string_view body) {
-  simdjson::dom::parser parser;
+  simdjson::dom::parser& parser = shared_parser();
   element root;
   if (!parse(trimmed(body), parser, root)) return damaged(body);
   simdjson::dom::array choices;
@@ -271,7 +278,7 @@ ReadReply read_reply(std::string_view body) {
 }
 
 ReadReply read_anthropic_reply(std::string_view body) {
-  simdjson::dom::parser parser;
+  simdjson::dom::parser& parser = shared_parser();
   element root;
   if (!parse(trimmed(body), parser, root)) return damaged(body);
   simdjson::dom::array parts;
