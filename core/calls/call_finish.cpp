@@ -51,10 +51,12 @@ void CallService::finish_all() {
     std::vector<CallUse> uses;
     {
       std::unique_lock lock(arrived_mutex_);
-      arrived_changed_.wait(lock, [&] {
-        return over_ || !arrived_.empty() || uses_.size() >= kUsesAtOnce;
-      });
+      arrived_changed_.wait(
+          lock, [&] { return over_ || !arrived_.empty() || uses_.size() >= kUsesAtOnce; });
       if (over_ && arrived_.empty() && uses_.empty()) return;
+      arrived_changed_.wait_for(lock, std::chrono::duration<double>(kGather), [&] {
+        return over_ || enough_arrived() || uses_.size() >= kUsesAtOnce;
+      });
       calls.swap(arrived_);
       uses.swap(uses_);
     }
@@ -71,7 +73,8 @@ void CallService::finish_all() {
       if (!is_final) continue;
       if (!call->error) {
         if (call->store) records.push_back(&call->record);
-        uses.push_back(call->mllm->use(*call->request, call->key, call->record.reply.status, call->store));
+        uses.push_back(
+            call->mllm->use(*call->request, call->key, call->record.reply.status, call->store));
       }
       ended.push_back(std::move(call));
     }
@@ -86,7 +89,8 @@ void CallService::finish_all() {
 }
 
 // The end of a call without an answer that could be kept.
-bool CallService::settle(Call& call, Status status, const std::string& detail, const Budget::Amount& spent) {
+bool CallService::settle(Call& call, Status status, const std::string& detail,
+                         const Budget::Amount& spent) {
   budget_.settle(call.reserved, spent);
   call.record.reply.status = status;
   call.record.reply.detail = detail;
@@ -97,7 +101,8 @@ bool CallService::settle(Call& call, Status status, const std::string& detail, c
     gate.without_answer = status == Status::unavailable ? gate.without_answer + 1 : 0;
     if (gate.outage_limit > 0 && gate.without_answer >= gate.outage_limit && gate.stopped.empty())
       stopped = fmt::format(
-          "{} gave no answer to {} calls in a row, the last: {}. What is done is kept; run again to go on",
+          "{} gave no answer to {} calls in a row, the last: {}. What is done is kept; run again "
+          "to go on",
           gate.name, gate.without_answer, detail);
   }
   if (!stopped.empty()) {
@@ -148,7 +153,8 @@ bool CallService::finish(Call& call) {
       }
       return true;
     case WireReading::Next::changed: {
-      if (++call.changes > kMostChanges) return settle(call, Status::invalid, reading.problem + named);
+      if (++call.changes > kMostChanges)
+        return settle(call, Status::invalid, reading.problem + named);
       WireRequest wire = mllm.mllm->write(*call.request);
       if (wire.status != Status::ok) return settle(call, wire.status, wire.detail);
       call.exchange.body = std::move(wire.body);
@@ -160,8 +166,10 @@ bool CallService::finish(Call& call) {
       const double asked = answer.status == 0 ? -1.0 : told_wait(answer, unix_seconds());
       if (asked > kLongestToldWait) {
         budget_.settle(call.reserved, {});
-        stop(*mllm.gate, fmt::format("{} asks to wait {:.0f} s: {}{}. What is done is kept; run again then to go on",
-                                     mllm.gate->name, asked, reading.problem, named));
+        stop(*mllm.gate,
+             fmt::format(
+                 "{} asks to wait {:.0f} s: {}{}. What is done is kept; run again then to go on",
+                 mllm.gate->name, asked, reading.problem, named));
         std::lock_guard lock(mllm.gate->mutex);
         call.error = std::make_exception_ptr(ModelError(mllm.gate->stopped));
         return true;
@@ -173,9 +181,11 @@ bool CallService::finish(Call& call) {
       if (call.failures > endpoint.retries || call.limited > endpoint.retries * kSlowDownFactor)
         return settle(call, Status::unavailable,
                       attempts == 1 ? reading.problem + named
-                                    : fmt::format("{} attempts, the last: {}{}", attempts, reading.problem, named));
+                                    : fmt::format("{} attempts, the last: {}{}", attempts,
+                                                  reading.problem, named));
       const double wait = retry_wait(endpoint, attempts, asked);
-      log_(LogLevel::debug, fmt::format("{}: {}{}; asking again in {:.2f} s", mllm.name, reading.problem, named, wait));
+      log_(LogLevel::debug, fmt::format("{}: {}{}; asking again in {:.2f} s", mllm.name,
+                                        reading.problem, named, wait));
       send(call.shared_from_this(), wait);
       return false;
     }
@@ -185,10 +195,13 @@ bool CallService::finish(Call& call) {
   record.reply = std::move(reading.reply);
   ChatReply& reply = record.reply;
   if (!reply.detail.empty()) reply.detail += named;
-  // Not kept: it may be mended in the configuration, or by another attempt. A few servers count it all the same.
-  if (answer.status != 200 || reply.status == Status::invalid || reply.status == Status::unavailable)
+  // Not kept: it may be mended in the configuration, or by another attempt. A few servers count it
+  // all the same.
+  if (answer.status != 200 || reply.status == Status::invalid ||
+      reply.status == Status::unavailable)
     return settle(call, reply.status, reply.detail,
-                  {cost_of(reply.usage, endpoint.prices, false), reply.usage.prompt_tokens + reply.usage.completion_tokens});
+                  {cost_of(reply.usage, endpoint.prices, false),
+                   reply.usage.prompt_tokens + reply.usage.completion_tokens});
   record.usage_known = reading.usage_known;
   if (!record.usage_known) {
     reply.usage.prompt_tokens = call.prompt_tokens;
@@ -214,8 +227,10 @@ bool CallService::finish(Call& call) {
     const auto estimate = static_cast<double>(call.prompt_tokens);
     // Means that soon forget their first guess.
     const double share = std::max(0.02, 1.0 / ++gate.counted);
-    gate.prompt_ratio += share * (static_cast<double>(reply.usage.prompt_tokens) / estimate - gate.prompt_ratio);
-    gate.completion_tokens += share * (static_cast<double>(reply.usage.completion_tokens) - gate.completion_tokens);
+    gate.prompt_ratio +=
+        share * (static_cast<double>(reply.usage.prompt_tokens) / estimate - gate.prompt_ratio);
+    gate.completion_tokens +=
+        share * (static_cast<double>(reply.usage.completion_tokens) - gate.completion_tokens);
   }
   return true;
 }

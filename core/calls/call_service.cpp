@@ -32,7 +32,9 @@ class Probed final : public Mllm {
 }  // namespace
 
 CallService::CallService(CallOptions options, Log log)
-    : options_(std::move(options)), log_(std::move(log)), budget_(options_.max_cost, options_.max_tokens) {}
+    : options_(std::move(options)),
+      log_(std::move(log)),
+      budget_(options_.max_cost, options_.max_tokens) {}
 
 CallService::~CallService() {
   loop_.reset();  // no more arrivals
@@ -56,13 +58,16 @@ std::shared_ptr<Mllm> CallService::manage(std::shared_ptr<Mllm> mllm, const std:
   if (options_.probe) return std::make_shared<Probed>(options_.probe, std::move(remote), name);
   const Endpoint& endpoint = remote->endpoint();
   if (budget_.caps_cost() && endpoint.prices.date.empty())
-    throw ConfigError(fmt::format(
-        "[mllms.{}] has no prices, so that a cap on costs cannot hold (set price_input, price_output and "
-        "price_date; 0 where nothing is paid)", name));
+    throw ConfigError(
+        fmt::format("[mllms.{}] has no prices, so that a cap on costs cannot hold (set "
+                    "price_input, price_output and "
+                    "price_date; 0 where nothing is paid)",
+                    name));
   store();
   std::call_once(loop_once_, [this] {
-    loop_ = std::make_unique<HttpLoop>([this](HttpLoop& loop, double now) { return turn(loop, now); },
-                                       [this](std::vector<Exchange*>& finished) { arrived(finished); });
+    loop_ =
+        std::make_unique<HttpLoop>([this](HttpLoop& loop, double now) { return turn(loop, now); },
+                                   [this](std::vector<Exchange*>& finished) { arrived(finished); });
     finisher_ = std::thread([this] { finish_all(); });
     batches_ = std::make_unique<Batches>(
         *store_, [this](const auto&... what) { return exchange(what...); },
@@ -129,8 +134,9 @@ ChatReply CallService::ask(Managed& mllm, const ChatRequest& request) {
       return call->record.reply;
     }
     if (options_.offline) {
-      call->record.reply = invalid(Status::unavailable, fmt::format("offline, and no stored answer to call {}",
-                                                                    hex_of(key).substr(0, 16)));
+      call->record.reply = invalid(
+          Status::unavailable,
+          fmt::format("offline, and no stored answer to call {}", hex_of(key).substr(0, 16)));
       release(call);
       return call->record.reply;
     }
@@ -152,18 +158,21 @@ ChatReply CallService::ask(Managed& mllm, const ChatRequest& request) {
     {
       std::lock_guard lock(mllm.gate->mutex);
       // A little more than expected: the cap must hold with many in flight.
-      usage.prompt_tokens = std::llround(1.1 * static_cast<double>(call->prompt_tokens) * mllm.gate->prompt_ratio);
+      usage.prompt_tokens =
+          std::llround(1.1 * static_cast<double>(call->prompt_tokens) * mllm.gate->prompt_ratio);
       usage.completion_tokens = request.sampling.max_tokens ? *request.sampling.max_tokens
-                                : endpoint.max_tokens > 0   ? endpoint.max_tokens
-                                                            : std::llround(4 * mllm.gate->completion_tokens);
+                                : endpoint.max_tokens > 0
+                                    ? endpoint.max_tokens
+                                    : std::llround(4 * mllm.gate->completion_tokens);
     }
     call->estimate = static_cast<double>(usage.prompt_tokens + usage.completion_tokens);
     const Budget::Amount reserved{cost_of(usage, endpoint.prices, as_batch),
                                   usage.prompt_tokens + usage.completion_tokens};
     if (!budget_.reserve(reserved, !as_batch))
-      throw ModelError(fmt::format(
-          "the run's cap is reached: {}. What is done is kept; raise the cap and run again to go on",
-          budget_.text()));
+      throw ModelError(
+          fmt::format("the run's cap is reached: {}. What is done is kept; raise the cap and run "
+                      "again to go on",
+                      budget_.text()));
     if (as_batch) {
       CallStore::Waiting waiting;
       waiting.call.key = key;
@@ -201,8 +210,10 @@ ChatReply CallService::ask(Managed& mllm, const ChatRequest& request) {
     release(call);
     throw;
   }
+  ++under_way_;
   send(call, 0);
   call->wait();
+  --under_way_;
   if (call->error) std::rethrow_exception(call->error);
   return call->record.reply;
 }
@@ -312,19 +323,25 @@ void CallService::arrived(std::vector<Exchange*>& finished) {
     }
     calls.push_back(std::move(call.self));
   }
+  bool news = false;
   {
     std::lock_guard lock(arrived_mutex_);
+    news = arrived_.empty();
     arrived_.insert(arrived_.end(), std::make_move_iterator(calls.begin()),
                     std::make_move_iterator(calls.end()));
+    news = news || enough_arrived();
   }
-  arrived_changed_.notify_one();
+  if (news) arrived_changed_.notify_one();
 }
 
 // ---------------------------------------------------------------- batches
 
-bool CallService::finish_batches(const std::atomic<bool>& stop) { return !batches_ || batches_->finish(stop); }
+bool CallService::finish_batches(const std::atomic<bool>& stop) {
+  return !batches_ || batches_->finish(stop);
+}
 
-HttpAnswer CallService::exchange(const Endpoint& endpoint, const std::string& url, const std::string& content_type,
+HttpAnswer CallService::exchange(const Endpoint& endpoint, const std::string& url,
+                                 const std::string& content_type,
                                  const std::vector<std::shared_ptr<const std::string>>& body) {
   for (int attempt = 0;; ++attempt) {
     Exchange exchange;

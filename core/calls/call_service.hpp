@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What every call of a remote model passes, invisible to plugins: identical calls in flight are one; an
-// answer that is stored is not asked for again; the budget is asked; the endpoint's pace is kept; passing
-// trouble is tried again; an answer is on disk before the caller gets it.
+// What every call of a remote model passes, invisible to plugins: identical calls in flight are
+// one; an answer that is stored is not asked for again; the budget is asked; the endpoint's pace is
+// kept; passing trouble is tried again; an answer is on disk before the caller gets it.
 //
 //   caller's thread    store, request written by the plugin, budget     -> waits
 //   HTTP thread        pace, libcurl
-//   finishing thread   answer read by the plugin, retries; many answers in one commit -> callers go on
+//   finishing thread   answer read by the plugin, retries; many answers in one commit -> callers go
+//   on
 
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
@@ -34,8 +36,10 @@ struct CallOptions {
   std::int64_t max_tokens = 0;
   bool offline = false;  // answers come from the store only
   Batches::Limits batches = {};
-  // Set: nothing is sent or stored; requests are shown to this, and answered with `unavailable`. For plans.
-  std::function<void(const std::string& mllm, const Endpoint& endpoint, const ChatRequest& request)> probe = {};
+  // Set: nothing is sent or stored; requests are shown to this, and answered with `unavailable`.
+  // For plans.
+  std::function<void(const std::string& mllm, const Endpoint& endpoint, const ChatRequest& request)>
+      probe = {};
 };
 
 // Thread-safe.
@@ -47,9 +51,10 @@ class CallService {
   CallService(const CallService&) = delete;
   CallService& operator=(const CallService&) = delete;
 
-  // The model as plugins get it: a remote one by way of this service, any other as it is. `stage` and
-  // `name` are what the ledger says. The service outlives what it returns.
-  std::shared_ptr<Mllm> manage(std::shared_ptr<Mllm> mllm, const std::string& stage, const std::string& name);
+  // The model as plugins get it: a remote one by way of this service, any other as it is. `stage`
+  // and `name` are what the ledger says. The service outlives what it returns.
+  std::shared_ptr<Mllm> manage(std::shared_ptr<Mllm> mllm, const std::string& stage,
+                               const std::string& name);
 
   // Of one stage, over all processes that worked on it.
   std::vector<LedgerRow> ledger(const std::string& stage);
@@ -73,11 +78,13 @@ class CallService {
   void arrived(std::vector<Exchange*>& finished);
   void finish_all();
   bool finish(Call& call);  // false: it is sent again
-  bool settle(Call& call, Status status, const std::string& detail, const Budget::Amount& spent = {});
+  bool settle(Call& call, Status status, const std::string& detail,
+              const Budget::Amount& spent = {});
   void stop(Gate& gate, const std::string& reason);
   void release(const std::shared_ptr<Call>& call);
   void note_use(CallUse use);
-  HttpAnswer exchange(const Endpoint& endpoint, const std::string& url, const std::string& content_type,
+  HttpAnswer exchange(const Endpoint& endpoint, const std::string& url,
+                      const std::string& content_type,
                       const std::vector<std::shared_ptr<const std::string>>& body);
 
   const CallOptions options_;
@@ -92,7 +99,9 @@ class CallService {
   };
   static constexpr std::size_t kShards = 16;
   InFlight in_flight_[kShards];
-  InFlight& shard(const CallKey& key) { return in_flight_[static_cast<unsigned char>(key[0]) % kShards]; }
+  InFlight& shard(const CallKey& key) {
+    return in_flight_[static_cast<unsigned char>(key[0]) % kShards];
+  }
 
   std::mutex gates_mutex_;
   std::unordered_map<std::string, std::shared_ptr<Gate>> gates_;
@@ -101,6 +110,10 @@ class CallService {
   std::condition_variable arrived_changed_;
   std::vector<std::shared_ptr<Call>> arrived_;
   std::vector<CallUse> uses_;
+  std::atomic<int> under_way_{0};  // calls whose callers wait for an answer
+  bool enough_arrived() const {
+    return arrived_.size() * 4 >= static_cast<std::size_t>(under_way_.load());
+  }
   bool over_ = false;
 
   std::unique_ptr<Batches> batches_;

@@ -17,9 +17,14 @@
 
 namespace dt2it {
 
-inline constexpr double kLongestToldWait = 600;  // seconds; a server that asks for more counts as gone
+inline constexpr double kLongestToldWait =
+    600;  // seconds; a server that asks for more counts as gone
 
 inline constexpr std::size_t kUsesAtOnce = 1024;
+
+// A commit waits for a quarter of the calls under way, for so many seconds at most: each costs a
+// flush of the disk.
+inline constexpr double kGather = 0.002;
 
 double unix_seconds();
 // Until attempt number `attempts` + 1, where the server has told how long (negative: it has not).
@@ -48,12 +53,18 @@ struct CallService::Gate {
 
 class CallService::Managed final : public Mllm {
  public:
-  Managed(CallService& service, std::shared_ptr<RemoteMllm> mllm, std::string stage, std::string name)
-      : service(service), mllm(std::move(mllm)), stage(std::move(stage)), name(std::move(name)),
-        endpoint(this->mllm->endpoint()), gate(service.gate(endpoint)) {}
+  Managed(CallService& service, std::shared_ptr<RemoteMllm> mllm, std::string stage,
+          std::string name)
+      : service(service),
+        mllm(std::move(mllm)),
+        stage(std::move(stage)),
+        name(std::move(name)),
+        endpoint(this->mllm->endpoint()),
+        gate(service.gate(endpoint)) {}
   ChatReply chat(const ChatRequest& request) override {
     ChatReply reply = service.ask(*this, request);
-    if (reply.status == Status::unavailable && CollectScope::current() && reply.detail != kWaitsForBatch)
+    if (reply.status == Status::unavailable && CollectScope::current() &&
+        reply.detail != kWaitsForBatch)
       CollectScope::current()->note_unanswered();
     return reply;
   }
@@ -79,8 +90,8 @@ struct CallService::Call : std::enable_shared_from_this<Call> {
   std::shared_ptr<Call> self;  // while the HTTP thread has it
   int failures = 0, changes = 0, limited = 0;
   std::int64_t prompt_tokens = 0;  // as we count them
-  double estimate = 0;  // tokens, for the pace
-  int at_once = 0;      // calls in flight when it was sent
+  double estimate = 0;             // tokens, for the pace
+  int at_once = 0;                 // calls in flight when it was sent
   Budget::Amount reserved;
   StoredCall record;
   bool store = false;

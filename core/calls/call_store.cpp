@@ -66,7 +66,8 @@ constexpr const char* kLedger =
     "WHERE a.stage = ? GROUP BY a.id, u.status ORDER BY a.id, u.status";
 constexpr const char* kWhere =
     " FROM calls c JOIN models m ON m.id = c.model JOIN wire w ON w.id = c.id "
-    "WHERE (?1 = '' OR m.model = ?1) AND (?2 = '' OR c.purpose = ?2) AND (?3 = '' OR c.status = ?3) "
+    "WHERE (?1 = '' OR m.model = ?1) AND (?2 = '' OR c.purpose = ?2) AND (?3 = '' OR c.status = "
+    "?3) "
     "AND (?4 = '' OR lower(hex(c.key)) LIKE ?4 || '%') AND (?5 = 0 OR c.time < ?5)";
 
 Status status_of(std::string_view name) {
@@ -80,8 +81,9 @@ Status status_of(std::string_view name) {
 
 namespace {
 
-constexpr double kSecondsKnown = 0.01;               // so long what was seen of other processes holds
-constexpr std::int64_t kMostKnown = std::int64_t{1} << 22;  // rows; reading more keys would take a while
+constexpr double kSecondsKnown = 0.01;  // so long what was seen of other processes holds
+constexpr std::int64_t kMostKnown = std::int64_t{1}
+                                    << 22;  // rows; reading more keys would take a while
 
 double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -99,16 +101,20 @@ class Statement {
 
   // Texts must live until the next step().
   Statement& text(int at, std::string_view value) {
-    sqlite3_bind_text(statement_, at, value.data() ? value.data() : "", static_cast<int>(value.size()),
-                      SQLITE_STATIC);
+    sqlite3_bind_text(statement_, at, value.data() ? value.data() : "",
+                      static_cast<int>(value.size()), SQLITE_STATIC);
     return *this;
   }
   Statement& blob(int at, std::string_view value) {
     sqlite3_bind_blob(statement_, at, value.data(), static_cast<int>(value.size()), SQLITE_STATIC);
     return *this;
   }
-  Statement& number(int at, std::int64_t value) { return sqlite3_bind_int64(statement_, at, value), *this; }
-  Statement& number(int at, double value) { return sqlite3_bind_double(statement_, at, value), *this; }
+  Statement& number(int at, std::int64_t value) {
+    return sqlite3_bind_int64(statement_, at, value), *this;
+  }
+  Statement& number(int at, double value) {
+    return sqlite3_bind_double(statement_, at, value), *this;
+  }
   bool step() {  // true: a row
     const int code = sqlite3_step(statement_);
     if (code == SQLITE_ROW) return true;
@@ -125,8 +131,8 @@ class Statement {
 
  private:
   [[noreturn]] void fail() const {
-    throw DataError(fmt::format("{}: the call store cannot be used: {}", sqlite3_db_filename(db_, "main"),
-                                sqlite3_errmsg(db_)));
+    throw DataError(fmt::format("{}: the call store cannot be used: {}",
+                                sqlite3_db_filename(db_, "main"), sqlite3_errmsg(db_)));
   }
   sqlite3* db_;
   sqlite3_stmt* statement_ = nullptr;
@@ -170,10 +176,12 @@ struct CallStore::Connection {
     }
   }
   [[noreturn]] void fail(const std::string& what) const {
-    throw DataError(fmt::format("{}: {}: {}", sqlite3_db_filename(db, "main"), what, sqlite3_errmsg(db)));
+    throw DataError(
+        fmt::format("{}: {}: {}", sqlite3_db_filename(db, "main"), what, sqlite3_errmsg(db)));
   }
   void execute(const char* sql) const {
-    if (sqlite3_exec(db, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail("the call store cannot be used");
+    if (sqlite3_exec(db, sql, nullptr, nullptr, nullptr) != SQLITE_OK)
+      fail("the call store cannot be used");
   }
 };
 
@@ -225,14 +233,16 @@ class CallStore::KnownKeys {
     for (std::size_t at = 0; at + 8 <= key.size(); at += 8) {
       std::uint64_t hash = 0;
       std::memcpy(&hash, key.data() + at, 8);
-      if (!use(words_[(hash >> 6) & (words_.size() - 1)], std::uint64_t{1} << (hash & 63))) return false;
+      if (!use(words_[(hash >> 6) & (words_.size() - 1)], std::uint64_t{1} << (hash & 63)))
+        return false;
     }
     return true;
   }
   std::vector<std::atomic<std::uint64_t>> words_;
 };
 
-// In the writer's transaction. Keys are read once; from when another process has written they are known no more.
+// In the writer's transaction. Keys are read once; from when another process has written they are
+// known no more.
 void CallStore::look_at_keys() {
   writer_->version->step();
   const std::int64_t version = writer_->version->integer(0);
@@ -254,7 +264,8 @@ CallKey call_key(std::string_view identity, std::string_view request_text) {
   CallKey key(32, '\0');
   // Looked up once: by EVP_sha256() each use would do it again, under a lock.
   static EVP_MD* const kSha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  thread_local const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> hash(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  thread_local const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> hash(EVP_MD_CTX_new(),
+                                                                             EVP_MD_CTX_free);
   EVP_DigestInit_ex(hash.get(), kSha256, nullptr);
   EVP_DigestUpdate(hash.get(), identity.data(), identity.size());
   EVP_DigestUpdate(hash.get(), "\n", 1);  // JSON in one line holds none
@@ -270,7 +281,8 @@ std::string hex_of(const CallKey& key) {
 }
 
 CallKey key_of_hex(std::string_view hex) {
-  if (hex.size() != 64 || hex.find_first_not_of("0123456789abcdef") != std::string_view::npos) return {};
+  if (hex.size() != 64 || hex.find_first_not_of("0123456789abcdef") != std::string_view::npos)
+    return {};
   CallKey key;
   const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
   for (std::size_t i = 0; i < hex.size(); i += 2)
@@ -281,7 +293,9 @@ CallKey key_of_hex(std::string_view hex) {
 CallStore::CallStore(const fs::path& file) : file_(fs::absolute(file)) {
   fs::create_directories(file_.parent_path());
   writer_ = open();
-  writer_->execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384; PRAGMA wal_autocheckpoint=4000;");
+  writer_->execute(
+      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384; PRAGMA "
+      "wal_autocheckpoint=4000;");
   writer_->execute("BEGIN IMMEDIATE");  // two processes may both find it new
   Statement version(writer_->db, "PRAGMA user_version");
   version.step();
@@ -312,7 +326,8 @@ std::unique_ptr<CallStore::Connection> CallStore::open() const {
 
 std::optional<ChatReply> CallStore::find(const CallKey& key) {
   // While answers come the writer looks every few milliseconds whether the file is ours alone.
-  if (const double until = known_until_.load(std::memory_order_acquire); until > 0 && now_seconds() < until && !known_->may_hold(key))
+  if (const double until = known_until_.load(std::memory_order_acquire);
+      until > 0 && now_seconds() < until && !known_->may_hold(key))
     return std::nullopt;
   std::unique_ptr<Connection> reader;
   {
@@ -332,7 +347,8 @@ std::optional<ChatReply> CallStore::find(const CallKey& key) {
   if (code == SQLITE_ROW) {
     const auto text = [&](int at) {
       const auto* data = static_cast<const char*>(sqlite3_column_blob(reader->find, at));
-      return std::string(data ? data : "", static_cast<std::size_t>(sqlite3_column_bytes(reader->find, at)));
+      return std::string(data ? data : "",
+                         static_cast<std::size_t>(sqlite3_column_bytes(reader->find, at)));
     };
     reply.emplace();
     reply->status = status_of(text(0));
@@ -352,62 +368,91 @@ std::optional<ChatReply> CallStore::find(const CallKey& key) {
 }
 
 // In the writer's transaction.
+std::int64_t CallStore::model_of(const StoredCall& call) {
+  std::int64_t& model = models_[call.identity];
+  if (model != 0) return model;
+  Statement known(writer_->db, "INSERT OR IGNORE INTO models(identity, model) VALUES(?,?)");
+  known.text(1, call.identity).text(2, call.model).step();
+  Statement id(writer_->db, "SELECT id FROM models WHERE identity = ?");
+  id.text(1, call.identity).step();
+  return model = id.integer(0);
+}
+
+// In the writer's transaction.
 std::int64_t CallStore::asker_of(const CallUse& use) {
-  std::int64_t& asker = askers_[fmt::format("{}\n{}\n{}\n{}\n{}", use.stage, use.mllm, use.endpoint, use.model, use.purpose)];
+  std::int64_t& asker = askers_[fmt::format("{}\n{}\n{}\n{}\n{}", use.stage, use.mllm, use.endpoint,
+                                            use.model, use.purpose)];
   if (asker != 0) return asker;
-  Statement make(writer_->db, "INSERT OR IGNORE INTO askers(stage, mllm, endpoint, model, purpose) VALUES(?,?,?,?,?)");
+  Statement make(
+      writer_->db,
+      "INSERT OR IGNORE INTO askers(stage, mllm, endpoint, model, purpose) VALUES(?,?,?,?,?)");
   make.text(1, use.stage).text(2, use.mllm).text(3, use.endpoint).text(4, use.model);
   make.text(5, use.purpose).step();
   Statement id(writer_->db,
-               "SELECT id FROM askers WHERE stage = ? AND mllm = ? AND endpoint = ? AND model = ? AND purpose = ?");
-  id.text(1, use.stage).text(2, use.mllm).text(3, use.endpoint).text(4, use.model).text(5, use.purpose).step();
+               "SELECT id FROM askers WHERE stage = ? AND mllm = ? AND endpoint = ? AND model = ? "
+               "AND purpose = ?");
+  id.text(1, use.stage)
+      .text(2, use.mllm)
+      .text(3, use.endpoint)
+      .text(4, use.model)
+      .text(5, use.purpose)
+      .step();
   return asker = id.integer(0);
 }
 
 void CallStore::put(const std::vector<const StoredCall*>& calls, const std::vector<CallUse>& uses) {
   std::lock_guard lock(writer_mutex_);
   sqlite3* db = writer_->db;
-  writer_->transaction([&] {
-    writer_->prepare();
-    look_at_keys();
-    Statement &add = *writer_->add, &add_wire = *writer_->add_wire, &add_use = *writer_->add_use;
-    std::string identity;
-    std::int64_t model = 0;
-    for (const StoredCall* call : calls) {
-      if (model == 0 || identity != call->identity) {
-        Statement known(db, "INSERT OR IGNORE INTO models(identity, model) VALUES(?,?)");
-        known.text(1, call->identity).text(2, call->model).step();
-        Statement id(db, "SELECT id FROM models WHERE identity = ?");
-        id.text(1, call->identity).step();
-        model = id.integer(0);
-        identity = call->identity;
-      }
-      const ChatReply& reply = call->reply;
-      add.blob(1, call->key).number(2, model).text(3, call->purpose).text(4, to_string(reply.status));
-      add.text(5, reply.text).text(6, reply.finish_reason).text(7, reply.model).text(8, reply.detail);
-      add.number(9, reply.usage.prompt_tokens).number(10, reply.usage.cached_tokens);
-      add.number(11, reply.usage.completion_tokens).number(12, std::int64_t{call->usage_known});
-      add.number(13, call->cost).number(14, call->seconds).number(15, call->time);
-      add.step();
-      add.reset();
-      if (sqlite3_changes(db) == 0) continue;  // another process was first
-      add_wire.number(1, std::int64_t{sqlite3_last_insert_rowid(db)}).text(2, call->request);
-      add_wire.text(3, call->answer).text(4, call->request_id).step();
-      add_wire.reset();
-    }
-    const CallUse* before = nullptr;
-    std::int64_t asker = 0;
-    const auto same_asker = [](const CallUse& a, const CallUse& b) {
-      return a.purpose == b.purpose && a.mllm == b.mllm && a.stage == b.stage && a.model == b.model && a.endpoint == b.endpoint;
-    };
-    for (const CallUse& use : uses) {
-      if (!before || !same_asker(*before, use)) asker = asker_of(use);
-      before = &use;
-      add_use.number(1, asker).blob(2, use.key).text(3, to_string(use.status));
-      add_use.number(4, std::int64_t{use.paid}).step();
-      add_use.reset();
-    }
-  }, [&] { askers_.clear(); });
+  writer_->transaction(
+      [&] {
+        writer_->prepare();
+        look_at_keys();
+        Statement &add = *writer_->add, &add_wire = *writer_->add_wire,
+                  &add_use = *writer_->add_use;
+        std::string_view identity;
+        std::int64_t model = 0;
+        for (const StoredCall* call : calls) {
+          if (model == 0 || identity != call->identity) {
+            model = model_of(*call);
+            identity = call->identity;
+          }
+          const ChatReply& reply = call->reply;
+          add.blob(1, call->key)
+              .number(2, model)
+              .text(3, call->purpose)
+              .text(4, to_string(reply.status));
+          add.text(5, reply.text)
+              .text(6, reply.finish_reason)
+              .text(7, reply.model)
+              .text(8, reply.detail);
+          add.number(9, reply.usage.prompt_tokens).number(10, reply.usage.cached_tokens);
+          add.number(11, reply.usage.completion_tokens).number(12, std::int64_t{call->usage_known});
+          add.number(13, call->cost).number(14, call->seconds).number(15, call->time);
+          add.step();
+          add.reset();
+          if (sqlite3_changes(db) == 0) continue;  // another process was first
+          add_wire.number(1, std::int64_t{sqlite3_last_insert_rowid(db)}).text(2, call->request);
+          add_wire.text(3, call->answer).text(4, call->request_id).step();
+          add_wire.reset();
+        }
+        const CallUse* before = nullptr;
+        std::int64_t asker = 0;
+        const auto same_asker = [](const CallUse& a, const CallUse& b) {
+          return a.purpose == b.purpose && a.mllm == b.mllm && a.stage == b.stage &&
+                 a.model == b.model && a.endpoint == b.endpoint;
+        };
+        for (const CallUse& use : uses) {
+          if (!before || !same_asker(*before, use)) asker = asker_of(use);
+          before = &use;
+          add_use.number(1, asker).blob(2, use.key).text(3, to_string(use.status));
+          add_use.number(4, std::int64_t{use.paid}).step();
+          add_use.reset();
+        }
+      },
+      [&] {
+        askers_.clear();
+        models_.clear();
+      });
   if (known_)
     for (const StoredCall* call : calls) known_->add(call->key);
 }
@@ -440,13 +485,15 @@ std::vector<LedgerRow> CallStore::ledger(const std::string& stage) {
 
 void CallStore::each(const CallFilter& filter, const std::function<void(const StoredCall&)>& use) {
   const std::unique_ptr<Connection> reader = open();
-  Statement row(reader->db,
-                std::string("SELECT c.key, m.identity, m.model, c.purpose, c.status, c.text, c.finish_reason, "
-                            "c.served, c.detail, c.prompt_tokens, c.cached_tokens, c.completion_tokens, "
-                            "c.usage_known, c.cost, c.seconds, c.time, w.request, w.answer, w.request_id") +
-                    kWhere +
-                    (filter.limit > 0 ? fmt::format(" ORDER BY c.id DESC LIMIT {}", filter.limit)
-                                      : " ORDER BY c.id"));
+  Statement row(
+      reader->db,
+      std::string(
+          "SELECT c.key, m.identity, m.model, c.purpose, c.status, c.text, c.finish_reason, "
+          "c.served, c.detail, c.prompt_tokens, c.cached_tokens, c.completion_tokens, "
+          "c.usage_known, c.cost, c.seconds, c.time, w.request, w.answer, w.request_id") +
+          kWhere +
+          (filter.limit > 0 ? fmt::format(" ORDER BY c.id DESC LIMIT {}", filter.limit)
+                            : " ORDER BY c.id"));
   bind(row, filter);
   StoredCall call;
   while (row.step()) {
@@ -495,9 +542,11 @@ std::int64_t CallStore::count() {
 
 std::optional<double> CallStore::mean_answer(const std::string& model, const std::string& purpose) {
   const std::unique_ptr<Connection> reader = open();
-  Statement row(reader->db,
-                "SELECT avg(completion_tokens), count(*) FROM (SELECT c.completion_tokens FROM calls c "
-                "JOIN models m ON m.id = c.model WHERE m.model = ? AND c.purpose = ? ORDER BY c.id DESC LIMIT 1000)");
+  Statement row(
+      reader->db,
+      "SELECT avg(completion_tokens), count(*) FROM (SELECT c.completion_tokens FROM calls c "
+      "JOIN models m ON m.id = c.model WHERE m.model = ? AND c.purpose = ? ORDER BY c.id DESC "
+      "LIMIT 1000)");
   row.text(1, model).text(2, purpose).step();
   if (row.integer(1) == 0) return std::nullopt;
   return row.real(0);
@@ -514,8 +563,13 @@ std::int64_t CallStore::add_batch(const Batch& batch) {
 
 void CallStore::update_batch(const Batch& batch) {
   std::lock_guard lock(writer_mutex_);
-  Statement change(writer_->db, "UPDATE batches SET file_id = ?, server_id = ?, keys = ? WHERE id = ?");
-  change.text(1, batch.file_id).text(2, batch.server_id).text(3, batch.keys).number(4, batch.id).step();
+  Statement change(writer_->db,
+                   "UPDATE batches SET file_id = ?, server_id = ?, keys = ? WHERE id = ?");
+  change.text(1, batch.file_id)
+      .text(2, batch.server_id)
+      .text(3, batch.keys)
+      .number(4, batch.id)
+      .step();
 }
 
 void CallStore::remove_batch(std::int64_t id) {
@@ -523,7 +577,8 @@ void CallStore::remove_batch(std::int64_t id) {
   Statement(writer_->db, "DELETE FROM batches WHERE id = ?").number(1, id).step();
 }
 
-std::vector<CallStore::Batch> CallStore::batches(const std::string& endpoint, const std::string& model) {
+std::vector<CallStore::Batch> CallStore::batches(const std::string& endpoint,
+                                                 const std::string& model) {
   std::lock_guard lock(writer_mutex_);
   Statement row(writer_->db,
                 "SELECT id, endpoint, model, file_id, server_id, keys FROM batches "
@@ -539,7 +594,8 @@ void CallStore::add_waiting(const std::vector<Waiting>& calls) {
   std::lock_guard lock(writer_mutex_);
   writer_->transaction([&] {
     Statement add(writer_->db,
-                  "INSERT OR REPLACE INTO waiting(key, identity, model, request, purpose, stage, mllm, endpoint, form) "
+                  "INSERT OR REPLACE INTO waiting(key, identity, model, request, purpose, stage, "
+                  "mllm, endpoint, form) "
                   "VALUES(?,?,?,?,?,?,?,?,?)");
     for (const auto& [call, use, form] : calls) {
       add.blob(1, call.key).text(2, call.identity).text(3, call.model).text(4, call.request);
@@ -553,7 +609,8 @@ void CallStore::add_waiting(const std::vector<Waiting>& calls) {
 std::optional<CallStore::Waiting> CallStore::waiting(const CallKey& key) {
   std::lock_guard lock(writer_mutex_);
   Statement row(writer_->db,
-                "SELECT identity, model, request, purpose, stage, mllm, endpoint, form FROM waiting WHERE key = ?");
+                "SELECT identity, model, request, purpose, stage, mllm, endpoint, form FROM "
+                "waiting WHERE key = ?");
   row.blob(1, key);
   if (!row.step()) return std::nullopt;
   Waiting waiting;
@@ -563,8 +620,14 @@ std::optional<CallStore::Waiting> CallStore::waiting(const CallKey& key) {
   call.model = row.text(1);
   call.request = row.text(2);
   call.purpose = row.text(3);
-  waiting.use = {std::string(row.text(4)), std::string(row.text(5)), std::string(row.text(6)),
-                 call.model, call.purpose, key, Status::ok, true};
+  waiting.use = {std::string(row.text(4)),
+                 std::string(row.text(5)),
+                 std::string(row.text(6)),
+                 call.model,
+                 call.purpose,
+                 key,
+                 Status::ok,
+                 true};
   waiting.form = static_cast<std::uint32_t>(row.integer(7));
   return waiting;
 }

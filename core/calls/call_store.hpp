@@ -40,8 +40,8 @@ struct StoredCall {
   bool usage_known = true;
 };
 
-// That a stage asked for a call, once however often: what the ledger is made of. Kept with the answers, so
-// that it is right for runs that were killed and gone on with.
+// That a stage asked for a call, once however often: what the ledger is made of. Kept with the
+// answers, so that it is right for runs that were killed and gone on with.
 struct CallUse {
   std::string stage, mllm, endpoint, model, purpose;
   CallKey key;
@@ -53,7 +53,7 @@ struct LedgerRow {
   std::string mllm, endpoint, model, purpose;
   std::int64_t calls = 0, paid = 0, failed = 0;  // different calls; failed: status is not ok
   std::int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;  // of what was paid
-  double cost = 0;                                                         // likewise
+  double cost = 0;                                                           // likewise
   std::int64_t usage_unknown = 0;  // paid calls whose usage the server did not say: estimated
   std::string statuses;            // "ok 12, refused 1"
 };
@@ -64,11 +64,12 @@ struct CallFilter {
   std::int64_t limit = 0;                          // newest first; 0: all, oldest first
 };
 
-// Thread-safe. Write-ahead log, flushed to disk with every commit: a process killed at any moment loses
-// no answer that it had put, and a half-written one is not there.
+// Thread-safe. Write-ahead log, flushed to disk with every commit: a process killed at any moment
+// loses no answer that it had put, and a half-written one is not there.
 class CallStore {
  public:
-  // Creates the file and its folder when they are not there. Throws DataError for a file of another kind.
+  // Creates the file and its folder when they are not there. Throws DataError for a file of another
+  // kind.
   explicit CallStore(const std::filesystem::path& file);
   ~CallStore();
   CallStore(const CallStore&) = delete;
@@ -76,7 +77,8 @@ class CallStore {
 
   std::optional<ChatReply> find(const CallKey& key);
 
-  // All of them in one transaction; returns when they are on disk. A key that is there stays as it is.
+  // All of them in one transaction; returns when they are on disk. A key that is there stays as it
+  // is.
   void put(const std::vector<const StoredCall*>& calls, const std::vector<CallUse>& uses = {});
 
   // Of one stage, by MLLM, endpoint and purpose.
@@ -90,8 +92,8 @@ class CallStore {
   std::optional<double> mean_answer(const std::string& model, const std::string& purpose);
   std::filesystem::path file() const { return file_; }
 
-  // Batches under way, by the id that the server gave: kept before they are waited for. `keys`: one call
-  // key (hex) a line. An empty server id: the file is uploaded, the batch perhaps not made.
+  // Batches under way, by the id that the server gave: kept before they are waited for. `keys`: one
+  // call key (hex) a line. An empty server id: the file is uploaded, the batch perhaps not made.
   struct Batch {
     std::int64_t id = 0;
     std::string endpoint, model, file_id, server_id, keys;
@@ -115,6 +117,7 @@ class CallStore {
   class KnownKeys;
   std::unique_ptr<Connection> open() const;
   std::int64_t asker_of(const CallUse& use);
+  std::int64_t model_of(const StoredCall& call);
   void look_at_keys();
 
   const std::filesystem::path file_;
@@ -122,11 +125,12 @@ class CallStore {
   std::vector<std::unique_ptr<Connection>> readers_;
   std::mutex writer_mutex_;
   std::unique_ptr<Connection> writer_;
-  std::map<std::string, std::int64_t> askers_;  // ids, guarded by writer_mutex_
+  std::map<std::string, std::int64_t> askers_, models_;  // ids, guarded by writer_mutex_
   // So that new calls, which most are, need no look into the file.
-  std::unique_ptr<KnownKeys> known_;    // set once, before known_until_
-  std::int64_t version_ = 0;            // of the file when they were read; 0: not yet
-  std::atomic<double> known_until_{0};  // steady seconds until which it holds all keys that are stored
+  std::unique_ptr<KnownKeys> known_;  // set once, before known_until_
+  std::int64_t version_ = 0;          // of the file when they were read; 0: not yet
+  std::atomic<double> known_until_{
+      0};  // steady seconds until which it holds all keys that are stored
 };
 
 std::string hex_of(const CallKey& key);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -75,6 +77,15 @@ class Asker {
  public:
   std::shared_ptr<Mllm> mllm;
 };
+
+// A certificate of our own for 127.0.0.1 and its key; false where openssl is not installed.
+inline bool make_certificate(const std::filesystem::path& folder, const std::string& name, const std::string& address) {
+  const std::string command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=" + name +
+                              " -addext subjectAltName=IP:" + address + " -keyout " +
+                              (folder / (name + ".key")).string() + " -out " + (folder / (name + ".pem")).string() +
+                              " 2>/dev/null";
+  return std::system(command.c_str()) == 0;
+}
 
 inline bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 

@@ -79,18 +79,17 @@ const std::vector<Expected> kStops{
     {"redirect", Status::ok, "", "HTTP 302", 1},
 };
 
-}  // namespace
-
-TEST_CASE("Each case of an endpoint ends as it must") {
-  std::set<std::string> covered;
+// `how`: the endpoint's certificate, if any; `more`: parameters that go with it.
+void check_answers(const mock::Options& how, const Table& more) {
   for (const Expected& expected : kAnswers) {
     INFO("case " << expected.name);
-    covered.insert(expected.name);
-    mock::Options options;
+    mock::Options options = how;
     options.record = true;
     mock::Endpoint endpoint(options);
-    Asker asker(endpoint.url(), {{"model", value_of(std::string("mock:") + expected.name)},
-                                 {"timeout_seconds", value_of(std::string(expected.name) == "no_answer" ? 0.3 : 10.0)}});
+    Table params = more;
+    params["model"] = value_of(std::string("mock:") + expected.name);
+    params["timeout_seconds"] = value_of(std::string(expected.name) == "no_answer" ? 0.3 : 10.0);
+    Asker asker(endpoint.url(), params);
     ChatRequest request = question("What is 40 + 2?");
     request.sampling.max_tokens = 64;
     const double begin = steady_seconds();
@@ -109,6 +108,26 @@ TEST_CASE("Each case of an endpoint ends as it must") {
       CHECK(endpoint.asked() == expected.asked);
     }
   }
+}
+
+}  // namespace
+
+TEST_CASE("Each case of an endpoint with encryption, by way of libcurl, ends as it must") {
+  TemporaryFolder folder;
+  if (!make_certificate(folder.path(), "good", "127.0.0.1")) {
+    WARN("skipped: no openssl program to make certificates with");
+    return;
+  }
+  mock::Options options;
+  options.certificate = folder.path() / "good.pem";
+  options.key = folder.path() / "good.key";
+  check_answers(options, {{"ca_file", value_of(options.certificate)}});
+}
+
+TEST_CASE("Each case of an endpoint ends as it must") {
+  check_answers({}, {});
+  std::set<std::string> covered;
+  for (const Expected& expected : kAnswers) covered.insert(expected.name);
   for (const Expected& expected : kStops) {
     INFO("case " << expected.name);
     covered.insert(expected.name);

@@ -12,15 +12,6 @@ using namespace dt2it::testing;
 
 namespace {
 
-// A certificate of our own for 127.0.0.1 and its key; false where openssl is not installed.
-bool make_certificate(const std::filesystem::path& folder, const std::string& name, const std::string& address) {
-  const std::string command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=" + name +
-                              " -addext subjectAltName=IP:" + address + " -keyout " +
-                              (folder / (name + ".key")).string() + " -out " + (folder / (name + ".pem")).string() +
-                              " 2>/dev/null";
-  return std::system(command.c_str()) == 0;
-}
-
 std::string all_bytes_below(const std::filesystem::path& folder) {
   std::string bytes;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <thread>
 
 #include "dt2it/request_key.hpp"
 #include "tests/calls/asker.hpp"
@@ -56,6 +58,32 @@ TEST_CASE("What is put is found, also by another process' connection, and a seco
   CHECK(store.count() == 1);
   CHECK_FALSE(store.find(first.key));
   CHECK(store.find(second.key));
+}
+
+TEST_CASE("What is known not to be stored is looked up all the same once another process writes") {
+  TemporaryFolder folder;
+  CallStore ours(folder.path() / "calls.sqlite"), theirs(folder.path() / "calls.sqlite");
+  std::vector<StoredCall> calls;
+  for (int i = 0; i < 2000; ++i) calls.push_back(invented(i));
+  for (int i = 0; i < 1000; ++i) {  // found at once, each of them, and nothing else
+    REQUIRE_FALSE(ours.find(calls[static_cast<std::size_t>(i)].key));
+    ours.put({&calls[static_cast<std::size_t>(i)]});
+    REQUIRE(ours.find(calls[static_cast<std::size_t>(i)].key));
+  }
+  theirs.put({&calls[1000]});
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than anything is taken as known
+  CHECK(ours.find(calls[1000].key));
+  theirs.put({&calls[1001]});
+  ours.put({&calls[1002]});  // sees that the file is not ours alone
+  CHECK(ours.find(calls[1001].key));
+  theirs.put({&calls[1003]});
+  CHECK(ours.find(calls[1003].key));
+  CHECK(ours.remove({.purpose = "odd"}) > 0);
+  CHECK_FALSE(ours.find(calls[1].key));
+  // A store that was there before is read.
+  CallStore later(folder.path() / "calls.sqlite");
+  later.put({&calls[1004]});
+  for (const int i : {0, 998, 1000, 1002, 1004}) CHECK(later.find(calls[static_cast<std::size_t>(i)].key));
 }
 
 TEST_CASE("A file that is no store says so") {

@@ -6,6 +6,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -13,6 +14,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/stream_traits.hpp>
+#include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
@@ -30,6 +32,8 @@ namespace asio = boost::asio;
 namespace http = boost::beast::http;
 using asio::ip::tcp;
 using Clock = std::chrono::steady_clock;
+
+constexpr std::uint64_t kLongestBody = std::uint64_t{1} << 30;
 
 struct Endpoint::State {
   explicit State(Options given) : options(std::move(given)), acceptor(io), tls(asio::ssl::context::tls_server) {}
@@ -140,25 +144,42 @@ asio::awaitable<void> serve(Stream stream, Endpoint::State& state, Counters coun
     if (error) co_return;
   }
   boost::beast::flat_buffer buffer;
+  Request request;
   for (;;) {
-    http::request_parser<http::string_body> parser;
-    parser.body_limit(std::uint64_t{1} << 30);
-    co_await http::async_read(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
+    http::request_parser<http::empty_body> message;
+    message.body_limit(kLongestBody);
+    co_await http::async_read_header(stream, buffer, message, asio::redirect_error(asio::use_awaitable, error));
     if (error) break;
-    auto& message = parser.get();
-    Request request;
-    request.method = std::string(message.method_string());
-    request.target = std::string(message.target());
-    request.authorization = std::string(message[http::field::authorization]);
-    request.body = std::move(message.body());
+    request.method = std::string(message.get().method_string());
+    request.target = std::string(message.get().target());
+    request.authorization = std::string(message.get()[http::field::authorization]);
+    request.head.clear();
+    request.before = 0;
+    if (state.options.record)
+      for (const auto& field : message.get())
+        request.head += std::string(field.name_string()) + ": " + std::string(field.value()) + "\r\n";
+    const std::uint64_t size = message.content_length() ? *message.content_length() : 0;
+    if (size > kLongestBody) break;
+    if (message.chunked()) {
+      http::request_parser<http::string_body> whole(std::move(message));
+      co_await http::async_read(stream, buffer, whole, asio::redirect_error(asio::use_awaitable, error));
+      request.body = std::move(whole.get().body());
+    } else {  // straight to where the body before was
+      request.body.resize(size);
+      const std::size_t there = asio::buffer_copy(asio::buffer(request.body), buffer.data());
+      buffer.consume(there);
+      if (there < size)
+        co_await asio::async_read(stream, asio::buffer(&request.body[there], size - there),
+                                  [left = size - there](const boost::system::error_code& stop, std::size_t got) {
+                                    return stop ? std::size_t{0} : left - got;
+                                  },
+                                  asio::redirect_error(asio::use_awaitable, error));
+    }
+    if (error) break;
     request.number = state.number++;
     const bool careful = state.options.record || state.options.choose ||
                          request.body.find("\"model\":\"mock:") != std::string::npos;
-    if (careful) {
-      for (const auto& field : message)
-        request.head += std::string(field.name_string()) + ": " + std::string(field.value()) + "\r\n";
-      request.before = state.seen[hash_of(request.body)]++;
-    }
+    if (careful) request.before = state.seen[hash_of(request.body)]++;
     if (state.options.record) {
       std::lock_guard lock(state.mutex);
       state.requests.push_back(request);

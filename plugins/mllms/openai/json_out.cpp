@@ -10,6 +10,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 
@@ -101,25 +102,28 @@ __attribute__((target("avx2"))) static std::size_t encode_blocks(const std::uint
 #endif
 
 void append_base64(std::string& to, std::span<const std::uint8_t> bytes) {
-  constexpr std::size_t kBlock =
-      3 << 20;  // a multiple of 3: padding only at the end; lengths are int there
-  const std::size_t start = to.size(), letters = (bytes.size() + 2) / 3 * 4;
-  to.resize(start + letters + 1);  // EVP_EncodeBlock ends with a zero byte
-  std::size_t done = 0;
-  const auto encode = [&](std::size_t end) {
-    for (std::size_t part = 0; done < end; done += part) {
-      part = std::min(kBlock, end - done);
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(&to[start + done / 3 * 4]), bytes.data() + done, static_cast<int>(part));
-    }
-  };
+  // By way of a small block: the long string is written once, without being cleared before. A multiple of 3 has no padding.
+  constexpr std::size_t kBlock = 6144;
+  std::array<char, kBlock / 3 * 4 + 1> block;  // EVP_EncodeBlock ends with a zero byte
+  to.reserve(to.size() + (bytes.size() + 2) / 3 * 4);
 #if defined(__x86_64__) && defined(__GNUC__)
-  if (static const bool kWide = __builtin_cpu_supports("avx2"); kWide && bytes.size() >= 64) {
-    encode(6);
-    done += encode_blocks(bytes.data() + done, bytes.size() - done, &to[start + 8]);
-  }
+  static const bool kAvx2 = __builtin_cpu_supports("avx2");
+  const bool wide = kAvx2 && bytes.size() >= 64;
+#else
+  const bool wide = false;
 #endif
-  encode(bytes.size());
-  to.resize(start + letters);
+  std::size_t part = 0;
+  for (std::size_t done = 0; done < bytes.size(); done += part) {
+    part = std::min(wide && done == 0 ? 6 : kBlock, bytes.size() - done);
+    std::size_t taken = 0;
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (wide && done > 0) taken = encode_blocks(bytes.data() + done, part, block.data());
+#endif
+    std::size_t letters = taken / 3 * 4;
+    letters += static_cast<std::size_t>(EVP_EncodeBlock(reinterpret_cast<unsigned char*>(block.data() + letters),
+                                                        bytes.data() + done + taken, static_cast<int>(part - taken)));
+    to.append(block.data(), letters);
+  }
 }
 
 }  // namespace dt2it::openai
