@@ -199,7 +199,7 @@ ChatReply CallService::ask(Managed& mllm, const ChatRequest& request) {
       return call->record.reply;
     }
     call->reserved = reserved;
-    call->exchange.channel = loop_->channel(endpoint);
+    call->exchange.channel = mllm.channel;
     call->exchange.url = std::move(wire.url);
     call->exchange.body = std::move(wire.body);
     call->form = wire.form;

@@ -60,7 +60,8 @@ class CallService::Managed final : public Mllm {
         stage(std::move(stage)),
         name(std::move(name)),
         endpoint(this->mllm->endpoint()),
-        gate(service.gate(endpoint)) {}
+        gate(service.gate(endpoint)),
+        channel(service.loop_->channel(endpoint)) {}
   ChatReply chat(const ChatRequest& request) override {
     ChatReply reply = service.ask(*this, request);
     if (reply.status == Status::unavailable && CollectScope::current() &&
@@ -78,6 +79,7 @@ class CallService::Managed final : public Mllm {
   const std::string stage, name;
   const Endpoint& endpoint;
   const std::shared_ptr<Gate> gate;
+  Channel* const channel;
 };
 
 struct CallService::Call : std::enable_shared_from_this<Call> {

@@ -81,7 +81,7 @@ Status status_of(std::string_view name) {
 
 namespace {
 
-constexpr double kSecondsKnown = 0.01;  // so long what was seen of other processes holds
+constexpr double kSecondsKnown = 0.05;  // so long what was seen of other processes holds
 constexpr std::int64_t kMostKnown = std::int64_t{1}
                                     << 22;  // rows; reading more keys would take a while
 
@@ -247,7 +247,7 @@ void CallStore::look_at_keys() {
   writer_->version->step();
   const std::int64_t version = writer_->version->integer(0);
   writer_->version->reset();
-  if (version_ == 0) {
+  if (!version_) {
     Statement most(writer_->db, "SELECT ifnull(max(id), 0) FROM calls");
     most.step();
     if (const std::int64_t rows = most.integer(0); rows <= kMostKnown) {
@@ -257,7 +257,7 @@ void CallStore::look_at_keys() {
     }
     version_ = version;
   }
-  known_until_ = known_ && version == version_ ? now_seconds() + kSecondsKnown : 0;
+  known_until_ = known_ && version == *version_ ? now_seconds() + kSecondsKnown : 0;
 }
 
 CallKey call_key(std::string_view identity, std::string_view request_text) {
@@ -325,7 +325,8 @@ std::unique_ptr<CallStore::Connection> CallStore::open() const {
 }
 
 std::optional<ChatReply> CallStore::find(const CallKey& key) {
-  // While answers come the writer looks every few milliseconds whether the file is ours alone.
+  // While answers come the writer looks again and again whether the file is ours alone. A call that another process
+  // answered a moment ago could as well have been under way there still.
   if (const double until = known_until_.load(std::memory_order_acquire);
       until > 0 && now_seconds() < until && !known_->may_hold(key))
     return std::nullopt;

@@ -128,7 +128,7 @@ class CallStore {
   std::map<std::string, std::int64_t> askers_, models_;  // ids, guarded by writer_mutex_
   // So that new calls, which most are, need no look into the file.
   std::unique_ptr<KnownKeys> known_;  // set once, before known_until_
-  std::int64_t version_ = 0;          // of the file when they were read; 0: not yet
+  std::optional<std::int64_t> version_;  // of the file when they were read
   std::atomic<double> known_until_{
       0};  // steady seconds until which it holds all keys that are stored
 };

@@ -71,7 +71,7 @@ TEST_CASE("What is known not to be stored is looked up all the same once another
     REQUIRE(ours.find(calls[static_cast<std::size_t>(i)].key));
   }
   theirs.put({&calls[1000]});
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than anything is taken as known
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // longer than anything is taken as known
   CHECK(ours.find(calls[1000].key));
   theirs.put({&calls[1001]});
   ours.put({&calls[1002]});  // sees that the file is not ours alone
