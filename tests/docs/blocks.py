@@ -63,7 +63,8 @@ PAGES = {
         "after_line": {"--port 8000 &": "for i in $(seq 30); do curl -sf -o /dev/null http://127.0.0.1:8000/health && break; sleep 0.3; done"},
         "replace": [("dt2it evaluate vl_rewardbench --data data.jsonl --model endpoint:http://vllm.example:8000 --set api=classify "
                      "--set model=MY_MODEL\n", "")],  # nobody is there
-        "not_run": {"--device cuda": "serves until it is stopped; the next block does so too"},
+        "not_run": {"--device cuda": "serves until it is stopped; the next block does so too",
+                    "./dev bench serve": "half an hour, and the peers' environment"},
     },
     "docs/installing.md": {"not_run": {"./dev build release": "an hour; the test install_tree installs and moves a tree"}},
     "docs/reliability.md": {"not_run": {"./dev torture": "an hour; the test cli_torture kills fewer", "./dev fuzz": "as long as one likes; the tests "
