@@ -126,12 +126,11 @@ TEST_CASE("DPO on what the model tells apart raises the policy's true accuracy",
               if (now.name == "accuracy" && then.name == now.name) change[after.benchmark] += (now.value - then.value) / static_cast<double>(kSeeds.size());
   }
   CHECK(change.size() == 3);
-  double mean = 0;
   for (const auto& [benchmark, points] : change) {
     std::printf("%s: accuracy %+.1f points\n", benchmark.c_str(), 100 * points);
-    mean += points / 3;
+    INFO(benchmark);
+    CHECK(points > 0);
   }
-  CHECK(mean > 0);
 }
 
 }  // namespace dt2it
