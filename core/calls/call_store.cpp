@@ -247,6 +247,9 @@ std::unique_ptr<CallStore::Connection> CallStore::open() const {
 
 std::optional<ChatReply> CallStore::find(const CallKey& key) {
   std::unique_ptr<Connection> reader;
+  const auto release = [](std::counting_semaphore<>* places) { places->release(); };
+  reading_.acquire();
+  const std::unique_ptr<std::counting_semaphore<>, decltype(release)> place(&reading_, release);
   {
     std::lock_guard lock(readers_mutex_);
     if (!readers_.empty()) {
