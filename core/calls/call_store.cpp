@@ -331,6 +331,9 @@ std::optional<ChatReply> CallStore::find(const CallKey& key) {
       until > 0 && now_seconds() < until && !known_->may_hold(key))
     return std::nullopt;
   std::unique_ptr<Connection> reader;
+  const auto release = [](std::counting_semaphore<>* places) { places->release(); };
+  reading_.acquire();
+  const std::unique_ptr<std::counting_semaphore<>, decltype(release)> place(&reading_, release);
   {
     std::lock_guard lock(readers_mutex_);
     if (!readers_.empty()) {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <semaphore>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -123,6 +124,8 @@ class CallStore {
   const std::filesystem::path file_;
   std::mutex readers_mutex_;
   std::vector<std::unique_ptr<Connection>> readers_;
+  // A thousand callers look at once; a reader takes 150 KB, a look microseconds.
+  std::counting_semaphore<> reading_{16};
   std::mutex writer_mutex_;
   std::unique_ptr<Connection> writer_;
   std::map<std::string, std::int64_t> askers_, models_;  // ids, guarded by writer_mutex_

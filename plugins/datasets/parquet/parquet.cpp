@@ -8,6 +8,7 @@
 #include "dt2it/plugin.hpp"
 #include "plugins/datasets/parquet/parquet_file.hpp"
 #include "plugins/datasets/parquet/row_json.hpp"
+#include "plugins/datasets/records/answer_params.hpp"
 #include "plugins/datasets/records/answer_parser.hpp"
 #include "plugins/datasets/records/input_files.hpp"
 #include "plugins/datasets/records/media_places.hpp"
@@ -18,37 +19,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
+struct Texts {
+  static constexpr const char* kFile =
+      "A .parquet file, a folder of them (read in order of their names; those below it where it has "
+      "none), a pattern, an archive or a path inside one.";
+  static constexpr const char* kSource = "Name of the data set; empty: of the file, of its folder for shards.";
+};
+
 // What datasets/preferences reads, in Parquet files.
 class ParquetDataset final : public Dataset {
  public:
-  struct Params {
-    fs::path file;
-    std::string format = "auto";
-    fs::path media_root;
-    bool media_names = false;
-    std::string source;
-    fs::path dataset_info;
-    std::string bad_records = "report";
-    static void describe(Schema<Params>& schema) {
-      schema
-          .field("file", &Params::file,
-                 "A .parquet file, a folder of them (read in order of their names; those below it "
-                 "where it has none), a pattern, an archive or a path inside one.")
-          .required()
-          .argument();
-      schema.field("format", &Params::format, "As in datasets/preferences.")
-          .choices({"auto", "dt2it", "sharegpt", "trl", "llava", "ratings", "battles"});
-      schema.field("media_root", &Params::media_root, "As in datasets/preferences.");
-      schema.field("media_names", &Params::media_names, "As in datasets/preferences.");
-      schema.field("source", &Params::source,
-                   "Name of the data set; empty: of the file, of its folder for shards.");
-      schema.field("dataset_info", &Params::dataset_info,
-                   "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one "
-                   "beside the file.");
-      schema.field("bad_records", &Params::bad_records, "As in datasets/preferences.")
-          .choices({"report", "stop"});
-    }
-  };
+  using Params = records::AnswerParams<Texts>;
 
   ParquetDataset(const Params& params, Context& context)
       : form_(records::answer_form_named(params.format)),

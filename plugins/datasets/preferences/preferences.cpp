@@ -8,6 +8,7 @@
 #include "dt2it/dataset.hpp"
 #include "dt2it/plugin.hpp"
 #include "plugins/benchmarks/records/record_reader.hpp"
+#include "plugins/datasets/records/answer_params.hpp"
 #include "plugins/datasets/records/answer_parser.hpp"
 #include "plugins/datasets/records/draw.hpp"
 #include "plugins/datasets/records/input_files.hpp"
@@ -19,49 +20,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
+struct Texts {
+  static constexpr const char* kFile =
+      "A .jsonl file, or a .json file with an array; or a folder with one of these; also an archive "
+      "or a path inside one, a pattern, InternVL's meta file (MMPR).";
+  static constexpr const char* kSource = "Name of the data set; empty: of the file, or of MMPR's subset.";
+};
+
 // Preference pairs, candidates and single answers as other programs keep them, in JSON or JSONL.
 class PreferencesDataset final : public Dataset {
  public:
-  struct Params {
-    fs::path file;
-    std::string format = "auto";
-    fs::path media_root;
-    bool media_names = false;
-    std::string source;
-    fs::path dataset_info;
-    std::string bad_records = "report";
-    static void describe(Schema<Params>& schema) {
-      schema
-          .field("file", &Params::file,
-                 "A .jsonl file, or a .json file with an array; or a folder with one of these; "
-                 "also an archive or a path inside "
-                 "one, a pattern, InternVL's meta file (MMPR).")
-          .required()
-          .argument();
-      schema
-          .field("format", &Params::format,
-                 "auto: seen from each record; dt2it; sharegpt (LLaMA-Factory ranking, ms-swift); "
-                 "trl; llava; ratings (VLFeedback); battles (WildVision).")
-          .choices({"auto", "dt2it", "sharegpt", "trl", "llava", "ratings", "battles"});
-      schema.field("media_root", &Params::media_root,
-                   "Folder or archive that paths of images start from, or a pattern of several "
-                   "(MM-RLHF/*.zip), which are taken as one folder; empty: the folder of the file.");
-      schema.field("media_names", &Params::media_names,
-                   "Look for images by their file names alone: POVID names COCO's by a path of its "
-                   "own.");
-      schema.field("source", &Params::source,
-                   "Name of the data set; empty: of the file, or of MMPR's subset.");
-      schema.field("dataset_info", &Params::dataset_info,
-                   "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one "
-                   "beside the file.");
-      schema
-          .field("bad_records", &Params::bad_records,
-                 "report: what gives no pair (it cannot be read, or is a tie) is given as a pair "
-                 "without a prompt, which the stage collect_pairs counts and drops; stop: a record "
-                 "that cannot be read is an error.")
-          .choices({"report", "stop"});
-    }
-  };
+  using Params = records::AnswerParams<Texts>;
 
   PreferencesDataset(const Params& params, Context& context)
       : form_(records::answer_form_named(params.format)),

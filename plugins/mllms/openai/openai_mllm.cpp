@@ -186,7 +186,7 @@ class OpenAiMllm final : public RemoteMllm {
   }
 
   OpenAiMllm(const Params& params, Context& context)
-      : images_(context.media()),
+      : images_(EncodedImages::of(context.media())),
         service_(*std::find_if(kServices.begin(), kServices.end(),
                                [&](const Service& service) { return service.name == params.service; })),
         token_name_fixed_(params.max_tokens_parameter != "auto") {
@@ -259,8 +259,8 @@ class OpenAiMllm final : public RemoteMllm {
       std::lock_guard lock(mutex_);
       form = form_;
     }
-    Body body = anthropic_ ? anthropic_body(request, settings_, form, images_)
-                           : request_body(request, settings_, form, images_);
+    Body body = anthropic_ ? anthropic_body(request, settings_, form, *images_)
+                           : request_body(request, settings_, form, *images_);
     return {body.status, std::move(body.detail), url_, std::move(body.pieces), form.packed()};
   }
 
@@ -367,7 +367,7 @@ class OpenAiMllm final : public RemoteMllm {
     return true;
   }
 
-  EncodedImages images_;
+  const std::shared_ptr<EncodedImages> images_;
   const Service& service_;
   const bool token_name_fixed_;
   bool anthropic_ = false;

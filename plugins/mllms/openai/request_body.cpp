@@ -197,6 +197,17 @@ std::string response_format(const ChatRequest& request, JsonForm form) {
 
 }  // namespace
 
+std::shared_ptr<EncodedImages> EncodedImages::of(MediaStore& media) {
+  // One that lives is held by a model whose store lives, so that no other can have its address.
+  static std::mutex mutex;
+  static std::unordered_map<MediaStore*, std::weak_ptr<EncodedImages>> known;
+  std::lock_guard lock(mutex);
+  std::erase_if(known, [](const auto& one) { return one.second.expired(); });
+  std::shared_ptr<EncodedImages> images = known[&media].lock();
+  if (!images) known[&media] = images = std::make_shared<EncodedImages>(media);
+  return images;
+}
+
 EncodedImages::Encoded EncodedImages::get(const Media& media) {
   {
     std::lock_guard lock(mutex_);

@@ -57,6 +57,9 @@ using Piece = std::shared_ptr<const std::string>;
 // Images as base64, encoded once for all requests that show them; the last used are kept. Thread-safe.
 class EncodedImages {
  public:
+  // That of `media`, one for all models that read it: a run may ask a dozen, and what each keeps adds up.
+  static std::shared_ptr<EncodedImages> of(MediaStore& media);
+
   explicit EncodedImages(MediaStore& media, std::size_t most_bytes = 64 << 20)
       : media_(media), most_(most_bytes) {}
 

@@ -1,21 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our side of the benchmark `data`, see tests/bench/README.md. Every mode prints processor seconds
-// and a number to compare.
+// Our side of the benchmark `data`, see tests/bench/README.md. Every mode prints processor seconds,
+// seconds, a number to compare, and megabytes of resident memory at the peak (lookups: bytes an
+// image).
 //   bench_data parse PAIRS.jsonl             pairs into records
-//   bench_data rows FOLDER WORK              prompts of Parquet files, their images' bytes handed out
-//   bench_data parquet FOLDER WORK           the same, and the images into a media store in WORK
-//   bench_data clean FOLDER WORK             prompts of FOLDER/train.jsonl against those of
+//   bench_data rows FOLDER WORK              prompts of Parquet files, their images' bytes handed
+//   out bench_data parquet FOLDER WORK           the same, and the images into a media store in
+//   WORK bench_data clean FOLDER WORK             prompts of FOLDER/train.jsonl against those of
 //                                            FOLDER/bench.jsonl; one thread
-//   bench_data lookups IMAGES COUNT          look-ups by perceptual hash in an index of random images
+//   bench_data lookups IMAGES COUNT          look-ups by perceptual hash in an index of random
+//   images; every second asks
+//                                            for one of them with 8 bits changed, and has to find
+//                                            it
 //   bench_data pairs PROMPTS CANDIDATES WORK stage pair on invented candidate sets with two scorers
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <atomic>
+#include <bit>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <iostream>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include "core/data/records.hpp"
 #include "core/run/runner.hpp"
@@ -31,16 +40,33 @@ namespace {
 using namespace dt2it;
 namespace fs = std::filesystem;
 
-double cpu() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+class Measured {
+ public:
+  void end() {
+    cpu_ = static_cast<double>(std::clock() - clock_) / CLOCKS_PER_SEC;
+    wall_ = std::chrono::steady_clock::now() - begin_;
+  }
+  void report(std::size_t number, std::optional<double> more = {}) const {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    fmt::print("{:.6f} {:.6f} {} {:.1f}\n", cpu_, wall_.count(), number,
+               more.value_or(static_cast<double>(usage.ru_maxrss) / 1024));
+  }
 
-void report(double begin, double number) { std::printf("%.6f %.6f\n", cpu() - begin, number); }
+ private:
+  const std::clock_t clock_ = std::clock();
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  double cpu_ = 0;
+  std::chrono::duration<double> wall_{};
+};
 
 void parse(const fs::path& file) {
-  const double begin = cpu();
+  Measured measured;
   PairReader reader(file);
   std::size_t count = 0;
   for (PreferencePair pair; reader.next(pair);) count += !pair.chosen.text.empty();
-  report(begin, static_cast<double>(count));
+  measured.end();
+  measured.report(count);
 }
 
 struct Host {
@@ -82,13 +108,14 @@ void parquet(const fs::path& folder, const fs::path& work, bool stored) {
   auto scope = host.scope({component("datasets", "it", "prompts", {{"file", {folder.string()}}})},
                           stored ? nullptr : &handed);
   const auto dataset = scope.context().component<Dataset>("it");
-  const double begin = cpu();
+  Measured measured;
   const auto stream = dataset->prompts();
   std::size_t images = 0;
   for (Prompt prompt; stream->next(prompt);)
     for (const Part& part : prompt.messages.at(0).content)
       images += part.kind == Part::Kind::image && part.media.present();
-  report(begin, static_cast<double>(images));
+  measured.end();
+  measured.report(images);
 }
 
 void clean(const fs::path& folder, const fs::path& work) {
@@ -103,24 +130,47 @@ void clean(const fs::path& folder, const fs::path& work) {
   const auto stream = scope.context().component<Dataset>("train")->prompts();
   for (PreferencePair pair; stream->next(pair.prompt);) pairs.push_back(pair);
   static_cast<void>(curator->review(std::span(pairs).first(1)));  // reads the benchmark
-  const double begin = cpu();
+  Measured measured;
   std::size_t discarded = 0;
   for (const Decision& decision : curator->review(pairs))
     discarded += decision.action == Decision::Action::discard;
-  report(begin, static_cast<double>(discarded));
+  measured.end();
+  measured.report(discarded);
 }
 
 void lookups(std::size_t images, std::size_t count) {
   Rng rng(1);
   ImageIndex index;
-  for (std::size_t i = 0; i < images; ++i) index.add(rng.next(), rng.next());
+  std::vector<std::uint64_t> hashes;
+  for (std::size_t i = 0; i < images; ++i) {
+    hashes.push_back(rng.next());
+    index.add(rng.next(), hashes.back());
+  }
   index.build();
-  std::fprintf(stderr, "%.1f bytes an image\n",
-               static_cast<double>(index.bytes()) / static_cast<double>(images));
-  const double begin = cpu();
-  std::size_t hits = 0;
-  for (std::size_t i = 0; i < count; ++i) hits += index.find(rng.next(), rng.next(), 8).size();
-  report(begin, static_cast<double>(hits));
+  struct Asked {
+    std::uint64_t hash;
+    std::size_t image;  // `images`: any
+  };
+  std::vector<Asked> asked;
+  for (std::size_t i = 0; i < count; ++i) {
+    Asked one{rng.next(), images};
+    if (i % 2 == 0) {
+      one.image = rng.below(images);
+      one.hash = hashes[one.image];
+      for (const std::size_t bit : rng.permutation(64)) {
+        if (std::popcount(one.hash ^ hashes[one.image]) == 8) break;
+        one.hash ^= std::uint64_t{1} << bit;
+      }
+    }
+    asked.push_back(one);
+  }
+  Measured measured;
+  std::size_t found = 0;
+  for (const Asked& one : asked)
+    for (const ImageIndex::Hit& hit : index.find(rng.next(), one.hash, 8))
+      found += hit.image == one.image;
+  measured.end();
+  measured.report(found, static_cast<double>(index.bytes()) / static_cast<double>(images));
 }
 
 struct GivenParams {
@@ -200,13 +250,13 @@ void pairs(std::size_t prompts, std::size_t candidates, const fs::path& work) {
   Runner runner(registry, types, run);
   const StageGraph& graph = runner.add(std::move(experiment));
   const std::atomic<bool> stop{false};
-  const double begin = cpu();
+  Measured measured;
   runner.run(stop);
-  const double used = cpu() - begin;
+  measured.end();
   LineReader lines(runner.store().finished(graph.find("pair")->folder()) / "pairs.jsonl");
   std::size_t count = 0;
   for (std::string_view line; lines.next(line);) ++count;
-  std::printf("%.6f %.6f\n", used, static_cast<double>(count));
+  measured.report(count);
 }
 
 }  // namespace
@@ -223,7 +273,8 @@ int main(int argc, char** argv) {
   if (mode == "lookups" && argc == 4) return lookups(number(2), number(3)), 0;
   if (mode == "pairs" && argc == 5) return pairs(number(2), number(3), argv[4]), 0;
   std::fprintf(stderr,
-               "usage: bench_data parse FILE | rows FOLDER WORK | parquet FOLDER WORK | clean FOLDER WORK | lookups "
+               "usage: bench_data parse FILE | rows FOLDER WORK | parquet FOLDER WORK | clean "
+               "FOLDER WORK | lookups "
                "IMAGES COUNT | pairs PROMPTS CANDIDATES WORK\n");
   return 2;
 }
