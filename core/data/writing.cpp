@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/data/names.hpp"
+#include "core/data/pair_marks.hpp"
 #include "core/data/records.hpp"
 #include "core/util/json.hpp"
 
@@ -19,7 +20,8 @@ void extra(JsonWriter& json, const std::string& object) {
   const std::size_t end = view.rfind('}');
   if (begin == std::string_view::npos || end <= begin + 1) return;
   std::string inside(view.substr(begin + 1, end - begin - 1));
-  // A plugin may have laid its object out in lines; a record is one line. In JSON they are only space.
+  // A plugin may have laid its object out in lines; a record is one line. In JSON they are only
+  // space.
   std::replace(inside.begin(), inside.end(), '\n', ' ');
   if (inside.find_first_not_of(" \t\r") != std::string::npos) json.raw(inside);
 }
@@ -84,6 +86,15 @@ void write(JsonWriter& json, const Response& response) {
   json.end_object();
 }
 
+void write_strength(JsonWriter& json, std::optional<double> strength,
+                    std::span<const double> strengths) {
+  if (strength) json.key("strength").value(*strength);
+  if (strengths.empty()) return;
+  json.key("strengths").begin_array();
+  for (const double one : strengths) json.value(one);
+  json.end_array();
+}
+
 }  // namespace
 
 std::string to_json(const Media& media) {
@@ -126,8 +137,11 @@ std::string to_json(const Score& score) {
   return json.text();
 }
 
-std::string to_json(const PreferencePair& pair) {
-  JsonWriter json;
+void append_json(JsonWriter& json, const PreferencePair& pair, PairMarks* marks) {
+  const std::size_t begin = json.text().size();
+  const auto mark = [&](std::uint32_t PairMarks::* place) {
+    if (marks) marks->*place = static_cast<std::uint32_t>(json.text().size() - begin);
+  };
   json.begin_object();
   text(json, "id", pair.id);
   json.key("prompt");
@@ -137,20 +151,58 @@ std::string to_json(const PreferencePair& pair) {
     write(json, *pair.rejected_prompt);
   }
   json.key("chosen");
+  mark(&PairMarks::chosen);
   write(json, pair.chosen);
+  mark(&PairMarks::chosen_end);
   json.key("rejected");
+  mark(&PairMarks::rejected);
   write(json, pair.rejected);
+  mark(&PairMarks::rejected_end);
   text(json, "source", pair.source);
   text(json, "group", pair.group);
-  if (pair.strength) json.key("strength").value(*pair.strength);
-  if (!pair.strengths.empty()) {
-    json.key("strengths").begin_array();
-    for (const double strength : pair.strengths) json.value(strength);
-    json.end_array();
-  }
+  mark(&PairMarks::strength);
+  write_strength(json, pair.strength, pair.strengths);
+  mark(&PairMarks::strength_end);
   extra(json, pair.extra);
   json.end_object();
+}
+
+std::string to_json(const PreferencePair& pair) {
+  JsonWriter json;
+  append_json(json, pair);
   return json.text();
+}
+
+PairMarks marks_of(std::string_view line, const PreferencePair& pair, JsonWriter& scratch) {
+  PairMarks marks;
+  const std::size_t begin = scratch.text().size();
+  append_json(scratch, pair, &marks);
+  const std::string_view written = std::string_view(scratch.text()).substr(begin);
+  return line == written && !pair.rejected_prompt ? marks : PairMarks();
+}
+
+void append_changed(std::string& out, std::string_view line, const PairMarks& marks, bool flipped,
+                    std::optional<double> strength, std::span<const double> strengths) {
+  const auto part = [&](std::uint32_t begin, std::size_t end) {
+    return line.substr(begin, end - begin);
+  };
+  const std::string_view chosen = part(marks.chosen, marks.chosen_end),
+                         rejected = part(marks.rejected, marks.rejected_end);
+  out += part(0, marks.chosen);
+  out += flipped ? rejected : chosen;
+  out += part(marks.chosen_end, marks.rejected);
+  out += flipped ? chosen : rejected;
+  out += part(marks.rejected_end, marks.strength);
+  if (strength) {
+    JsonWriter json;
+    json.begin_object().key("").null();  // so that a comma comes first
+    const std::size_t before = json.text().size();
+    write_strength(json, strength, strengths);
+    out += std::string_view(json.text()).substr(before);
+  } else {
+    out += part(marks.strength, marks.strength_end);
+  }
+  out += part(marks.strength_end, line.size());
 }
 
 std::string to_json(const ImagePreference& preference) {
@@ -174,7 +226,10 @@ std::string to_json(const Outcome& outcome) {
   text(json, "group", outcome.group);
   json.key("status").value(to_string(outcome.status));
   if (outcome.status == Status::ok)
-    json.key("chosen_reward").value(outcome.chosen_reward).key("rejected_reward").value(outcome.rejected_reward);
+    json.key("chosen_reward")
+        .value(outcome.chosen_reward)
+        .key("rejected_reward")
+        .value(outcome.rejected_reward);
   json.end_object();
   return json.text();
 }
@@ -191,9 +246,20 @@ std::string to_json(const Metric& metric) {
 std::string to_json(const TrainStep& step) {
   JsonWriter json;
   json.begin_object().key("step").value(step.step).key("total_steps").value(step.total_steps);
-  json.key("loss").value(step.loss).key("accuracy").value(step.accuracy).key("margin").value(step.margin);
-  json.key("chosen_reward").value(step.chosen_reward).key("rejected_reward").value(step.rejected_reward);
-  json.key("learning_rate").value(step.learning_rate).key("gradient_norm").value(step.gradient_norm);
+  json.key("loss")
+      .value(step.loss)
+      .key("accuracy")
+      .value(step.accuracy)
+      .key("margin")
+      .value(step.margin);
+  json.key("chosen_reward")
+      .value(step.chosen_reward)
+      .key("rejected_reward")
+      .value(step.rejected_reward);
+  json.key("learning_rate")
+      .value(step.learning_rate)
+      .key("gradient_norm")
+      .value(step.gradient_norm);
   json.key("tokens").value(step.tokens).key("pairs").value(step.pairs);
   if (!step.sources.empty()) {
     json.key("sources").begin_object();
@@ -205,7 +271,12 @@ std::string to_json(const TrainStep& step) {
   }
   if (step.held_out) {
     const HeldOutResult& held_out = *step.held_out;
-    json.key("held_out").begin_object().key("pairs").value(held_out.pairs).key("loss").value(held_out.loss);
+    json.key("held_out")
+        .begin_object()
+        .key("pairs")
+        .value(held_out.pairs)
+        .key("loss")
+        .value(held_out.loss);
     json.key("accuracy").value(held_out.accuracy).key("margin").value(held_out.margin).end_object();
   }
   json.end_object();
@@ -215,8 +286,10 @@ std::string to_json(const TrainStep& step) {
 std::string timing_json(const TrainStep& step) {
   JsonWriter json;
   json.begin_object().key("step").value(step.step).key("seconds").value(step.seconds);
-  json.key("tokens_per_second").value(step.seconds > 0 ? static_cast<double>(step.tokens) / step.seconds : 0);
-  json.key("pairs_per_second").value(step.seconds > 0 ? static_cast<double>(step.pairs) / step.seconds : 0);
+  json.key("tokens_per_second")
+      .value(step.seconds > 0 ? static_cast<double>(step.tokens) / step.seconds : 0);
+  json.key("pairs_per_second")
+      .value(step.seconds > 0 ? static_cast<double>(step.pairs) / step.seconds : 0);
   json.key("peak_memory_bytes").value(step.peak_memory_bytes).end_object();
   return json.text();
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Curates preference pairs by a chain of curators (paper section 3.3): each source by itself; the host applies what they
-// decide. Pairs pass by in windows and are never all in memory; what the curators have made of each so far is.
+// Curates preference pairs by a chain of curators (paper section 3.3): each source by itself; the
+// host applies what they decide. Pairs pass by in windows and are never all in memory; what the
+// curators have made of each so far is.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,11 +17,14 @@
 #include <utility>
 #include <vector>
 
+#include "core/data/pair_marks.hpp"
 #include "core/data/records.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
+#include "core/stages/pair_windows.hpp"
 #include "core/stages/stages.hpp"
+#include "core/util/file_writer.hpp"
 #include "core/util/journal.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
@@ -41,17 +43,21 @@ struct CurateParams {
   std::string undecided = "keep";
 
   static void describe(Schema<CurateParams>& schema) {
-    schema.component<StageInputs>("pairs", &CurateParams::pairs, "Stages whose pairs are curated.").required();
-    schema.component<Curator>("curators", &CurateParams::curators,
-                              "Curators in their order; each sees what those before it left open.")
+    schema.component<StageInputs>("pairs", &CurateParams::pairs, "Stages whose pairs are curated.")
         .required();
-    schema.field("undecided", &CurateParams::undecided, "What becomes of pairs that no curator settles.")
+    schema
+        .component<Curator>("curators", &CurateParams::curators,
+                            "Curators in their order; each sees what those before it left open.")
+        .required();
+    schema
+        .field("undecided", &CurateParams::undecided,
+               "What becomes of pairs that no curator settles.")
         .choices({"keep", "discard"});
   }
 };
 
-// Pairs are read, reviewed and put on record by so many. What was paid for in a window is found in the store of calls, should
-// the process die within it.
+// Pairs are read, reviewed and put on record by so many. What was paid for in a window is found in
+// the store of calls, should the process die within it.
 constexpr std::size_t kWindow = 512;
 
 void swap_labels(PreferencePair& pair) {
@@ -83,7 +89,8 @@ struct State {
   void take(const Decision& decision) {
     apply(decision, *this, [](State& state) { state.flipped = !state.flipped; });
     discarded = decision.action == Decision::Action::discard;
-    settled = discarded || decision.action == Decision::Action::keep || (decision.action == Decision::Action::flip && decision.settled);
+    settled = discarded || decision.action == Decision::Action::keep ||
+              (decision.action == Decision::Action::flip && decision.settled);
   }
 
   // The pair of the data as it stands.
@@ -100,8 +107,8 @@ struct State {
   }
 };
 
-std::string decision_line(std::size_t row, const std::string& curator, const PreferencePair& pair, const Decision& decision) {
-  JsonWriter json;
+void add_decision(JsonWriter& json, std::size_t row, const std::string& curator,
+                  const PreferencePair& pair, const Decision& decision) {
   json.begin_object();
   json.key("id").value(pair.id).key("source").value(pair.source).key("curator").value(curator);
   json.key("action").value(to_string(decision.action)).key("settled").value(decision.settled);
@@ -116,51 +123,21 @@ std::string decision_line(std::size_t row, const std::string& curator, const Pre
   if (decision.votes_rejected) json.key("votes_rejected").value(*decision.votes_rejected);
   if (decision.votes_chosen || decision.votes_rejected) {  // what may sway those who vote
     json.key("responses").begin_object();
-    for (const auto& [side, response] : {std::pair("chosen", &pair.chosen), std::pair("rejected", &pair.rejected)})
-      json.key(side).begin_object().key("mllm").value(response->mllm).key("length").value(response->text.size()).end_object();
+    for (const auto& [side, response] :
+         {std::pair("chosen", &pair.chosen), std::pair("rejected", &pair.rejected)})
+      json.key(side)
+          .begin_object()
+          .key("mllm")
+          .value(response->mllm)
+          .key("length")
+          .value(response->text.size())
+          .end_object();
     json.end_object();
   }
   if (!decision.detail.empty()) json.key("detail").raw(decision.detail);
   json.key("row").value(row);
-  return json.end_object().text();
+  json.end_object().raw("\n");
 }
-
-// Some pairs that follow each other in the data.
-struct Window {
-  std::size_t first = 0;
-  std::vector<PreferencePair> pairs;
-};
-
-// Windows of all pairs, each read while the one before is at work.
-class Windows {
- public:
-  explicit Windows(const PairFiles& files) : stream_(files.open()) { read_ahead(); }
-  ~Windows() {
-    if (next_.valid()) next_.wait();
-  }
-  // False at the end.
-  bool next(Window& window) {
-    window = next_.get();
-    if (window.pairs.empty()) return false;
-    first_ = window.first + window.pairs.size();
-    read_ahead();
-    return true;
-  }
-
- private:
-  void read_ahead() {
-    next_ = std::async(std::launch::async, [this, first = first_] {
-      Window window;
-      window.first = first;
-      window.pairs.reserve(kWindow);
-      for (PreferencePair pair; window.pairs.size() < kWindow && stream_->next(pair);) window.pairs.push_back(std::move(pair));
-      return window;
-    });
-  }
-  const std::unique_ptr<Stream<PreferencePair>> stream_;
-  std::size_t first_ = 0;
-  std::future<Window> next_;
-};
 
 // decisions.jsonl as it grows in the work folder, and how many windows of it are whole.
 class DecisionLog {
@@ -178,7 +155,8 @@ class DecisionLog {
     std::error_code error;
     const std::uint64_t there = fs::exists(file_) ? fs::file_size(file_) : 0;
     if (done_) end_ = std::stoull(ends_->read(done_ - 1));
-    if (there < end_) {  // power failed between the two files; what judges answered is in the store of calls
+    if (there < end_) {  // power failed between the two files; what judges answered is in the store
+                         // of calls
       spdlog::warn("{}: is shorter than it was; the decisions are made anew", file_.string());
       ends_.reset();
       fs::remove(ends);
@@ -188,8 +166,7 @@ class DecisionLog {
     if (there > end_) fs::resize_file(file_, end_, error);
     if (error) throw Error(fmt::format("{}: cannot be cut: {}", file_.string(), error.message()));
     if (done_) old_.emplace(file_);
-    stream_.open(file_, std::ios::binary | std::ios::app);
-    if (!stream_) throw Error(fmt::format("{}: cannot be written", file_.string()));
+    out_.emplace(file_, FileWriter::Begin::behind_what_is_there);
   }
 
   // Windows are numbered through all passes.
@@ -208,32 +185,33 @@ class DecisionLog {
       std::string_view text;
       std::uint64_t row = 0;
       double number = 0;
-      if (json.element["curator"].get(text) || json.element["row"].get(row) || json.element["settled"].get(entry.decision.settled))
+      if (json.element["curator"].get(text) || json.element["row"].get(row) ||
+          json.element["settled"].get(entry.decision.settled))
         throw DataError(where + ": is no decision; remove the folder to begin the stage anew");
       entry.curator = text;
       entry.row = row;
       text = json.element["action"].get_string().value_unsafe();
-      for (const auto action : {Decision::Action::keep, Decision::Action::flip, Decision::Action::discard, Decision::Action::undecided})
+      for (const auto action : {Decision::Action::keep, Decision::Action::flip,
+                                Decision::Action::discard, Decision::Action::undecided})
         if (text == to_string(action)) entry.decision.action = action;
       if (!json.element["strength"].get(number)) entry.decision.strength = number;
       simdjson::dom::array list;
       if (!json.element["strengths"].get(list))
-        for (const auto one : list) entry.decision.strengths.push_back(one.get_double().value_unsafe());
+        for (const auto one : list)
+          entry.decision.strengths.push_back(one.get_double().value_unsafe());
     }
     return entries;
   }
 
-  void append(std::size_t window, const std::string& lines) {
-    stream_.write(lines.data(), static_cast<std::streamsize>(lines.size()));
-    stream_.flush();
-    if (!stream_) throw Error(fmt::format("{}: cannot be written (is the disk full?)", file_.string()));
+  void append(std::size_t window, std::string_view lines) {
+    out_->write(lines);
     end_ += lines.size();
     ends_->append(window, std::to_string(end_));
   }
 
   // The file stays in the work folder too, for the process may die before the stage is finished.
   void put_into(const fs::path& target) {
-    stream_.close();
+    out_->close();
     std::error_code no_links;
     fs::create_hard_link(file_, target, no_links);
     if (no_links) fs::copy_file(file_, target);
@@ -244,21 +222,28 @@ class DecisionLog {
   std::optional<Journal> ends_;  // window -> where its lines end
   std::size_t done_ = 0;
   std::uint64_t end_ = 0, read_ = 0;
-  std::ofstream stream_;
+  std::optional<FileWriter> out_;
   std::optional<LineReader> old_;
 };
 
 class Curation {
  public:
   Curation(const CurateParams& params, StageRun& stage)
-      : params_(params), stage_(stage), files_(pair_files(stage, params.pairs)), states_(files_.count()), log_(stage.work),
+      : params_(params),
+        stage_(stage),
+        paths_(pair_files(stage, params.pairs)),
+        files_(paths_),
+        states_(files_.count()),
+        marks_(files_.count()),
+        log_(stage.work),
         counts_(params.curators.size()) {
-    for (const std::string& name : params.curators) curators_.push_back(stage.context().component<Curator>(name));
+    for (const std::string& name : params.curators)
+      curators_.push_back(stage.context().component<Curator>(name));
     stage.progress->set_total(files_.count() * curators_.size());
   }
 
-  // Curators that see one part of a source at a time work in one pass. One that surveys begins a new pass, for it has to know
-  // what those before it settled.
+  // Curators that see one part of a source at a time work in one pass. One that surveys begins a
+  // new pass, for it has to know what those before it settled.
   void run() {
     for (std::size_t begin = 0; begin < curators_.size();) {
       std::size_t end = begin + 1;
@@ -273,34 +258,58 @@ class Curation {
   }
 
  private:
-  SurveyingCurator* surveying(std::size_t curator) const { return dynamic_cast<SurveyingCurator*>(curators_[curator].get()); }
+  SurveyingCurator* surveying(std::size_t curator) const {
+    return dynamic_cast<SurveyingCurator*>(curators_[curator].get());
+  }
 
   // Open pairs of a window and one source, as they stand.
   struct Group {
     std::vector<std::size_t> rows;
     std::vector<PreferencePair> pairs;
   };
-  // Takes the pairs out of the window.
-  std::map<std::string, Group> open_pairs(Window& window) const {
-    std::map<std::string, Group> open;
-    for (std::size_t i = 0; i < window.pairs.size(); ++i) {
-      const State& state = states_[window.first + i];
-      if (state.settled) continue;
-      Group& group = open[window.pairs[i].source];
-      group.rows.push_back(window.first + i);
-      group.pairs.push_back(std::move(window.pairs[i]));
-      state.show_on(group.pairs.back());
-    }
-    return open;
+  // All open pairs of a window.
+  struct Open {
+    std::size_t size = 0;  // of the window
+    std::map<std::string, Group> groups;
+    PreferencePair pair;  // scratch
+    JsonWriter json;
+  };
+  using Windows = PairWindows<Open>;
+
+  // Called in several threads: a window's states are another's business only once that was handed
+  // over.
+  Windows windows() {
+    return Windows(
+        paths_, kWindow,
+        [this, first_pass = std::exchange(marked_, true) == false](PairLines& lines, Open& open) {
+          open.size = lines.size();
+          open.json = JsonWriter();
+          for (auto& [source, group] : open.groups) {
+            group.rows.clear();
+            group.pairs.clear();
+          }
+          for (std::size_t i = 0; i < lines.size(); ++i) {
+            const std::size_t row = lines.first() + i;
+            const State& state = states_.at(row);
+            if (state.settled) continue;
+            lines.read(i, open.pair);
+            if (first_pass) marks_[row] = marks_of(lines.line(i), open.pair, open.json);
+            state.show_on(open.pair);
+            Group& group = open.groups[open.pair.source];
+            group.rows.push_back(row);
+            group.pairs.push_back(std::move(open.pair));
+          }
+          std::erase_if(open.groups, [](const auto& group) { return group.second.rows.empty(); });
+        });
   }
 
   void survey(std::size_t curator) {
     SurveyingCurator& asked = *surveying(curator);
     for (bool again = true; again;) {
-      Window window;
-      for (Windows windows(files_); windows.next(window);) {
+      Open open;
+      for (Windows all = windows(); all.next(open);) {
         stage_.check_stop();
-        for (const auto& [source, group] : open_pairs(window)) {
+        for (const auto& [source, group] : open.groups) {
           auto& survey = surveys_[source];
           if (!survey) survey = asked.survey(source);
           survey->add(group.pairs);
@@ -312,41 +321,44 @@ class Curation {
   }
 
   void pass(std::size_t begin, std::size_t end) {
-    std::map<std::string, std::size_t> seen;  // by source: pairs that the survey's decisions were asked for
-    Window window;
-    for (Windows windows(files_); windows.next(window); ++window_) {
+    std::map<std::string, std::size_t>
+        seen;  // by source: pairs that the survey's decisions were asked for
+    Open open;
+    for (Windows all = windows(); all.next(open); ++window_) {
       stage_.check_stop();
-      const std::size_t size = window.pairs.size();
-      std::map<std::string, Group> groups = open_pairs(window);
+      auto& groups = open.groups;
       if (log_.has(window_)) {
         for (const auto& [source, group] : groups) seen[source] += group.rows.size();
-        for (const DecisionLog::Entry& entry : log_.read(window_)) take(entry.row, position(entry.curator), entry.decision);
+        for (const DecisionLog::Entry& entry : log_.read(window_))
+          take(entry.row, position(entry.curator), entry.decision);
       } else {
-        std::string lines;
+        lines_ = JsonWriter();
         for (std::size_t curator = begin; curator < end; ++curator)
           for (auto& [source, group] : groups) {
             if (group.rows.empty()) continue;
             const bool surveyed = curator == begin && !surveys_.empty();
             const std::vector<Decision> decisions =
-                surveyed ? surveys_.at(source)->decide(group.pairs, seen[source]) : curators_[curator]->review(group.pairs);
+                surveyed ? surveys_.at(source)->decide(group.pairs, seen[source])
+                         : curators_[curator]->review(group.pairs);
             seen[source] += surveyed ? group.rows.size() : 0;
             if (decisions.size() != group.rows.size())
-              throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs", params_.curators[curator], decisions.size(),
+              throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs",
+                                            params_.curators[curator], decisions.size(),
                                             group.rows.size()));
-            settle(curator, group, decisions, lines);
+            settle(curator, group, decisions);
           }
-        log_.append(window_, lines);
+        log_.append(window_, lines_.text());
       }
-      stage_.progress->add(size * (end - begin));
+      stage_.progress->add(open.size * (end - begin));
     }
   }
 
   // Puts decisions on record, and leaves the pairs that are still open.
-  void settle(std::size_t curator, Group& group, const std::vector<Decision>& decisions, std::string& lines) {
+  void settle(std::size_t curator, Group& group, const std::vector<Decision>& decisions) {
     std::size_t open = 0;
     for (std::size_t i = 0; i < decisions.size(); ++i) {
       const std::size_t row = group.rows[i];
-      lines += decision_line(row, params_.curators[curator], group.pairs[i], decisions[i]) + '\n';
+      add_decision(lines_, row, params_.curators[curator], group.pairs[i], decisions[i]);
       take(row, curator, decisions[i]);
       if (states_[row].settled) continue;
       apply(decisions[i], group.pairs[i], swap_labels);
@@ -363,7 +375,8 @@ class Curation {
   std::size_t position(const std::string& curator) const {
     for (std::size_t i = 0; i < params_.curators.size(); ++i)
       if (params_.curators[i] == curator) return i;
-    throw DataError(fmt::format("{}: was made by other curators", (stage_.work / "decisions.jsonl").string()));
+    throw DataError(
+        fmt::format("{}: was made by other curators", (stage_.work / "decisions.jsonl").string()));
   }
 
   void take(std::size_t row, std::size_t curator, const Decision& decision) {
@@ -380,22 +393,46 @@ class Curation {
     Funnel funnel;
     funnel.step("pairs", files_.count());
     for (std::size_t i = 0; i < curators_.size(); ++i)
-      for (const auto& [action, count] : counts_[i]) funnel.step(params_.curators[i] + ": " + action, count);
-    LineWriter out(stage_.output / "pairs.jsonl");
+      for (const auto& [action, count] : counts_[i])
+        funnel.step(params_.curators[i] + ": " + action, count);
+    struct Written {
+      std::string text;
+      std::size_t kept = 0, undecided = 0;
+      PreferencePair pair;  // scratch
+    };
+    FileWriter out(stage_.output / "pairs.jsonl");
     std::size_t kept = 0, undecided = 0;
-    Window window;
-    for (Windows windows(files_); windows.next(window);)
-      for (std::size_t i = 0; i < window.pairs.size(); ++i) {
-        const State& state = states_[window.first + i];
+    Written written;
+    PairWindows<Written> windows(paths_, kWindow, [this](PairLines& lines, Written& written) {
+      written.text.clear();
+      written.kept = written.undecided = 0;
+      for (std::size_t i = 0; i < lines.size(); ++i) {
+        const std::size_t row = lines.first() + i;
+        const State& state = states_.at(row);
         if (!state.settled && params_.undecided == "discard") {
-          ++undecided;
+          ++written.undecided;
           continue;
         }
         if (state.discarded) continue;
-        state.show_on(window.pairs[i]);
-        out.write(to_json(window.pairs[i]));
-        ++kept;
+        ++written.kept;
+        const PairMarks& marks = marks_[row];
+        if (marks.known() &&
+            (!state.flipped || state.strength || marks.strength == marks.strength_end)) {
+          append_changed(written.text, lines.line(i), marks, state.flipped, state.strength,
+                         state.strengths);
+        } else {
+          lines.read(i, written.pair);
+          state.show_on(written.pair);
+          written.text += to_json(written.pair);
+        }
+        written.text += '\n';
       }
+    });
+    while (windows.next(written)) {
+      out.write(written.text);
+      kept += written.kept;
+      undecided += written.undecided;
+    }
     out.close();
     funnel.step("pairs kept", kept);
     funnel.drop("undecided", undecided);
@@ -405,13 +442,18 @@ class Curation {
 
   const CurateParams& params_;
   StageRun& stage_;
+  const std::vector<fs::path> paths_;
   const PairFiles files_;
-  std::vector<State> states_;  // of each pair
+  std::vector<State> states_;     // of each pair
+  std::vector<PairMarks> marks_;  // of each pair's line, so that it need not be read once more
+  bool marked_ = false;
   DecisionLog log_;
   std::vector<std::shared_ptr<Curator>> curators_;
   std::vector<std::map<std::string, std::size_t>> counts_;  // of each curator
-  std::map<std::string, std::unique_ptr<SurveyingCurator::Survey>> surveys_;  // of the pass at work, by source
+  std::map<std::string, std::unique_ptr<SurveyingCurator::Survey>>
+      surveys_;  // of the pass at work, by source
   std::size_t window_ = 0;
+  JsonWriter lines_;  // scratch
 };
 
 void run(const CurateParams& params, StageRun& stage) { Curation(params, stage).run(); }
@@ -420,7 +462,9 @@ void run(const CurateParams& params, StageRun& stage) { Curation(params, stage).
 
 StageType curate_stage() {
   StageType type = make_stage<CurateParams>(
-      "curate", "Curates preference pairs by a chain of curators, source by source (paper section 3.3).", "2", run);
+      "curate",
+      "Curates preference pairs by a chain of curators, source by source (paper section 3.3).", "2",
+      run);
   type.pass_by = pass_by_empty("pairs.jsonl");
   return type;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/util/json.hpp"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -151,11 +152,17 @@ JsonWriter& JsonWriter::value(std::string_view text) {
 JsonWriter& JsonWriter::value(bool flag) { return raw(flag ? "true" : "false"); }
 
 JsonWriter& JsonWriter::value(double number) {
-  if (number == 0 && std::signbit(number)) return raw("-0.0");  // "-0" would be read as an integer, which has no such zero
-  return std::isfinite(number) ? raw(fmt::format("{}", number)) : null();
+  if (number == 0 && std::signbit(number))
+    return raw("-0.0");  // "-0" would be read as an integer, which has no such zero
+  if (!std::isfinite(number)) return null();
+  char digits[32];  // of the shortest form that reads back the same: 24 at most
+  return raw({digits, fmt::format_to(digits, FMT_COMPILE("{}"), number)});
 }
 
-JsonWriter& JsonWriter::value(std::int64_t number) { return raw(fmt::format("{}", number)); }
+JsonWriter& JsonWriter::value(std::int64_t number) {
+  const fmt::format_int digits(number);
+  return raw({digits.data(), digits.size()});
+}
 
 JsonWriter& JsonWriter::null() { return raw("null"); }
 

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,17 +24,27 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The votes of a file by content. 48 to 96 bytes a response, and 8 for each model.
+// The votes of a file by content. 48 to 96 bytes a response, and 8 for each model. Thread-safe once
+// it is made.
 class VoteTable {
  public:
   explicit VoteTable(const fs::path& file) {
     simdjson::ondemand::parser parser;
     simdjson::padded_string text;
-    if (simdjson::padded_string::load(file.string()).get(text)) throw DataError(file.string() + ": cannot be read");
+    if (simdjson::padded_string::load(file.string()).get(text))
+      throw DataError(file.string() + ": cannot be read");
     simdjson::ondemand::document_stream lines;
-    if (parser.iterate_many(text, simdjson::dom::DEFAULT_BATCH_SIZE).get(lines)) fail(file, 0, "is no file of votes");
+    if (parser.iterate_many(text, simdjson::dom::DEFAULT_BATCH_SIZE).get(lines))
+      fail(file, 0, "is no file of votes");
+    const std::size_t responses =
+        2 *
+        (1 + static_cast<std::size_t>(std::count(text.data(), text.data() + text.size(), '\n')));
+    // Half full at most. Of several with the same key, the first.
+    std::size_t size = 16;
+    while (size < 2 * responses) size *= 2;
+    slots_.assign(size, {{0, 0}, kEmpty});
+    std::vector<double> rewards[2];
     std::size_t record = 0;
-    std::vector<Entry> entries;
     for (auto line : lines) {
       ++record;
       try {
@@ -43,45 +55,57 @@ class VoteTable {
           if (k == 2) fail(file, record, "has more than two keys");
           keys[k++] = key_of(key.get_string(), file, record);
         }
-        std::vector<double> rewards[2];
+        for (std::vector<double>& side : rewards) side.clear();
         std::size_t m = 0;
         for (auto field : object["rewards"].get_object()) {
-          const std::string name(std::string_view(field.unescaped_key()));
-          if (record == 1) models_.push_back(name);
-          if (m >= models_.size() || models_[m] != name) fail(file, record, "has rewards of other models than the first line");
+          const std::string_view name = field.unescaped_key();
+          if (record == 1) models_.emplace_back(name);
+          if (m >= models_.size() || models_[m] != name)
+            fail(file, record, "has rewards of other models than the first line");
           ++m;
           std::size_t side = 0;
           for (auto reward : field.value().get_array()) {
             if (side == 2) fail(file, record, "has more than two rewards of a model");
-            rewards[side++].push_back(reward.is_null() ? std::numeric_limits<double>::quiet_NaN() : double(reward.get_double()));
+            rewards[side++].push_back(reward.is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                                       : double(reward.get_double()));
           }
           if (side != 2) fail(file, record, "has fewer than two rewards of a model");
         }
-        if (k != 2 || m != models_.size()) fail(file, record, "lacks keys or rewards");
+        if (k != 2 || m == 0 || m != models_.size()) fail(file, record, "lacks keys or rewards");
         for (const std::size_t side : {0, 1}) {
-          entries.push_back({keys[side], rewards_.size() / models_.size()});
+          Entry& slot = slots_[slot_of(keys[side])];
+          if (slot.place == kEmpty) slot = {keys[side], rewards_.size() / models_.size()};
           rewards_.insert(rewards_.end(), rewards[side].begin(), rewards[side].end());
         }
       } catch (const simdjson::simdjson_error& error) {
         fail(file, record, std::string("is no line of votes (") + error.what() + ")");
       }
     }
-    // Half full at most. Of several with the same key, the first.
-    std::size_t size = 16;
-    while (size < 2 * entries.size()) size *= 2;
-    slots_.assign(size, {{0, 0}, kEmpty});
-    for (const Entry& entry : entries) {
-      Entry& slot = slots_[slot_of(entry.key)];
-      if (slot.place == kEmpty) slot = entry;
-    }
   }
 
   const std::vector<std::string>& models() const { return models_; }
 
-  // NaN: the model had none. Null: the answer is not in the file.
-  const double* find(const ResponseKey& key, std::size_t model) const {
-    const Entry& slot = slots_[slot_of(key)];
-    return slot.place == kEmpty ? nullptr : &rewards_[slot.place * models_.size() + model];
+  // Where the rewards of each response are, request after request; kEmpty: not in the file.
+  struct Found {
+    std::span<const RewardRequest> requests;
+    std::vector<std::size_t> places;
+  };
+  static constexpr std::size_t kEmpty = static_cast<std::size_t>(-1);
+
+  // Several models of one file are asked the same: what is still held by one is given to the next.
+  // Requests must stay where they are as long as it is held.
+  std::shared_ptr<const Found> find(std::span<const RewardRequest> requests) const {
+    const std::lock_guard lock(mutex_);
+    std::shared_ptr<const Found> found = last_.lock();
+    if (!found || found->requests.data() != requests.data() ||
+        found->requests.size() != requests.size())
+      last_ = found = std::make_shared<const Found>(look_up(requests));
+    return found;
+  }
+
+  // NaN: the model had none.
+  double reward(std::size_t place, std::size_t model) const {
+    return rewards_[place * models_.size() + model];
   }
 
   // Components that name the same file share it while one of them lives.
@@ -100,7 +124,27 @@ class VoteTable {
     ResponseKey key;
     std::size_t place;
   };
-  static constexpr std::size_t kEmpty = static_cast<std::size_t>(-1);
+
+  // The table is far larger than any cache: the next places are on their way while one is looked
+  // at.
+  Found look_up(std::span<const RewardRequest> requests) const {
+    std::vector<ResponseKey> keys;
+    keys.reserve(2 * requests.size());
+    for (const RewardRequest& request : requests) {
+      const ResponseKey prompt = prompt_key(prompt_text_for_key(*request.prompt));
+      for (const Response& response : request.responses) {
+        keys.push_back(response_key(prompt, response.text));
+        __builtin_prefetch(&slots_[keys.back()[0] & (slots_.size() - 1)]);
+      }
+    }
+    Found found{requests, {}};
+    found.places.reserve(keys.size());
+    for (const ResponseKey& key : keys) {
+      const std::size_t place = found.places.emplace_back(slots_[slot_of(key)].place);
+      if (place != kEmpty) __builtin_prefetch(&rewards_[place * models_.size()]);
+    }
+    return found;
+  }
 
   // Where a key is, or would be.
   std::size_t slot_of(const ResponseKey& key) const {
@@ -127,6 +171,8 @@ class VoteTable {
   std::vector<std::string> models_;
   std::vector<Entry> slots_;  // open addressing
   std::vector<double> rewards_;
+  mutable std::mutex mutex_;
+  mutable std::weak_ptr<const Found> last_;
 };
 
 // Rewards that the stage `vote` computed, looked up by what prompt and answer are.
@@ -136,8 +182,13 @@ class StoredRewardModel final : public RewardModel {
     fs::path rewards;
     std::string model;
     static void describe(Schema<Params>& schema) {
-      schema.field("rewards", &Params::rewards, "votes.jsonl of a stage `vote`, or \"stage:NAME\" of such a stage.").required().argument();
-      schema.field("model", &Params::model, "Whose rewards; may be left out where the file has one model's only.");
+      schema
+          .field("rewards", &Params::rewards,
+                 "votes.jsonl of a stage `vote`, or \"stage:NAME\" of such a stage.")
+          .required()
+          .argument();
+      schema.field("model", &Params::model,
+                   "Whose rewards; may be left out where the file has one model's only.");
     }
   };
 
@@ -145,35 +196,53 @@ class StoredRewardModel final : public RewardModel {
     const std::vector<std::string>& models = table_->models();
     std::string names;
     for (const std::string& name : models) names += (names.empty() ? "" : ", ") + name;
-    if (params.model.empty() && models.size() > 1) throw ConfigError("model: whose rewards? (there are: " + names + ")");
+    if (params.model.empty() && models.size() > 1)
+      throw ConfigError("model: whose rewards? (there are: " + names + ")");
     if (params.model.empty() || models.empty()) return;
     const auto at = std::find(models.begin(), models.end(), params.model);
-    if (at == models.end()) throw ConfigError(params.rewards.string() + ": has no rewards of '" + params.model + "' (there are: " + names + ")");
+    if (at == models.end())
+      throw ConfigError(params.rewards.string() + ": has no rewards of '" + params.model +
+                        "' (there are: " + names + ")");
     model_ = static_cast<std::size_t>(at - models.begin());
   }
 
+  void prepare(std::span<const RewardRequest> requests) override {
+    found_.reset();
+    if (!requests.empty()) found_ = table_->find(requests);
+  }
+
   std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
+    if (!found_ || found_->requests.data() != requests.data() ||
+        found_->requests.size() != requests.size())
+      prepare(requests);
     std::vector<std::vector<Reward>> all;
     all.reserve(requests.size());
+    std::size_t next = 0;
     for (const RewardRequest& request : requests) {
       std::vector<Reward>& row = all.emplace_back();
-      const std::string prompt = prompt_text_for_key(*request.prompt);
-      for (const Response& response : request.responses) {
-        const double* reward = table_->find(response_key(prompt, response.text), model_);
-        if (!reward)
-          row.push_back({Status::invalid, std::numeric_limits<double>::quiet_NaN(), "this answer is not among the stored ones"});
-        else if (*reward != *reward)
-          row.push_back({Status::invalid, *reward, "the model had no reward for it"});
+      row.reserve(request.responses.size());
+      for (std::size_t i = 0; i < request.responses.size(); ++i) {
+        const std::size_t place = found_->places[next++];
+        if (place == VoteTable::kEmpty) {
+          row.push_back({Status::invalid, std::numeric_limits<double>::quiet_NaN(),
+                         "this answer is not among the stored ones"});
+          continue;
+        }
+        const double reward = table_->reward(place, model_);
+        if (std::isnan(reward))
+          row.push_back({Status::invalid, reward, "the model had no reward for it"});
         else
-          row.push_back({Status::ok, *reward, {}});
+          row.push_back({Status::ok, reward, {}});
       }
     }
+    found_.reset();
     return all;
   }
   std::size_t batch_size() const override { return 512; }
 
  private:
   const std::shared_ptr<const VoteTable> table_;
+  std::shared_ptr<const VoteTable::Found> found_;  // for what was announced
   std::size_t model_ = 0;
 };
 
@@ -181,5 +250,6 @@ class StoredRewardModel final : public RewardModel {
 }  // namespace dt2it
 
 DT2IT_PLUGIN("reward_models/stored", "1.0.0", registrar) {
-  registrar.add<dt2it::RewardModel, dt2it::StoredRewardModel>("stored", "Rewards from a stage `vote`, by content.");
+  registrar.add<dt2it::RewardModel, dt2it::StoredRewardModel>(
+      "stored", "Rewards from a stage `vote`, by content.");
 }

@@ -62,7 +62,9 @@ inline std::uint64_t content_hash(std::string_view text, std::uint64_t seed) {
     return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
   };
   std::uint64_t hash = mix(seed ^ 0x9e3779b97f4a7c15ULL, text.size() ^ 0xe7037ed1a0b428dbULL);
-  const auto add = [&](std::uint64_t word) { hash = mix(hash ^ word, 0x8ebc6af09c88c6e3ULL) ^ (hash >> 29); };
+  const auto add = [&](std::uint64_t word) {
+    hash = mix(hash ^ word, 0x8ebc6af09c88c6e3ULL) ^ (hash >> 29);
+  };
   for (; text.size() >= 8; text.remove_prefix(8)) {
     std::uint64_t word = 0;
     std::memcpy(&word, text.data(), 8);
@@ -78,9 +80,15 @@ inline std::uint64_t content_hash(std::string_view text, std::uint64_t seed) {
   return mix(hash, 0x589965cc75374cc3ULL);
 }
 
+// For several answers to one prompt: what their keys begin with.
+inline ResponseKey prompt_key(std::string_view prompt_text) {
+  return {content_hash(prompt_text, 1), content_hash(prompt_text, 2)};
+}
+inline ResponseKey response_key(const ResponseKey& prompt, std::string_view response) {
+  return {content_hash(response, prompt[0]), content_hash(response, prompt[1])};
+}
 inline ResponseKey response_key(std::string_view prompt_text, std::string_view response) {
-  return {content_hash(response, content_hash(prompt_text, 1)),
-          content_hash(response, content_hash(prompt_text, 2))};
+  return response_key(prompt_key(prompt_text), response);
 }
 inline ResponseKey response_key(const Prompt& prompt, const Response& response) {
   return response_key(prompt_text_for_key(prompt), response.text);

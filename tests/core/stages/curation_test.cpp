@@ -16,8 +16,9 @@ std::string many_pairs(std::size_t count, bool backwards = false) {
   std::vector<std::string> lines;
   Rng rng(7);
   for (std::size_t i = 0; i < count; ++i) {
-    PreferencePair pair = testing::sample_pair("p" + std::to_string(i), "What is " + std::to_string(i) + "?",
-                                               std::to_string(rng.below(100)) + " yes", std::to_string(rng.below(100)) + " no");
+    PreferencePair pair = testing::sample_pair(
+        "p" + std::to_string(i), "What is " + std::to_string(i) + "?",
+        std::to_string(rng.below(100)) + " yes", std::to_string(rng.below(100)) + " no");
     pair.source = i % 3 == 0 ? "one" : "two";
     lines.push_back(to_json(pair) + "\n");
   }
@@ -45,13 +46,15 @@ curators = ["first", "half", "last"]
 
 std::map<std::string, std::string> chosen_texts(const fs::path& folder) {
   std::map<std::string, std::string> texts;
-  for (const PreferencePair& pair : read_pairs(folder / "pairs.jsonl")) texts[pair.id] = pair.chosen.text;
+  for (const PreferencePair& pair : read_pairs(folder / "pairs.jsonl"))
+    texts[pair.id] = pair.chosen.text;
   return texts;
 }
 
 }  // namespace
 
-TEST_CASE("A survey knows whole sources though pairs pass by in windows; their order plays no part") {
+TEST_CASE(
+    "A survey knows whole sources though pairs pass by in windows; their order plays no part") {
   HostFixture host, turned;
   host.write("pairs.jsonl", many_pairs(1300));
   turned.write("pairs.jsonl", many_pairs(1300, true));
@@ -61,14 +64,16 @@ TEST_CASE("A survey knows whole sources though pairs pass by in windows; their o
   CHECK(texts == chosen_texts(turned.run(kChain).at("curate")));
   std::size_t flipped = 0;
   for (const auto& [id, text] : texts) flipped += text.ends_with("no");
-  CHECK(flipped == 433 / 2 + 865 / 2);  // without the two that the first curator discarded, one of each source
+  CHECK(flipped ==
+        433 / 2 + 865 / 2);  // without the two that the first curator discarded, one of each source
   const std::string decisions = read_file(folder / "decisions.jsonl");
   CHECK(std::count(decisions.begin(), decisions.end(), '\n') == 1300 + 2 * 1298);
   CHECK_THAT(decisions, Catch::Contains("one of 433") && Catch::Contains("one of 865"));
 }
 
 TEST_CASE("Curation that failed goes on behind its last window and ends in the same bytes") {
-  const std::string broken = kChain + "[stages.curate.with.curators.CURATOR]\nfail_once = \"MARK\"\n";
+  const std::string broken =
+      kChain + "[stages.curate.with.curators.CURATOR]\nfail_once = \"MARK\"\n";
   for (const std::string curator : {"first", "last"}) {
     HostFixture host;
     host.write("pairs.jsonl", many_pairs(1300));
@@ -76,7 +81,8 @@ TEST_CASE("Curation that failed goes on behind its last window and ends in the s
     toml.replace(toml.find("CURATOR"), 7, curator);
     toml.replace(toml.find("MARK"), 4, (host.path() / "failed").string());
     CHECK_THROWS_WITH(host.run(toml), Catch::Contains("no answer"));
-    if (curator == "last")  // the power failed: the list of windows is on disk, the decisions are not
+    if (curator ==
+        "last")  // the power failed: the list of windows is on disk, the decisions are not
       for (const auto& stage : fs::directory_iterator(host.path() / "runs" / ".work")) {
         if (!stage.is_directory()) continue;
         REQUIRE(fs::file_size(stage.path() / "decisions.jsonl") > 1000);
@@ -89,6 +95,55 @@ TEST_CASE("Curation that failed goes on behind its last window and ends in the s
     for (const char* file : {"pairs.jsonl", "decisions.jsonl", "funnel.json"})
       CHECK(read_file(folder / file) == read_file(there / file));
   }
+}
+
+TEST_CASE("Pairs are curated alike in whatever form their lines are") {
+  // Strengths of their own, two prompts, and unknown keys, with and without what only we write.
+  std::string ours, others;
+  for (std::size_t i = 0; i < 1300; ++i) {
+    PreferencePair pair =
+        testing::sample_pair("p" + std::to_string(i), "Who?", std::to_string(i * 7 % 100) + " yes",
+                             std::to_string(i * 31 % 100) + " no");
+    if (i % 4 == 1) pair.rejected_prompt = pair.prompt, pair.rejected_prompt->id = "other";
+    if (i % 5 == 2) pair.strength = 0.5, pair.strengths = {1, 0};
+    if (i % 3 == 0) pair.extra = R"({"kept":[1, 2.50]})";
+    const std::string line = to_json(pair);
+    ours += line + "\n";
+    others += i % 2 ? "{ " + line.substr(1) + " \r\n\n" : " " + line + "\n";
+  }
+  for (const std::string chain : {R"(["half"])", R"(["flip"])", R"(["flip_with_strength"])"}) {
+    const std::string toml = R"(
+[curators.half]
+type = "surveyor"
+[curators.flip]
+type = "fixture"
+flip = ["p0", "p1", "p2", "p900", "p901", "p902", "p903"]
+[curators.flip_with_strength]
+type = "fixture"
+flip = ["p0", "p1", "p2", "p900", "p901", "p902", "p903"]
+strength = -0.25
+[stages.given]
+file = "pairs.jsonl"
+[stages.curate]
+pairs = ["given"]
+curators = )" + chain;
+    HostFixture one, two;
+    one.write("pairs.jsonl", ours);
+    two.write("pairs.jsonl", others);
+    const std::string written = read_file(one.run(toml).at("curate") / "pairs.jsonl");
+    CHECK(written == read_file(two.run(toml).at("curate") / "pairs.jsonl"));
+    CHECK(written != ours);
+    CHECK(std::count(written.begin(), written.end(), '\n') == 1300);
+  }
+}
+
+TEST_CASE("A line that is no pair is named, however far ahead it is read") {
+  HostFixture host;
+  std::string text = many_pairs(1300);
+  std::size_t at = 0;
+  for (int line = 1; line < 1200; ++line) at = text.find('\n', at) + 1;
+  host.write("pairs.jsonl", text.insert(at, "{\"id\":7}\n"));
+  CHECK_THROWS_WITH(host.run(kChain), Catch::Contains("pairs.jsonl:1200: "));
 }
 
 const std::string kVotes = R"(
@@ -111,7 +166,8 @@ TEST_CASE("Votes in parts are the votes of one process") {
   shared.write("pairs.jsonl", many_pairs(1100));
   const std::string votes = read_file(whole.run(kVotes).at("votes") / "votes.jsonl");
   CHECK(std::count(votes.begin(), votes.end(), '\n') == 1100);
-  for (const std::size_t index : {2, 0}) {  // the second part is left to the run that puts them together
+  for (const std::size_t index :
+       {2, 0}) {  // the second part is left to the run that puts them together
     RunOptions part;
     part.stage = "votes";
     part.shard = {index, 3};
@@ -124,37 +180,45 @@ TEST_CASE("Votes in parts are the votes of one process") {
   wrong.shard = {0, 2};
   CHECK_THROWS_WITH(shared.run(kVotes, wrong), Catch::Contains("cannot be done in parts"));
   wrong.stage = "vote";
-  CHECK_THROWS_WITH(shared.run(kVotes, wrong), Catch::Contains("no stage is named 'vote' (there are: given, votes)"));
+  CHECK_THROWS_WITH(shared.run(kVotes, wrong),
+                    Catch::Contains("no stage is named 'vote' (there are: given, votes)"));
 }
 
 TEST_CASE("Stored votes are found by what is asked, not by where it stands") {
   HostFixture host;
-  host.write("pairs.jsonl", many_pairs(40));
+  host.write("pairs.jsonl", many_pairs(1040));
   const fs::path votes = host.run(kVotes).at("votes") / "votes.jsonl";
   std::string toml = R"(
 [reward_models.first]
 type = "stored"
-rewards = ")" + votes.string() + R"("
+rewards = ")" + votes.string() +
+                     R"("
 model = "a"
+[reward_models.second]
+type = "stored"
+rewards = ")" + votes.string() +
+                     R"("
+model = "b"
 [stages.given]
 file = "pairs.jsonl"
 [stages.votes]
 type = "vote"
 pairs = ["given"]
-reward_models = ["first"]
+reward_models = ["second", "first"]
 )";
   HostFixture other;
-  other.write("pairs.jsonl", many_pairs(40, true));
+  other.write("pairs.jsonl", many_pairs(1040, true));
   const fs::path found = other.run(toml).at("votes") / "votes.jsonl";
+  const std::vector<PreferencePair> pairs = read_pairs(other.path() / "pairs.jsonl");
   JsonLineReader lines(found);
   std::size_t row = 0;
   for (simdjson::dom::element line; lines.next(line); ++row) {
     double chosen = -1;
     CHECK_FALSE(line["rewards"]["first"].at(0).get(chosen));
-    const PreferencePair pair = read_pairs(other.path() / "pairs.jsonl").at(row);
+    const PreferencePair& pair = pairs.at(row);
     CHECK(chosen == std::stod(pair.chosen.text));
   }
-  CHECK(row == 40);
+  CHECK(row == 1040);
   toml.replace(toml.find("model = \"a\""), 11, "model = \"c\"");
   CHECK_THROWS_WITH(other.run(toml), Catch::Contains("has no rewards of 'c' (there are: a, b)"));
 }
@@ -197,9 +261,12 @@ early_stop = true
 )";
   HostFixture host;
   const auto folders = host.run(toml);
-  CHECK_THAT(read_file(folders.at("train.gate_1") / "gate.json"), Catch::Contains(R"("end":true,"best":"train.model_0")"));
-  CHECK_THAT(read_file(folders.at("train") / "gate.json"), Catch::Contains(R"("end":true,"best":"train.model_0")"));
-  CHECK(read_file(folders.at("train") / "checkpoint/model.txt") == read_file(folders.at("train.model_0") / "checkpoint/model.txt"));
+  CHECK_THAT(read_file(folders.at("train.gate_1") / "gate.json"),
+             Catch::Contains(R"("end":true,"best":"train.model_0")"));
+  CHECK_THAT(read_file(folders.at("train") / "gate.json"),
+             Catch::Contains(R"("end":true,"best":"train.model_0")"));
+  CHECK(read_file(folders.at("train") / "checkpoint/model.txt") ==
+        read_file(folders.at("train.model_0") / "checkpoint/model.txt"));
   CHECK(fs::exists(folders.at("train.model_2") / "passed_by.json"));
   CHECK(read_file(folders.at("train.curated_2") / "pairs.jsonl").empty());
 
