@@ -141,3 +141,19 @@ TEST_CASE("Silence ends a call long before its time is over") {
     CHECK(steady_seconds() - begin < 5);
   }
 }
+
+TEST_CASE("A proxy is asked where one is configured, and only there") {
+  ScriptedServer proxy({http(200, said("by way of the proxy"))});
+  ScriptedServer server({http(200, said("directly"))});
+  std::string address = proxy.endpoint();
+  address.resize(address.size() - 3);  // without /v1
+  CHECK(once(server, {{"proxy", value_of(address)}}).text == "by way of the proxy");
+  CHECK(server.connections() == 0);
+  REQUIRE(proxy.requests().size() == 1);
+  CHECK(proxy.requests()[0].head.starts_with("POST " + server.endpoint() +
+                                             "/chat/completions HTTP/1.1\r\n"));
+  setenv("http_proxy", address.c_str(), 1);
+  CHECK(once(server, {}, "And now?").text == "directly");
+  unsetenv("http_proxy");
+  CHECK(proxy.requests().size() == 1);
+}
