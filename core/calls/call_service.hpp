@@ -6,9 +6,8 @@
 // kept; passing trouble is tried again; an answer is on disk before the caller gets it.
 //
 //   caller's thread    store, request written by the plugin, budget     -> waits
-//   HTTP thread        pace, libcurl
-//   finishing thread   answer read by the plugin, retries; many answers in one commit -> callers go
-//   on
+//   HTTP thread        pace; libcurl, or PlainHttp
+//   finishing thread   answer read by the plugin, retries; many in one commit -> callers go on
 
 #include <atomic>
 #include <condition_variable>
