@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const char* const kFake =
+const std::string kFake =
     source_path("/tests/plugins/trainers_llama_factory/fake_llamafactory.sh");
 
 // A trainer with the fake program, and what a stage gives it.
@@ -54,7 +54,7 @@ struct Bench {
   bool train(Table params = {}) {
     static const PluginLibrary plugin("trainers/llama_factory");
     params.try_emplace("checkpoint", value_of(start().string()));
-    params.try_emplace("command", names({kFake}));
+    params.try_emplace("command", names({kFake.c_str()}));
     params.try_emplace("environment", Value{Table{{"FAKE_DIR", value_of(fake().string())}}});
     params.try_emplace("stop_seconds", value_of(0.2));
     return plugin.make<Trainer>("llama_factory", params, context)->train(request);
@@ -153,7 +153,7 @@ TEST_CASE("A failure shows what LLaMA-Factory said last") {
   const std::string error = error_of(bench);
   CHECK(bench.steps.size() == 3);
   CHECK_THAT(error,
-             Catch::Contains(std::string(kFake) + " train ") &&
+             Catch::Contains(kFake + " train ") &&
                  Catch::Contains("failed with exit code 3") &&
                  Catch::Contains("llamafactory.log:") &&
                  Catch::Contains("\n  step 4\n  Traceback\n  RuntimeError: the GPU is on fire"));
