@@ -213,9 +213,9 @@ void FeatureCache::write(const std::string& key, const VisionFeatures& features)
   const std::string sum = header.sum_of(std::string_view(bytes).substr(sizeof header));
   std::memcpy(header.sum, sum.data(), sizeof header.sum);
   std::memcpy(bytes.data(), &header, sizeof header);
-  // Others write too: it looks again from time to time.
-  if (on_disk_ + bytes.size() > options_.disk_bytes || added_ > options_.disk_bytes / 16)
-    make_room();
+  // Others write too: it looks again from time to time. Whoever cannot look, as another does, keeps nothing meanwhile.
+  const auto full = [&] { return on_disk_ + bytes.size() > options_.disk_bytes; };
+  if ((full() || added_ > options_.disk_bytes / 16) && (!make_room() || full())) return;
   const fs::path file = file_of(key);
   std::error_code error;
   fs::create_directories(file.parent_path(), error);
@@ -228,8 +228,8 @@ void FeatureCache::write(const std::string& key, const VisionFeatures& features)
 }
 
 // Removes the files that were not used for longest until a tenth of the budget is free. One process
-// at a time does so.
-void FeatureCache::make_room() {
+// at a time does so; false: another is at it.
+bool FeatureCache::make_room() {
   struct File {
     fs::file_time_type used;
     fs::path path;
@@ -241,7 +241,7 @@ void FeatureCache::make_room() {
     lock = FileLock::try_lock(options_.folder / "lock", holder);
   } catch (const Error&) {
   }
-  if (!lock) return;
+  if (!lock) return false;
   std::vector<File> files;
   std::uint64_t total = 0;
   std::error_code error;
@@ -269,6 +269,7 @@ void FeatureCache::make_room() {
     if (fs::remove(file.path, error)) total -= file.size;
   }
   on_disk_ = total;
+  return true;
 }
 
 }  // namespace dt2it::nn

@@ -78,7 +78,7 @@ class FeatureCache {
   std::filesystem::path file_of(const std::string& key) const;
   bool read(const std::string& key, VisionFeatures& features) const;
   void write(const std::string& key, const VisionFeatures& features);
-  void make_room();
+  bool make_room();
 
   const FeatureCacheOptions options_;
   std::optional<std::uint64_t> version_;

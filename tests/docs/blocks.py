@@ -45,7 +45,7 @@ PAGES = {
     },
     "docs/curation.md": {"not_run": {"rounds.py": "an hour; a slow test runs it with little data"}},
     "docs/data.md": {"before": "dt2it run docs/examples/one_pair.toml >/dev/null"},
-    "docs/mini_results.md": {"not_run": {"dt2it run experiments/table7": "20 minutes and more; experiments_plans checks every file"}},
+    "docs/mini_results.md": {"not_run": {"dt2it run experiments/table": "20 minutes and more; experiments_plans checks every file"}},
     "docs/model_calls.md": {
         "before": MOCK,
         "replace": [("gpt-5.2", "$(dt2it calls export .all.jsonl >/dev/null; "
