@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-build, prompts = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+build, prompts = pathlib.Path(sys.argv[1]).resolve(), int(sys.argv[2])
 source = pathlib.Path(__file__).resolve().parents[2]
 TOML = f"""
 [stages.distil]
