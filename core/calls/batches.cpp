@@ -35,15 +35,17 @@ std::string text_of(const element& object, const char* key) {
 element parsed(simdjson::dom::parser& parser, const HttpAnswer& answer, const std::string& url) {
   element root;
   if (answer.status == 200 && !parser.parse(answer.body).get(root)) return root;
-  throw ModelError(fmt::format("{}: {}. What is done is kept; run again to go on", url,
-                               answer.status == 0 ? answer.problem
-                                                  : fmt::format("HTTP {}: {}", answer.status, answer.body.substr(0, 500))));
+  throw ModelError(fmt::format(
+      "{}: {}. What is done is kept; run again to go on", url,
+      answer.status == 0 ? answer.problem
+                         : fmt::format("HTTP {}: {}", answer.status, answer.body.substr(0, 500))));
 }
 
 std::vector<CallKey> keys_of(const std::string& lines) {
   std::vector<CallKey> keys;
   for (std::size_t at = 0; at < lines.size(); at += 65)
-    if (CallKey key = key_of_hex(std::string_view(lines).substr(at, 64)); !key.empty()) keys.push_back(std::move(key));
+    if (CallKey key = key_of_hex(std::string_view(lines).substr(at, 64)); !key.empty())
+      keys.push_back(std::move(key));
   return keys;
 }
 
@@ -58,7 +60,8 @@ void remove_stale_files(const fs::path& folder) {
   const auto limit = fs::file_time_type::clock::now() - std::chrono::hours(48);
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("batch-") && name.ends_with(".jsonl") && entry.last_write_time(ignored) < limit)
+    if (name.starts_with("batch-") && name.ends_with(".jsonl") &&
+        entry.last_write_time(ignored) < limit)
       fs::remove(entry.path(), ignored);
   }
 }
@@ -70,14 +73,19 @@ CollectScope::~CollectScope() { current_scope = outer_; }
 CollectScope* CollectScope::current() { return current_scope; }
 
 Batches::Batches(CallStore& store, Send send, Settle settle, Log log, Limits limits)
-    : store_(store), send_(std::move(send)), settle_(std::move(settle)), log_(std::move(log)), limits_(limits) {}
+    : store_(store),
+      send_(std::move(send)),
+      settle_(std::move(settle)),
+      log_(std::move(log)),
+      limits_(limits) {}
 
 void Batches::save(Group& group) {
   store_.add_waiting(group.unsaved);
   group.unsaved.clear();
 }
 
-bool Batches::collect(RemoteMllm& model, CallStore::Waiting waiting, const WireRequest& wire, ChatReply& reply) {
+bool Batches::collect(RemoteMllm& model, CallStore::Waiting waiting, const WireRequest& wire,
+                      ChatReply& reply) {
   const StoredCall& call = waiting.call;
   const Endpoint& endpoint = model.endpoint();
   std::lock_guard lock(mutex_);
@@ -98,8 +106,8 @@ bool Batches::collect(RemoteMllm& model, CallStore::Waiting waiting, const WireR
       for (CallKey& key : keys_of(batch.keys)) group.under_way.insert(std::move(key));
   group.model = &model;
   if (group.under_way.contains(call.key)) return true;  // waited for, not sent
-  std::string line = fmt::format(R"({{"custom_id":"{}","method":"POST","url":"{}","body":)", hex_of(call.key),
-                                 endpoint.batch_path);
+  std::string line = fmt::format(R"({{"custom_id":"{}","method":"POST","url":"{}","body":)",
+                                 hex_of(call.key), endpoint.batch_path);
   for (const auto& piece : wire.body) line += *piece;
   line += "}\n";
   if (line.size() > limits_.bytes)
@@ -108,14 +116,16 @@ bool Batches::collect(RemoteMllm& model, CallStore::Waiting waiting, const WireR
   if (group.files.empty() || group.files.back().second.size() >= limits_.lines ||
       group.bytes + line.size() > limits_.bytes) {
     const std::size_t number = group.files.size();
-    group.files.emplace_back(store_.file().parent_path() /
-                                 fmt::format("batch-{}-{}-{}.jsonl", getpid(), hex_of(call.key).substr(0, 8), number),
-                             std::vector<CallKey>{});
+    group.files.emplace_back(
+        store_.file().parent_path() /
+            fmt::format("batch-{}-{}-{}.jsonl", getpid(), hex_of(call.key).substr(0, 8), number),
+        std::vector<CallKey>{});
     group.bytes = 0;
   }
   std::ofstream file(group.files.back().first, std::ios::binary | std::ios::app);
   file.write(line.data(), static_cast<std::streamsize>(line.size()));
-  if (!file.flush()) throw Error(fmt::format("{}: cannot be written", group.files.back().first.string()));
+  if (!file.flush())
+    throw Error(fmt::format("{}: cannot be written", group.files.back().first.string()));
   group.bytes += line.size();
   group.files.back().second.push_back(call.key);
   group.unsaved.push_back(std::move(waiting));
@@ -131,12 +141,15 @@ void Batches::submit(const Endpoint& endpoint, Group& group) {
     auto head = std::make_shared<const std::string>(fmt::format(
         "--{0}\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--{0}\r\n"
         "Content-Disposition: form-data; name=\"file\"; filename=\"batch.jsonl\"\r\n"
-        "Content-Type: application/jsonl\r\n\r\n", kBoundary));
+        "Content-Type: application/jsonl\r\n\r\n",
+        kBoundary));
     auto tail = std::make_shared<const std::string>(fmt::format("\r\n--{}--\r\n", kBoundary));
     simdjson::dom::parser parser;
     const element file =
-        parsed(parser, send_(endpoint, endpoint.files_url, std::string("multipart/form-data; boundary=") + kBoundary,
-                             {head, std::make_shared<const std::string>(read_file(path)), tail}),
+        parsed(parser,
+               send_(endpoint, endpoint.files_url,
+                     std::string("multipart/form-data; boundary=") + kBoundary,
+                     {head, std::make_shared<const std::string>(read_file(path)), tail}),
                endpoint.files_url);
     CallStore::Batch batch;
     batch.endpoint = endpoint.url;
@@ -155,14 +168,19 @@ void Batches::create(const Endpoint& endpoint, CallStore::Batch& batch) {
       R"({{"input_file_id":"{}","endpoint":"{}","completion_window":"24h","metadata":{{"dt2it":"{}"}}}})",
       batch.file_id, endpoint.batch_path, mark_of(batch)));
   simdjson::dom::parser parser;
-  batch.server_id = text_of(parsed(parser, send_(endpoint, endpoint.batches_url, "application/json", {body}),
-                                   endpoint.batches_url), "id");
+  batch.server_id =
+      text_of(parsed(parser, send_(endpoint, endpoint.batches_url, "application/json", {body}),
+                     endpoint.batches_url),
+              "id");
   store_.update_batch(batch);
-  log_(LogLevel::info, fmt::format("batch {} with {} calls to {} ({}) is on its way", batch.server_id,
-                                   batch.keys.size() / 65, endpoint.model, endpoint.url));
+  log_(LogLevel::info,
+       fmt::format("batch {} with {} calls to {} ({}) is on its way", batch.server_id,
+                   batch.keys.size() / 65, endpoint.model, endpoint.url));
 }
 
-HttpAnswer Batches::get(const Endpoint& endpoint, const std::string& url) { return send_(endpoint, url, "", {}); }
+HttpAnswer Batches::get(const Endpoint& endpoint, const std::string& url) {
+  return send_(endpoint, url, "", {});
+}
 
 // The lines of an output or error file, in any order. Returns why the endpoint cannot be used, mostly nothing.
 std::string Batches::take(RemoteMllm& model, const std::string& file_id) {
@@ -170,8 +188,9 @@ std::string Batches::take(RemoteMllm& model, const std::string& file_id) {
   const Endpoint& endpoint = model.endpoint();
   const HttpAnswer file = get(endpoint, endpoint.files_url + "/" + file_id + "/content");
   if (file.status != 200)
-    throw ModelError(fmt::format("{}/{}: {}. What is done is kept; run again to go on", endpoint.files_url, file_id,
-                                 file.status == 0 ? file.problem : fmt::format("HTTP {}", file.status)));
+    throw ModelError(fmt::format(
+        "{}/{}: {}. What is done is kept; run again to go on", endpoint.files_url, file_id,
+        file.status == 0 ? file.problem : fmt::format("HTTP {}", file.status)));
   std::vector<CallStore::Waiting> done;
   std::string stopped;
   for (std::size_t at = 0; at < file.body.size();) {
@@ -182,7 +201,8 @@ std::string Batches::take(RemoteMllm& model, const std::string& file_id) {
     element root, response, body;
     if (parser.parse(simdjson::padded_string(line)).get(root)) continue;
     const CallKey key = key_of_hex(text_of(root, "custom_id"));
-    if (key.empty() || root.at_key("response").get(response) || !response.is_object()) continue;  // not got to
+    if (key.empty() || root.at_key("response").get(response) || !response.is_object())
+      continue;  // not got to
     std::optional<CallStore::Waiting> waiting = store_.waiting(key);
     if (!waiting) continue;  // not ours, or taken before
     StoredCall& call = waiting->call;
@@ -199,7 +219,8 @@ std::string Batches::take(RemoteMllm& model, const std::string& file_id) {
       case WireReading::Next::done: break;
     }
     call.reply = reading.reply;
-    if (answer.status != 200 || call.reply.status == Status::invalid || call.reply.status == Status::unavailable) {
+    if (answer.status != 200 || call.reply.status == Status::invalid ||
+        call.reply.status == Status::unavailable) {
       std::lock_guard lock(mutex_);
       failed_[key] = call.reply;
       continue;
@@ -234,11 +255,13 @@ bool Batches::poll(RemoteMllm& model, const CallStore::Batch& batch) {
   const std::string url = endpoint.batches_url + "/" + batch.server_id;
   const element state = parsed(parser, get(endpoint, url), url);
   const std::string status = text_of(state, "status");
-  if (status != "completed" && status != "failed" && status != "expired" && status != "cancelled") return false;
+  if (status != "completed" && status != "failed" && status != "expired" && status != "cancelled")
+    return false;
   std::string why;
   if (element list; !state.at_pointer("/errors/data/0").get(list)) why = text_of(list, "message");
   std::string stopped = take(model, text_of(state, "output_file_id"));
-  if (const std::string also = take(model, text_of(state, "error_file_id")); stopped.empty()) stopped = also;
+  if (const std::string also = take(model, text_of(state, "error_file_id")); stopped.empty())
+    stopped = also;
   const std::vector<CallKey> keys = keys_of(batch.keys);
   {
     std::lock_guard lock(mutex_);
@@ -259,8 +282,8 @@ bool Batches::poll(RemoteMllm& model, const CallStore::Batch& batch) {
   log_(status == "completed" ? LogLevel::info : LogLevel::warning,
        fmt::format("batch {} is {}{}{}", batch.server_id, status, why.empty() ? "" : ": ", why));
   if (!stopped.empty())
-    throw ModelError(fmt::format("{} (model {}) cannot be used: {}. What is done is kept", endpoint.url,
-                                 endpoint.model, stopped));
+    throw ModelError(fmt::format("{} (model {}) cannot be used: {}. What is done is kept",
+                                 endpoint.url, endpoint.model, stopped));
   return true;
 }
 
@@ -271,7 +294,8 @@ void Batches::find_lost(const Endpoint& endpoint, std::vector<CallStore::Batch>&
   std::string after;
   for (bool more = true; more && std::any_of(open.begin(), open.end(), lost);) {
     simdjson::dom::parser parser;
-    const std::string url = endpoint.batches_url + "?limit=100" + (after.empty() ? "" : "&after=" + after);
+    const std::string url =
+        endpoint.batches_url + "?limit=100" + (after.empty() ? "" : "&after=" + after);
     const element list = parsed(parser, get(endpoint, url), url);
     more = !list.at_key("has_more").get(more) && more;
     simdjson::dom::array made;

@@ -31,7 +31,9 @@ class CollectScope {
   CollectScope(const CollectScope&) = delete;
   CollectScope& operator=(const CollectScope&) = delete;
   bool any() const { return waiting_ > 0; }  // what was made of the replies is worth nothing
-  bool unanswered() const { return unanswered_; }  // some call had no answer: the next run may do better
+  bool unanswered() const {
+    return unanswered_;
+  }  // some call had no answer: the next run may do better
   static CollectScope* current();
   void add() { ++waiting_; }
   void note_unanswered() { unanswered_ = true; }
@@ -66,7 +68,8 @@ class Batches {
 
   // A call that is needed; `model` must live until finish() has returned. True: it waits for a batch now.
   // False: `reply` holds how its batch ended without an answer that is kept.
-  bool collect(RemoteMllm& model, CallStore::Waiting call, const WireRequest& wire, ChatReply& reply);
+  bool collect(RemoteMllm& model, CallStore::Waiting call, const WireRequest& wire,
+               ChatReply& reply);
 
   // Sends what was collected and waits for all batches of these models, also those of a process that was
   // killed. Answers are in the store then. False: `stop` was set; what was sent goes on over there.
@@ -75,9 +78,10 @@ class Batches {
  private:
   struct Group {  // one endpoint and model
     RemoteMllm* model = nullptr;
-    std::vector<std::pair<std::filesystem::path, std::vector<CallKey>>> files;  // the last is being filled
+    std::vector<std::pair<std::filesystem::path, std::vector<CallKey>>>
+        files;  // the last is being filled
     std::size_t bytes = 0;
-    std::unordered_set<CallKey> under_way;  // in batches of a process that was killed
+    std::unordered_set<CallKey> under_way;    // in batches of a process that was killed
     std::vector<CallStore::Waiting> unsaved;  // not on disk yet
   };
   void save(Group& group);
@@ -95,10 +99,10 @@ class Batches {
   const Limits limits_;
   std::mutex finishing_;  // one at a time: stages may need the same calls
   std::mutex mutex_;      // guards what follows
-  bool tidied_ = false;  // files of processes that were killed are removed
+  bool tidied_ = false;   // files of processes that were killed are removed
   std::map<std::string, Group> groups_;
   std::unordered_set<CallKey> collected_;
-  std::unordered_map<CallKey, int> tried_;             // batches that a call was in
+  std::unordered_map<CallKey, int> tried_;  // batches that a call was in
   std::unordered_map<CallKey, ChatReply> failed_;
 };
 

@@ -43,10 +43,11 @@ std::string Budget::text() const {
   std::lock_guard lock(mutex_);
   std::string text;
   if (most_.cost > 0)
-    text = fmt::format("{:.4f} of {:.4f} spent, {:.4f} in flight", spent_.cost, most_.cost, reserved_.cost);
+    text = fmt::format("{:.4f} of {:.4f} spent, {:.4f} in flight", spent_.cost, most_.cost,
+                       reserved_.cost);
   if (most_.tokens > 0)
-    text += fmt::format("{}{} of {} tokens spent, {} in flight", text.empty() ? "" : "; ", spent_.tokens,
-                        most_.tokens, reserved_.tokens);
+    text += fmt::format("{}{} of {} tokens spent, {} in flight", text.empty() ? "" : "; ",
+                        spent_.tokens, most_.tokens, reserved_.tokens);
   return text;
 }
 

@@ -36,7 +36,8 @@ class CountedMllm final : public Mllm {
 
 }  // namespace
 
-std::shared_ptr<Mllm> count_calls(std::shared_ptr<Mllm> mllm, std::shared_ptr<CallCounter> counter) {
+std::shared_ptr<Mllm> count_calls(std::shared_ptr<Mllm> mllm,
+                                  std::shared_ptr<CallCounter> counter) {
   return std::make_shared<CountedMllm>(std::move(mllm), std::move(counter));
 }
 

@@ -130,7 +130,7 @@ class CallStore {
   std::unique_ptr<Connection> writer_;
   std::map<std::string, std::int64_t> askers_, models_;  // ids, guarded by writer_mutex_
   // So that new calls, which most are, need no look into the file.
-  std::unique_ptr<KnownKeys> known_;  // set once, before known_until_
+  std::unique_ptr<KnownKeys> known_;     // set once, before known_until_
   std::optional<std::int64_t> version_;  // of the file when they were read
   std::atomic<double> known_until_{
       0};  // steady seconds until which it holds all keys that are stored

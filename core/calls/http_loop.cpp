@@ -86,7 +86,9 @@ bool is_hopeless(CURLcode code) {
   }
 }
 
-std::string too_long() { return fmt::format("the answer is longer than {} MiB", kLongestAnswer >> 20); }
+std::string too_long() {
+  return fmt::format("the answer is longer than {} MiB", kLongestAnswer >> 20);
+}
 
 double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -97,7 +99,8 @@ HttpLoop::HttpLoop(Turn turn, Done done) : turn_(std::move(turn)), done_(std::mo
   multi_ = curl_multi_init();
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   waker_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (!multi_ || epoll_ < 0 || waker_ < 0) throw Error("the HTTP loop cannot start: out of descriptors");
+  if (!multi_ || epoll_ < 0 || waker_ < 0)
+    throw Error("the HTTP loop cannot start: out of descriptors");
   curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, on_socket);
   curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
   curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -138,9 +141,9 @@ void HttpLoop::wake() {
 }
 
 Channel* HttpLoop::channel(const Endpoint& endpoint) {
-  const std::string key =
-      fmt::format("{}\n{}\n{}\n{}\n{}\n{}", fmt::join(endpoint.headers, "\n"), endpoint.timeout_seconds,
-                  endpoint.connect_timeout_seconds, endpoint.silence_seconds, endpoint.proxy, endpoint.ca_file);
+  const std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}", fmt::join(endpoint.headers, "\n"),
+                                      endpoint.timeout_seconds, endpoint.connect_timeout_seconds,
+                                      endpoint.silence_seconds, endpoint.proxy, endpoint.ca_file);
   std::lock_guard lock(channels_mutex_);
   std::unique_ptr<Channel>& channel = channels_[key];
   if (!channel) channel = std::make_unique<Channel>(endpoint);
@@ -156,15 +159,18 @@ CURL* Channel::new_handle() const {
   curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L);  // a key must not travel to another host
   curl_easy_setopt(handle, CURLOPT_USERAGENT, "dt2it");
   curl_easy_setopt(handle, CURLOPT_ACCEPT_ENCODING, "gzip");
-  curl_easy_setopt(handle, CURLOPT_PROXY, endpoint.proxy.c_str());  // "" turns the environment's off too
+  curl_easy_setopt(handle, CURLOPT_PROXY,
+                   endpoint.proxy.c_str());  // "" turns the environment's off too
   if (!endpoint.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, endpoint.ca_file.c_str());
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(handle, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, std::lround(endpoint.timeout_seconds * 1000));
-  curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, std::lround(endpoint.connect_timeout_seconds * 1000));
+  curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS,
+                   std::lround(endpoint.connect_timeout_seconds * 1000));
   if (endpoint.silence_seconds > 0) {
     curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, std::max(1L, std::lround(endpoint.silence_seconds)));
+    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME,
+                     std::max(1L, std::lround(endpoint.silence_seconds)));
   }
   curl_easy_setopt(handle, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
   curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_body);
@@ -265,7 +271,8 @@ int HttpLoop::on_socket(CURL*, curl_socket_t socket, int what, void* self, void*
 
 int HttpLoop::on_timer(CURLM*, long milliseconds, void* self) {
   auto& loop = *static_cast<HttpLoop*>(self);
-  loop.curl_wants_at_ = milliseconds < 0 ? -1 : steady_seconds() + static_cast<double>(milliseconds) / 1000;
+  loop.curl_wants_at_ =
+      milliseconds < 0 ? -1 : steady_seconds() + static_cast<double>(milliseconds) / 1000;
   return 0;
 }
 
@@ -291,7 +298,8 @@ void HttpLoop::run() {
         continue;
       }
       if (plain_->event(socket, what)) continue;
-      const int mask = (what & EPOLLIN ? CURL_CSELECT_IN : 0) | (what & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+      const int mask = (what & EPOLLIN ? CURL_CSELECT_IN : 0) |
+                       (what & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
                        (what & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
       curl_multi_socket_action(multi_, socket, mask, &running);
     }
@@ -304,7 +312,8 @@ void HttpLoop::run() {
     }
     int left = 0;
     while (const CURLMsg* message = curl_multi_info_read(multi_, &left))
-      if (message->msg == CURLMSG_DONE && !plain_->connected(message->easy_handle, message->data.result))
+      if (message->msg == CURLMSG_DONE &&
+          !plain_->connected(message->easy_handle, message->data.result))
         finish(message->easy_handle, message->data.result);
     if (!finished_.empty()) {
       done_(finished_);

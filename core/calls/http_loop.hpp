@@ -28,13 +28,13 @@ class PlainHttp;
 struct Exchange {
   Channel* channel = nullptr;
   std::string url;
-  bool get = false;                // else POST
+  bool get = false;  // else POST
   std::string content_type = "application/json";
   std::vector<std::shared_ptr<const std::string>> body;
   HttpAnswer answer;
-  double started = 0, ended = 0;   // steady_seconds()
-  void* owner = nullptr;           // for `done`
-  bool over = false;               // likewise
+  double started = 0, ended = 0;  // steady_seconds()
+  void* owner = nullptr;          // for `done`
+  bool over = false;              // likewise
 
   // The loop's own.
   CURL* handle = nullptr;

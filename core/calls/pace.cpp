@@ -18,8 +18,8 @@ constexpr double kNever = std::numeric_limits<double>::infinity();
 constexpr double kLongestHold = 600;  // seconds; looked at again after that
 // A rate holds when it was kept for so long, and so many calls; search ends where the one that does not is nearer than this.
 constexpr double kProbe = 0.5, kProbeCalls = 12, kNearEnough = 1.12, kLasting = 2;
-constexpr double kMoved = 1.3;  // so far above the rate found without being told off, it is searched for anew
-
+constexpr double kMoved =
+    1.3;  // so far above the rate found without being told off, it is searched for anew
 
 // A header's number; NaN when it is none.
 double number_of(std::string_view text) {
@@ -44,7 +44,8 @@ void Spread::take(double now, double amount) {
 }
 
 Pace::Pace(const Endpoint& endpoint)
-    : most_(std::max(1, endpoint.max_in_flight)), adapt_(endpoint.adapt),
+    : most_(std::max(1, endpoint.max_in_flight)),
+      adapt_(endpoint.adapt),
       first_wait_(endpoint.retry_delay_seconds) {
   requests_.set(endpoint.requests_per_minute);
   tokens_.set(endpoint.tokens_per_minute);
@@ -55,7 +56,8 @@ Pace::Pace(const Endpoint& endpoint)
 
 double Pace::wait(double now) const {
   if (in_flight_ >= static_cast<int>(limit_)) return kNever;
-  const double limits = std::max({held_until_ - now, requests_.wait(now), tokens_.wait(now), found_.wait(now), 0.0});
+  const double limits =
+      std::max({held_until_ - now, requests_.wait(now), tokens_.wait(now), found_.wait(now), 0.0});
   const double ramp = ramp_.wait(now);
   spread_ = spread_ || ramp > limits;
   return std::max(limits, ramp);
@@ -89,7 +91,8 @@ void Pace::ended(double now, const End& end) {
   if (at_once_ > 0) at_once_ = std::max(at_once_, end.at_once);
   if (window_from_ == 0) window_from_ = now;
   if (now >= held_until_) recent_[answers_++ % kRecent] = now - paused_;
-  if (++lasting_ >= 16 && now >= lasting_from_ + kLasting) {  // pauses count, unlike in served_rate()
+  if (++lasting_ >= 16 &&
+      now >= lasting_from_ + kLasting) {  // pauses count, unlike in served_rate()
     if (lasting_from_ > 0) sustained_ = std::max(sustained_, lasting_ / (now - lasting_from_));
     lasting_ = 0;
     lasting_from_ = now;
@@ -166,7 +169,8 @@ void Pace::end_window(double now) {
       }
       return step_to(Search::doubling, 2 * limit_, throughput);
     case Search::up:
-      if (throughput >= 1.05 * throughput_) return step_to(Search::up, limit_ * 1.25 + 1, throughput);
+      if (throughput >= 1.05 * throughput_)
+        return step_to(Search::up, limit_ * 1.25 + 1, throughput);
       return step_back();
     case Search::down:
       // Small losses must not add up: the best so far is the measure.
@@ -185,7 +189,8 @@ void Pace::end_window(double now) {
 // ---------------------------------------------------------------- being told off
 
 double Pace::rate_of_last(std::size_t count) const {
-  const double first = recent_[(answers_ - count) % kRecent], last = recent_[(answers_ - 1) % kRecent];
+  const double first = recent_[(answers_ - count) % kRecent],
+               last = recent_[(answers_ - 1) % kRecent];
   return static_cast<double>(count - 1) / std::max(last - first, 1e-3);
 }
 
@@ -246,7 +251,9 @@ void Pace::grow_rate(double now) {
   const double x = (now - lowered_at_) / level_seconds() - 1;
   const double factor = 1 + (x < 0 ? lowered_ : 0.1) * x * x * x;
   found_.set(60 * peak_ * std::min(factor, kMoved));
-  if (factor < kMoved || answers_ < 16 || rate_of_last(std::min<std::size_t>(answers_, 64)) < 0.8 * kMoved * peak_) return;
+  if (factor < kMoved || answers_ < 16 ||
+      rate_of_last(std::min<std::size_t>(answers_, 64)) < 0.8 * kMoved * peak_)
+    return;
   held_ = refused_ = 0;
   look_for_rate(now, kMoved * peak_);
 }
@@ -286,7 +293,10 @@ void Pace::slow_down(double now, const End& end) {
   // Right at the beginning of a try it says that nothing was left from before, and nothing of the rate: once more, after a
   // moment longer.
   const bool too_soon = news && looking_ && sent_ - sent_in_vain_ < 4 && !tried_again_;
-  const double told = std::min(end.wait_seconds >= 0 ? end.wait_seconds : news ? own : 0, kLongestHold);
+  const double told = std::min(end.wait_seconds >= 0 ? end.wait_seconds
+                               : news                ? own
+                                                     : 0,
+                               kLongestHold);
   const double wait = too_soon ? std::max(told, 0.05) : told;
   if (now + wait > held_until_) {
     paused_ += now + wait - std::max(now, held_until_);
@@ -301,7 +311,8 @@ void Pace::slow_down(double now, const End& end) {
   if (adapt_ && too_many_at_once(end)) return;
   throughput_ = level_ = 0;
   if (ceiling <= 0) {  // what was sent and not told off, as far as it can be told so soon
-    return look_for_rate(now, std::max(1.0, sent_ - sent_in_vain_) / std::max(0.05, now - counted_from_));
+    return look_for_rate(
+        now, std::max(1.0, sent_ - sent_in_vain_) / std::max(0.05, now - counted_from_));
   }
   if (looking_) {
     tried_again_ = too_soon;
@@ -339,22 +350,26 @@ bool Pace::too_many_at_once(const End& end) {
 }
 
 void Pace::read_headers(double now, const HttpAnswer& answer) {
-  if (answer.head.find("ratelimit") == std::string::npos && answer.head.find("RateLimit") == std::string::npos)
+  if (answer.head.find("ratelimit") == std::string::npos &&
+      answer.head.find("RateLimit") == std::string::npos)
     return;
   struct Names {
     const char *limit, *remaining, *reset;
     Spread* spread;
   };
   for (const Names& names :
-       {Names{"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", &requests_},
-        Names{"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", &tokens_},
+       {Names{"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
+              "x-ratelimit-reset-requests", &requests_},
+        Names{"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
+              "x-ratelimit-reset-tokens", &tokens_},
         Names{"anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining",
               "anthropic-ratelimit-requests-reset", &requests_},
         Names{"anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining",
               "anthropic-ratelimit-tokens-reset", &tokens_}}) {
     const double limit = number_of(answer.header(names.limit));
     if (!(limit > 0)) continue;  // 0 and less: not known
-    if (names.spread->per_second() <= 0 || limit / 60 < names.spread->per_second()) names.spread->set(limit);
+    if (names.spread->per_second() <= 0 || limit / 60 < names.spread->per_second())
+      names.spread->set(limit);
     if (number_of(answer.header(names.remaining)) == 0) {
       const std::string reset = answer.header(names.reset);
       double wait = duration_seconds(reset);
@@ -380,8 +395,13 @@ double duration_seconds(std::string_view text) {
     while (unit < text.size() && text[unit] >= 'a' && text[unit] <= 'z') ++unit;
     const std::string_view name = text.substr(at, unit - at);
     if (name.empty() && (unit_seen || unit != text.size())) return -1;
-    const double factor = name == "ms" ? 1e-3 : name.empty() || name == "s" ? 1 : name == "m" ? 60
-                          : name == "h" ? 3600 : name == "d" ? 86400 : name == "us" ? 1e-6 : -1;
+    const double factor = name == "ms"                  ? 1e-3
+                          : name.empty() || name == "s" ? 1
+                          : name == "m"                 ? 60
+                          : name == "h"                 ? 3600
+                          : name == "d"                 ? 86400
+                          : name == "us"                ? 1e-6
+                                                        : -1;
     if (factor < 0) return -1;
     total += value * factor;
     unit_seen = true;
@@ -413,7 +433,8 @@ double told_wait(const HttpAnswer& answer, double now) {
       return std::max(0.0, static_cast<double>(date) - now);
   if (answer.status == 200) return -1;
   // Only the body may say it: "Please try again in 6m0s.", or Google's "retryDelay": "55s".
-  for (const std::string_view words : {"try again in ", "\"retryDelay\": \"", "\"retryDelay\":\""}) {
+  for (const std::string_view words :
+       {"try again in ", "\"retryDelay\": \"", "\"retryDelay\":\""}) {
     std::size_t at = answer.body.find(words);
     if (at == std::string::npos) continue;
     at += words.size();
@@ -421,7 +442,8 @@ double told_wait(const HttpAnswer& answer, double now) {
     const auto part = [&](std::size_t i) {
       const char c = answer.body[i];
       return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-             (c == '.' && i + 1 < answer.body.size() && answer.body[i + 1] >= '0' && answer.body[i + 1] <= '9');
+             (c == '.' && i + 1 < answer.body.size() && answer.body[i + 1] >= '0' &&
+              answer.body[i + 1] <= '9');
     };
     while (end < answer.body.size() && end < at + 32 && part(end)) ++end;
     return duration_seconds(std::string_view(answer.body).substr(at, end - at));

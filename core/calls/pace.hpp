@@ -30,7 +30,9 @@ class Spread {
   double per_second() const { return per_second_; }
   double wait(double now) const { return per_second_ > 0 && free_at_ > now ? free_at_ - now : 0; }
   void take(double now, double amount);
-  void begin_at(double time) { free_at_ = std::max(free_at_, time); }  // what was not used before is gone
+  void begin_at(double time) {
+    free_at_ = std::max(free_at_, time);
+  }  // what was not used before is gone
 
  private:
   static constexpr double kBurst = 0.02;  // seconds: the grain of timers
@@ -87,18 +89,18 @@ class Pace {
   int in_flight_ = 0;
   double held_until_ = 0;
   Spread requests_, tokens_;
-  Spread found_;  // the rate that 429s taught
-  Spread ramp_;   // how fast the number in flight may rise
-  double peak_ = 0;                   // calls a second at which it was told off; 0: never, or too early to know
+  Spread found_;     // the rate that 429s taught
+  Spread ramp_;      // how fast the number in flight may rise
+  double peak_ = 0;  // calls a second at which it was told off; 0: never, or too early to know
   double lowered_ = 0, lowered_at_ = 0;  // by what share, and when, found_ was put below it
   // The search for that rate: the best that held, and the least that did not; 0: none yet.
   bool looking_ = false, tried_again_ = false;
   double held_ = 0, refused_ = 0;
-  double counted_from_ = -1;          // since then these calls were sent, and of them told off
+  double counted_from_ = -1;  // since then these calls were sent, and of them told off
   double sent_ = 0, sent_in_vain_ = 0;
-  double sustained_ = 0;              // most answers a second, over two seconds or more
+  double sustained_ = 0;  // most answers a second, over two seconds or more
   double lasting_ = 0, lasting_from_ = 0;
-  int told_off_ = 0;                  // in a row
+  int told_off_ = 0;  // in a row
   double cut_at_ = -1;
   double refused_share_ = 0;  // of late
   int surprises_ = 0;         // in a row
@@ -111,15 +113,16 @@ class Pace {
   enum class Search { doubling, steady, up, down };
   Search search_ = Search::doubling;
   double limit_ = 8;
-  double before_ = 0;       // limit before the step that is tried
-  double throughput_ = 0;   // of the step before
-  double level_ = 0;        // mean of late at this limit
-  bool doubted_ = false;    // the last doubling did not pay, in one window
+  double before_ = 0;                // limit before the step that is tried
+  double throughput_ = 0;            // of the step before
+  double level_ = 0;                 // mean of late at this limit
+  bool doubted_ = false;             // the last doubling did not pay, in one window
   int rest_ = 0, longest_rest_ = 1;  // windows until the next step
   bool down_next_ = false;
   double window_from_ = 0;
   double served_ = 0, full_ = 0, looked_ = 0;
-  mutable bool spread_ = false;  // the next call waits only so that it does not go in a burst: there is no lack of work
+  mutable bool spread_ =
+      false;  // the next call waits only so that it does not go in a burst: there is no lack of work
   double skip_ = 0;  // answers that still belong to the limit before
 
   // When the last answers came, a ring: what was served lately.

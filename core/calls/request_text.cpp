@@ -17,7 +17,8 @@ std::string text_of(const element& object, const char* key) {
 }
 
 Part part_of(const element& part) {
-  if (part.at_key("image").error() && part.at_key("video").error()) return Part::of_text(text_of(part, "text"));
+  if (part.at_key("image").error() && part.at_key("video").error())
+    return Part::of_text(text_of(part, "text"));
   Part result;
   const bool is_image = !part.at_key("image").error();
   result.kind = is_image ? Part::Kind::image : Part::Kind::video;
@@ -37,7 +38,8 @@ ChatRequest request_of(std::string_view request_text) {
   simdjson::dom::parser parser;
   element root;
   simdjson::dom::array messages, parts;
-  if (parser.parse(simdjson::padded_string(request_text)).get(root) || root.at_key("messages").get(messages))
+  if (parser.parse(simdjson::padded_string(request_text)).get(root) ||
+      root.at_key("messages").get(messages))
     return request;
   for (const element one : messages) {
     const std::string role = text_of(one, "role");

@@ -30,7 +30,8 @@ std::int64_t prompt_tokens(const ChatRequest& request, const ImageTokens& rule) 
         continue;
       }
       const std::int64_t one = image_tokens(rule, part.media.width, part.media.height);
-      images += one * std::max<std::int64_t>(1, static_cast<std::int64_t>(part.media.frames.size()));
+      images +=
+          one * std::max<std::int64_t>(1, static_cast<std::int64_t>(part.media.frames.size()));
     }
   return bytes / 4 + 8 + images;
 }

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/calls/call_store.hpp"
-
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
@@ -8,6 +6,7 @@
 #include <ctime>
 #include <iostream>
 
+#include "core/calls/call_store.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/data/records.hpp"
 #include "core/util/json.hpp"
@@ -62,7 +61,9 @@ StoredCall call_of(const element& line, const std::string& place) {
   call.request = text_of(line, "request");
   call.key = key_of_hex(text_of(line, "call"));
   if (call.key.empty() || call.key != call_key(call.identity, call.request))
-    throw DataError(place + ": not a line of an export, or changed: its \"call\" is not the hash of its \"identity\" and \"request\"");
+    throw DataError(place +
+                    ": not a line of an export, or changed: its \"call\" is not the hash of its "
+                    "\"identity\" and \"request\"");
   call.model = text_of(line, "model_asked");
   call.purpose = text_of(line, "purpose");
   const std::string status = text_of(line, "status");
@@ -90,33 +91,39 @@ StoredCall call_of(const element& line, const std::string& place) {
 }
 
 void list(CallStore& store, const CallFilter& filter) {
-  std::cout << fmt::format("{:<16}  {:<16}  {:<24}  {:<12}  {:<11}  {:>7}  {:>7}  {:>9}\n", "call", "when (UTC)",
-                           "model", "purpose", "status", "in", "out", "cost");
+  std::cout << fmt::format("{:<16}  {:<16}  {:<24}  {:<12}  {:<11}  {:>7}  {:>7}  {:>9}\n", "call",
+                           "when (UTC)", "model", "purpose", "status", "in", "out", "cost");
   std::int64_t count = 0;
   store.each(filter, [&](const StoredCall& call) {
     ++count;
-    std::cout << fmt::format("{}  {:%Y-%m-%d %H:%M}  {:<24}  {:<12}  {:<11}  {:>7}  {:>7}  {:>9.5f}\n",
-                             hex_of(call.key).substr(0, 16), fmt::gmtime(static_cast<std::time_t>(call.time)),
-                             call.model, call.purpose, to_string(call.reply.status),
-                             call.reply.usage.prompt_tokens, call.reply.usage.completion_tokens, call.cost);
+    std::cout << fmt::format(
+        "{}  {:%Y-%m-%d %H:%M}  {:<24}  {:<12}  {:<11}  {:>7}  {:>7}  {:>9.5f}\n",
+        hex_of(call.key).substr(0, 16), fmt::gmtime(static_cast<std::time_t>(call.time)),
+        call.model, call.purpose, to_string(call.reply.status), call.reply.usage.prompt_tokens,
+        call.reply.usage.completion_tokens, call.cost);
   });
   std::cout << fmt::format("{} of {} calls\n", count, store.count());
 }
 
 void show(CallStore& store, const std::string& prefix) {
-  if (prefix.size() < 4) throw ConfigError("dt2it calls show: at least four digits of a call are needed (see dt2it calls ls)");
+  if (prefix.size() < 4)
+    throw ConfigError(
+        "dt2it calls show: at least four digits of a call are needed (see dt2it calls ls)");
   bool found = false;
   store.each({.key_prefix = prefix}, [&](const StoredCall& call) {
     found = true;
-    std::cout << fmt::format("call      {}\nidentity  {}\npurpose   {}\nstatus    {}{}{}\nserved    {} ({})\nusage     {} in ({} cached), {} out{}\ncost      {:.6f}\nseconds   {:.3f}\nrequest   {}\nanswer    {}\n\n",
-                             hex_of(call.key), call.identity, call.purpose, to_string(call.reply.status),
-                             call.reply.detail.empty() ? "" : ": ", call.reply.detail, call.reply.model,
-                             call.request_id.empty() ? "no request id" : call.request_id,
-                             call.reply.usage.prompt_tokens, call.reply.usage.cached_tokens,
-                             call.reply.usage.completion_tokens, call.usage_known ? "" : " (estimated)", call.cost,
-                             call.seconds, call.request, call.answer);
+    std::cout << fmt::format(
+        "call      {}\nidentity  {}\npurpose   {}\nstatus    {}{}{}\nserved    {} ({})\nusage     "
+        "{} in ({} cached), {} out{}\ncost      {:.6f}\nseconds   {:.3f}\nrequest   {}\nanswer    "
+        "{}\n\n",
+        hex_of(call.key), call.identity, call.purpose, to_string(call.reply.status),
+        call.reply.detail.empty() ? "" : ": ", call.reply.detail, call.reply.model,
+        call.request_id.empty() ? "no request id" : call.request_id, call.reply.usage.prompt_tokens,
+        call.reply.usage.cached_tokens, call.reply.usage.completion_tokens,
+        call.usage_known ? "" : " (estimated)", call.cost, call.seconds, call.request, call.answer);
   });
-  if (!found) throw DataError(fmt::format("{}: no call begins with {}", store.file().string(), prefix));
+  if (!found)
+    throw DataError(fmt::format("{}: no call begins with {}", store.file().string(), prefix));
 }
 
 void import(CallStore& store, const fs::path& file) {
@@ -147,33 +154,46 @@ int calls(const Arguments& arguments) {
   CallFilter filter;
   double days = -1;
   po::options_description options("options");
-  options.add_options()
-      ("words", po::value(&words), "what to do")
-      ("runs", po::value(&runs)->value_name("DIR"), "runs folder whose calls are meant (default: runs)")
-      ("calls", po::value(&file)->value_name("FILE"), "another store")
-      ("model", po::value(&filter.model)->value_name("NAME"), "only calls of this model, as asked for")
-      ("purpose", po::value(&filter.purpose)->value_name("NAME"), "only of this purpose: candidates, listwise ...")
-      ("status", po::value(&filter.status)->value_name("NAME"), "only of this status: ok, refused ...")
-      ("older-than", po::value(&days)->value_name("DAYS"), "only calls made before that")
-      ("limit", po::value(&filter.limit)->value_name("N"), "ls: the last N (default: 50; 0: all)");
-  if (!parse(arguments, options, "words",
-             "usage: dt2it calls ls [options]            list stored calls\n"
-             "       dt2it calls show CALL               one call in full, by the start of its name\n"
-             "       dt2it calls export FILE [options]   as JSON lines, which mllms/replay reads\n"
-             "       dt2it calls import FILE             put such lines into the store\n"
-             "       dt2it calls prune [options]         remove what the options choose")) return 0;
+  options.add_options()("words", po::value(&words), "what to do")(
+      "runs", po::value(&runs)->value_name("DIR"),
+      "runs folder whose calls are meant (default: runs)")(
+      "calls", po::value(&file)->value_name("FILE"), "another store")(
+      "model", po::value(&filter.model)->value_name("NAME"),
+      "only calls of this model, as asked for")("purpose",
+                                                po::value(&filter.purpose)->value_name("NAME"),
+                                                "only of this purpose: candidates, listwise ...")(
+      "status", po::value(&filter.status)->value_name("NAME"),
+      "only of this status: ok, refused ...")("older-than", po::value(&days)->value_name("DAYS"),
+                                              "only calls made before that")(
+      "limit", po::value(&filter.limit)->value_name("N"), "ls: the last N (default: 50; 0: all)");
+  if (!parse(
+          arguments, options, "words",
+          "usage: dt2it calls ls [options]            list stored calls\n"
+          "       dt2it calls show CALL               one call in full, by the start of its name\n"
+          "       dt2it calls export FILE [options]   as JSON lines, which mllms/replay reads\n"
+          "       dt2it calls import FILE             put such lines into the store\n"
+          "       dt2it calls prune [options]         remove what the options choose"))
+    return 0;
   const std::string verb = words.empty() ? "ls" : words[0];
   const bool takes_word = verb == "show" || verb == "export" || verb == "import";
   if (verb != "ls" && verb != "prune" && !takes_word)
-    throw ConfigError(fmt::format("dt2it calls: '{}' (allowed: ls, show, export, import, prune)", verb));
+    throw ConfigError(
+        fmt::format("dt2it calls: '{}' (allowed: ls, show, export, import, prune)", verb));
   if (words.size() != (takes_word ? 2u : words.empty() ? 0u : 1u))
-    throw ConfigError(fmt::format("dt2it calls {}: {}", verb, takes_word ? "one word is expected behind it" : "no word is expected behind it"));
+    throw ConfigError(fmt::format(
+        "dt2it calls {}: {}", verb,
+        takes_word ? "one word is expected behind it" : "no word is expected behind it"));
   if (file.empty()) file = runs / ".calls" / "calls.sqlite";
-  if (verb != "import" && !fs::exists(file)) throw DataError(file.string() + ": there is no such store of calls");
-  if (days >= 0) filter.before = static_cast<std::int64_t>(std::time(nullptr)) - static_cast<std::int64_t>(days * 86400);
+  if (verb != "import" && !fs::exists(file))
+    throw DataError(file.string() + ": there is no such store of calls");
+  if (days >= 0)
+    filter.before =
+        static_cast<std::int64_t>(std::time(nullptr)) - static_cast<std::int64_t>(days * 86400);
   CallStore store(file);
   if (verb == "ls") {
-    if (filter.limit == 0 && std::find(arguments.begin(), arguments.end(), "--limit") == arguments.end()) filter.limit = 50;
+    if (filter.limit == 0 &&
+        std::find(arguments.begin(), arguments.end(), "--limit") == arguments.end())
+      filter.limit = 50;
     list(store, filter);
   } else if (verb == "show") {
     show(store, words[1]);
@@ -190,8 +210,10 @@ int calls(const Arguments& arguments) {
   } else if (verb == "import") {
     import(store, words[1]);
   } else {
-    if (filter.model.empty() && filter.purpose.empty() && filter.status.empty() && filter.before == 0)
-      throw ConfigError("dt2it calls prune: say which (--older-than, --model, --purpose, --status)");
+    if (filter.model.empty() && filter.purpose.empty() && filter.status.empty() &&
+        filter.before == 0)
+      throw ConfigError(
+          "dt2it calls prune: say which (--older-than, --model, --purpose, --status)");
     std::cout << fmt::format("{} calls removed\n", store.remove(filter));
   }
   return 0;

@@ -27,7 +27,8 @@ std::vector<fs::path> files_of(const std::vector<std::string>& paths) {
     }
     std::set<fs::path> found;
     for (const auto& entry : fs::recursive_directory_iterator(path))
-      if (entry.path().extension() == ".toml" && entry.path().filename() != kPaperResults) found.insert(entry.path());
+      if (entry.path().extension() == ".toml" && entry.path().filename() != kPaperResults)
+        found.insert(entry.path());
     if (found.empty()) throw ConfigError(path + ": no .toml file in this folder");
     files.insert(files.end(), found.begin(), found.end());
   }

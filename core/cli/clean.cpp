@@ -26,7 +26,8 @@ std::uintmax_t size_of(const fs::path& folder) {
 // What the runs refer to: also stages that a run at work, or one that was killed, has not linked yet.
 std::set<std::string> folders_in_use(const fs::path& runs) {
   std::set<std::string> folders;
-  for (auto it = fs::recursive_directory_iterator(runs); it != fs::recursive_directory_iterator(); ++it) {
+  for (auto it = fs::recursive_directory_iterator(runs); it != fs::recursive_directory_iterator();
+       ++it) {
     const std::string name = it->path().filename().string();
     if (it->is_directory() && name.starts_with('.')) {
       it.disable_recursion_pending();
@@ -35,7 +36,8 @@ std::set<std::string> folders_in_use(const fs::path& runs) {
       simdjson::dom::element run;
       simdjson::dom::array stages;
       if (!lines.next(run) || run["stages"].get(stages) != simdjson::SUCCESS)
-        throw DataError(it->path().string() + ": not the description of a run; nothing was removed");
+        throw DataError(it->path().string() +
+                        ": not the description of a run; nothing was removed");
       for (const simdjson::dom::element stage : stages) {
         std::string_view folder;
         if (stage["folder"].get(folder) == simdjson::SUCCESS) folders.emplace(folder);
@@ -51,11 +53,13 @@ int clean(const Arguments& arguments) {
   fs::path runs = "runs";
   bool dry_run = false;
   po::options_description options("options");
-  options.add_options()
-      ("runs", po::value(&runs)->value_name("DIR"), "where results are kept (default: runs)")
-      ("dry-run", po::bool_switch(&dry_run), "say what would be removed, remove nothing");
-  if (!parse(arguments, options, "", "usage: dt2it clean [options]\n\nRemoves unfinished work and "
-             "finished stages that no run refers to. Runs themselves stay.")) return 0;
+  options.add_options()("runs", po::value(&runs)->value_name("DIR"),
+                        "where results are kept (default: runs)")(
+      "dry-run", po::bool_switch(&dry_run), "say what would be removed, remove nothing");
+  if (!parse(arguments, options, "",
+             "usage: dt2it clean [options]\n\nRemoves unfinished work and "
+             "finished stages that no run refers to. Runs themselves stay."))
+    return 0;
   if (!fs::is_directory(runs)) {
     std::cout << "nothing to clean: there is no folder " << runs.string() << '\n';
     return 0;
@@ -77,10 +81,12 @@ int clean(const Arguments& arguments) {
     drop(entry.path());
     if (!dry_run) fs::remove(runs / ".store" / (entry.path().filename().string() + ".cost.json"));
   }
-  for (const auto& entry : fs::directory_iterator(runs / ".store")) {  // costs of stages that were never finished
+  for (const auto& entry :
+       fs::directory_iterator(runs / ".store")) {  // costs of stages that were never finished
     constexpr std::string_view kCost = ".cost.json";
     const std::string name = entry.path().filename().string();
-    if (!dry_run && name.ends_with(kCost) && !store.complete(name.substr(0, name.size() - kCost.size())))
+    if (!dry_run && name.ends_with(kCost) &&
+        !store.complete(name.substr(0, name.size() - kCost.size())))
       fs::remove(entry.path());
   }
   for (const auto& entry : fs::directory_iterator(runs / ".work")) {

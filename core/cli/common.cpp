@@ -47,7 +47,7 @@ std::string quoted(const std::string& word) {
 }  // namespace
 
 const std::atomic<bool>& catch_interrupts() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
@@ -65,14 +65,16 @@ std::string text_setting(const std::string& key, const std::string& text) {
   for (std::size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
     if (text.compare(at, 2, "${") == 0) value += '$';  // no variable
-    value += c == '"' || c == '\\' ? std::string{'\\', c}
-             : static_cast<unsigned char>(c) < 0x20 ? fmt::format("\\u{:04x}", static_cast<int>(c)) : std::string(1, c);
+    value += c == '"' || c == '\\'                  ? std::string{'\\', c}
+             : static_cast<unsigned char>(c) < 0x20 ? fmt::format("\\u{:04x}", static_cast<int>(c))
+                                                    : std::string(1, c);
   }
   return value + '"';
 }
 
-ComponentConfig component_of(const Catalog& catalog, const std::string& kind, const std::string& name,
-                             const std::string& text, const std::vector<std::string>& settings) {
+ComponentConfig component_of(const Catalog& catalog, const std::string& kind,
+                             const std::string& name, const std::string& text,
+                             const std::vector<std::string>& settings) {
   const std::size_t colon = text.find(':');
   const std::string type = text.substr(0, colon);
   const ComponentDescription* description = catalog.find(kind, type);
@@ -85,7 +87,8 @@ ComponentConfig component_of(const Catalog& catalog, const std::string& kind, co
   Diagnostics diagnostics;
   TomlEntry table;
   table.key = name;
-  const auto add = [&](const std::string& key, const std::string& value, const std::string& display, bool literal) {
+  const auto add = [&](const std::string& key, const std::string& value, const std::string& display,
+                       bool literal) {
     auto source = std::make_shared<TomlSource>();
     source->display = display;
     source->folder = fs::current_path();
@@ -112,7 +115,8 @@ ComponentConfig component_of(const Catalog& catalog, const std::string& kind, co
     const std::size_t equals = setting.find('=');
     if (equals == std::string::npos || equals == 0)
       throw ConfigError(fmt::format("--set {}: not understood (allowed: KEY=VALUE)", setting));
-    add(setting.substr(0, equals), setting.substr(equals + 1), "--set " + setting.substr(0, equals), false);
+    add(setting.substr(0, equals), setting.substr(equals + 1), "--set " + setting.substr(0, equals),
+        false);
   }
   CheckedComponent checked = check_component(kind, table, {}, catalog, diagnostics);
   if (!diagnostics.ok()) throw ConfigError(diagnostics.text());
@@ -120,27 +124,31 @@ ComponentConfig component_of(const Catalog& catalog, const std::string& kind, co
 }
 
 void add_common(po::options_description& options, CommonOptions& common) {
-  options.add_options()
-      ("profile", po::value(&common.profile)->value_name("NAME"),
-       "profile under which the experiments are read: mini (default), paper, or a .toml file")
-      ("set", po::value(&common.settings)->composing()->value_name("A.B=VALUE"),
-       "replace a value of the experiments; may be given often")
-      ("seeds", po::value(&common.seeds)->value_name("N,N,..."), "run each experiment with each of these seeds")
-      ("runs", po::value(&common.runs)->value_name("DIR"), "where results are kept (default: runs)")
-      ("plugin-path", po::value(&common.plugin_path)->composing()->value_name("DIR"),
-       "look for plugins here first; may be given often");
+  options.add_options()(
+      "profile", po::value(&common.profile)->value_name("NAME"),
+      "profile under which the experiments are read: mini (default), paper, or a .toml file")(
+      "set", po::value(&common.settings)->composing()->value_name("A.B=VALUE"),
+      "replace a value of the experiments; may be given often")(
+      "seeds", po::value(&common.seeds)->value_name("N,N,..."),
+      "run each experiment with each of these seeds")(
+      "runs", po::value(&common.runs)->value_name("DIR"), "where results are kept (default: runs)")(
+      "plugin-path", po::value(&common.plugin_path)->composing()->value_name("DIR"),
+      "look for plugins here first; may be given often");
 }
 
-bool parse(const Arguments& arguments, po::options_description& options, const std::string& positional,
-           const std::string& usage) {
+bool parse(const Arguments& arguments, po::options_description& options,
+           const std::string& positional, const std::string& usage) {
   options.add_options()("help,h", po::bool_switch(), "this text");
   if (help_wanted) {
     help_wanted->usage = usage;
     help_wanted->words = !positional.empty();
     for (const auto& option : options.options()) {
-      const std::string letter = option->canonical_display_name(po::command_line_style::allow_dash_for_short);
-      help_wanted->options.push_back({option->long_name(), letter.size() == 2 && letter[0] == '-' ? letter.substr(1) : "",
-                                      option->semantic()->max_tokens() == 0 ? "" : option->format_parameter(), option->description()});
+      const std::string letter =
+          option->canonical_display_name(po::command_line_style::allow_dash_for_short);
+      help_wanted->options.push_back(
+          {option->long_name(), letter.size() == 2 && letter[0] == '-' ? letter.substr(1) : "",
+           option->semantic()->max_tokens() == 0 ? "" : option->format_parameter(),
+           option->description()});
     }
     return false;
   }
@@ -148,7 +156,8 @@ bool parse(const Arguments& arguments, po::options_description& options, const s
   if (!positional.empty()) words.add(positional.c_str(), -1);
   po::variables_map values;
   po::store(po::command_line_parser(arguments).options(options).positional(words).run(), values);
-  if (values["help"].as<bool>()) {  // before notify(), which complains about what is required but missing
+  if (values["help"]
+          .as<bool>()) {  // before notify(), which complains about what is required but missing
     std::cout << usage << "\n\n" << options;
     return false;
   }
@@ -172,7 +181,8 @@ Installation::Installation(const CommonOptions& common)
 fs::path find_profiles(const fs::path& experiment) {
   const fs::path program = fs::read_symlink("/proc/self/exe").parent_path().parent_path();
   // The experiment's own tree, then where the user stands, then where the program was built.
-  for (const fs::path& start : {fs::absolute(experiment).parent_path(), fs::current_path(), program})
+  for (const fs::path& start :
+       {fs::absolute(experiment).parent_path(), fs::current_path(), program})
     for (fs::path folder = start; folder != folder.parent_path(); folder = folder.parent_path())
       if (fs::is_directory(folder / "configs" / "profiles")) return folder / "configs" / "profiles";
   const fs::path installed = program / "share/dt2it/configs/profiles";
@@ -184,7 +194,8 @@ namespace {
 // An experiment that comes with the program (experiments/demo.toml), from wherever it is called.
 fs::path installed_file(const fs::path& file) {
   if (file.is_absolute() || fs::exists(file)) return file;
-  const fs::path installed = fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/dt2it" / file;
+  const fs::path installed =
+      fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/dt2it" / file;
   return fs::exists(installed) ? installed : file;
 }
 
@@ -195,7 +206,8 @@ std::vector<std::uint64_t> seeds_of(const std::string& text) {
     std::uint64_t seed = 0;
     const auto [rest, error] = std::from_chars(text.data() + at, text.data() + end, seed);
     if (error != std::errc() || rest != text.data() + end)
-      throw ConfigError(fmt::format("--seeds is '{}' (numbers with commas between them are expected: 0,1,2)", text));
+      throw ConfigError(fmt::format(
+          "--seeds is '{}' (numbers with commas between them are expected: 0,1,2)", text));
     seeds.push_back(seed);
     at = end + 1;
   }
@@ -217,9 +229,11 @@ std::vector<Experiment> load_all(const std::vector<std::string>& files, const Co
   };
   std::vector<Todo> todo;
   for (const std::string& file : files) todo.push_back({file, {}});
-  std::set<std::pair<std::string, std::uint64_t>> known;  // a row that is also listed by another file is one row
+  std::set<std::pair<std::string, std::uint64_t>>
+      known;  // a row that is also listed by another file is one row
   const auto add = [&](Experiment experiment) {
-    if (known.emplace(fs::weakly_canonical(experiment.file).string(), experiment.seed).second) experiments.push_back(std::move(experiment));
+    if (known.emplace(fs::weakly_canonical(experiment.file).string(), experiment.seed).second)
+      experiments.push_back(std::move(experiment));
   };
   for (std::size_t i = 0; i < todo.size(); ++i) {
     const Todo at{installed_file(todo[i].file), todo[i].seeds};
@@ -229,11 +243,13 @@ std::vector<Experiment> load_all(const std::vector<std::string>& files, const Co
     std::vector<Todo> rows;  // in the place of the file that lists them
     for (const fs::path& row : experiment.rows) rows.push_back({row, own});
     todo.insert(todo.begin() + static_cast<std::ptrdiff_t>(i) + 1, rows.begin(), rows.end());
-    if (todo.size() > 10000) throw ConfigError(at.file.string() + ": rows list each other without end");
+    if (todo.size() > 10000)
+      throw ConfigError(at.file.string() + ": rows list each other without end");
     if (experiment.stages.empty()) continue;
     const std::vector<std::uint64_t> seeds = wanted.empty() ? own : wanted;
-    const bool stated = std::any_of(common.settings.begin(), common.settings.end(),
-                                    [](const std::string& setting) { return setting.starts_with("experiment.seed="); });
+    const bool stated = std::any_of(
+        common.settings.begin(), common.settings.end(),
+        [](const std::string& setting) { return setting.starts_with("experiment.seed="); });
     if (seeds.empty() || stated) {
       add(std::move(experiment));
       continue;

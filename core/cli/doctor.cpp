@@ -47,8 +47,16 @@ int system_report(const Options& options) {
   for (const Finding& finding : check_system(system)) {
     const char* state = kStates[static_cast<std::size_t>(finding.state)];
     missing |= finding.state == Finding::State::missing;
-    json.begin_object().key("state").value(state).key("what").value(finding.what).key("detail").value(finding.detail).end_object();
-    if (!options.as_json) std::cout << fmt::format("{:<8} {:<13} {}\n", state, finding.what, finding.detail);
+    json.begin_object()
+        .key("state")
+        .value(state)
+        .key("what")
+        .value(finding.what)
+        .key("detail")
+        .value(finding.detail)
+        .end_object();
+    if (!options.as_json)
+      std::cout << fmt::format("{:<8} {:<13} {}\n", state, finding.what, finding.detail);
   }
   if (options.as_json) std::cout << json.end_array().text() << '\n';
   return missing ? 1 : 0;
@@ -96,18 +104,23 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
   if (!options.dtype.empty()) settings.push_back(text_setting("dtype", options.dtype));
   if (!options.device.empty()) settings.push_back(text_setting("device", options.device));
   settings.insert(settings.end(), options.settings.begin(), options.settings.end());
-  std::vector<ComponentConfig> components{component_of(registry, "backbones", "model", facts.model_type, settings)};
+  std::vector<ComponentConfig> components{
+      component_of(registry, "backbones", "model", facts.model_type, settings)};
   for (const char* input : {"final_norm", "before_norm"})
     components.push_back(component_of(
         registry, RewardModel::kKind, input, "mrm",
-        {text_setting("checkpoint", options.model), text_setting("backbone", "model"), text_setting("head_input", input),
-         fmt::format("threads={}", options.threads ? static_cast<unsigned>(options.threads)
-                                                   : std::max(1u, std::thread::hardware_concurrency()))}));
+        {text_setting("checkpoint", options.model), text_setting("backbone", "model"),
+         text_setting("head_input", input),
+         fmt::format("threads={}", options.threads
+                                       ? static_cast<unsigned>(options.threads)
+                                       : std::max(1u, std::thread::hardware_concurrency()))}));
   if (!options.pairs.empty()) {
     const bool parquet = fs::path(options.pairs).extension() == ".parquet";
     std::vector<std::string> place{text_setting("file", options.pairs)};
-    if (!options.image_root.empty()) place.push_back(text_setting("media_root", options.image_root.string()));
-    components.push_back(component_of(registry, Dataset::kKind, "pairs", parquet ? "parquet" : "preferences", place));
+    if (!options.image_root.empty())
+      place.push_back(text_setting("media_root", options.image_root.string()));
+    components.push_back(component_of(registry, Dataset::kKind, "pairs",
+                                      parquet ? "parquet" : "preferences", place));
   }
 
   struct Scratch {
@@ -118,9 +131,10 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
     }
   } scratch;
   HostMedia media(registry, scratch.path / "media");
-  StageScope scope(registry, components, media.store(), 0, scratch.path, [](LogLevel level, std::string_view message) {
-    if (level >= LogLevel::warning) std::cerr << message << '\n';
-  });
+  StageScope scope(registry, components, media.store(), 0, scratch.path,
+                   [](LogLevel level, std::string_view message) {
+                     if (level >= LogLevel::warning) std::cerr << message << '\n';
+                   });
   Probe result;
   std::vector<std::vector<ScoreLine>> lines(2);
   for (const std::size_t reading : {0, 1}) {
@@ -128,10 +142,16 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
     if (options.pairs.empty())
       records = std::make_unique<GivenRecords>(probe_pairs());
     else
-      records = std::make_unique<FirstPairs>(scope.context().component<Dataset>("pairs")->answers({}), options.limit);
+      records = std::make_unique<FirstPairs>(
+          scope.context().component<Dataset>("pairs")->answers({}), options.limit);
     Scoring scoring;
-    scoring.write = [&](std::span<const ScoreLine> some) { lines[reading].insert(lines[reading].end(), some.begin(), some.end()); };
-    score_answers(*records, *scope.context().component<RewardModel>(reading == 0 ? "final_norm" : "before_norm"), scoring);
+    scoring.write = [&](std::span<const ScoreLine> some) {
+      lines[reading].insert(lines[reading].end(), some.begin(), some.end());
+    };
+    score_answers(
+        *records,
+        *scope.context().component<RewardModel>(reading == 0 ? "final_norm" : "before_norm"),
+        scoring);
   }
   if (lines[0].empty()) throw DataError(options.pairs + ": has no preference pairs");
   std::vector<ProbeRewards> final_norm, before_norm;
@@ -150,28 +170,39 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
 }
 
 std::string reading_text(const char* name, const HeadReading& reading) {
-  return fmt::format("  {:<12} {:>5.1f} % right  margins {:<10.4g} rewards {:.4g} +- {:.4g}{}\n", name,
-                     100.0 * static_cast<double>(reading.correct) / static_cast<double>(std::max<std::size_t>(1, reading.pairs)),
-                     reading.spread, reading.mean, reading.deviation,
-                     reading.saturated > 0 ? fmt::format("  {:.0f} % saturated", 100 * reading.saturated) : "");
+  return fmt::format(
+      "  {:<12} {:>5.1f} % right  margins {:<10.4g} rewards {:.4g} +- {:.4g}{}\n", name,
+      100.0 * static_cast<double>(reading.correct) /
+          static_cast<double>(std::max<std::size_t>(1, reading.pairs)),
+      reading.spread, reading.mean, reading.deviation,
+      reading.saturated > 0 ? fmt::format("  {:.0f} % saturated", 100 * reading.saturated) : "");
 }
 
 std::string probe_text(const Options& options, const Probe& probe) {
   const HeadVerdict& verdict = probe.verdict;
-  std::string text = fmt::format("\nThe head on {} pairs ({})\n", verdict.pairs,
-                                 options.pairs.empty() ? "built in, without pictures" : options.pairs);
+  std::string text =
+      fmt::format("\nThe head on {} pairs ({})\n", verdict.pairs,
+                  options.pairs.empty() ? "built in, without pictures" : options.pairs);
   if (probe.failed) text += fmt::format("  {} more have no rewards\n", probe.failed);
-  text += reading_text("final_norm", probe.final_norm) + reading_text("before_norm", probe.before_norm);
-  text += fmt::format("  both order {} of {} alike; log-odds for final_norm {:+.1f} (order {:+.1f}, spread {:+.1f}, "
-                      "offset {:+.1f}, made with {:+.1f})\n",
-                      verdict.same_order, verdict.pairs, verdict.log_odds, verdict.order, verdict.spread, verdict.offset,
-                      verdict.maker);
+  text +=
+      reading_text("final_norm", probe.final_norm) + reading_text("before_norm", probe.before_norm);
+  text += fmt::format(
+      "  both order {} of {} alike; log-odds for final_norm {:+.1f} (order {:+.1f}, spread "
+      "{:+.1f}, "
+      "offset {:+.1f}, made with {:+.1f})\n",
+      verdict.same_order, verdict.pairs, verdict.log_odds, verdict.order, verdict.spread,
+      verdict.offset, verdict.maker);
   return text + "head_input: " + verdict_text(verdict) + '\n';
 }
 
 void write_reading(JsonWriter& json, const HeadReading& reading) {
   json.begin_object();
-  json.key("pairs").value(reading.pairs).key("correct").value(reading.correct).key("ties").value(reading.ties);
+  json.key("pairs")
+      .value(reading.pairs)
+      .key("correct")
+      .value(reading.correct)
+      .key("ties")
+      .value(reading.ties);
   json.key("mean").value(reading.mean).key("deviation").value(reading.deviation);
   json.key("spread").value(reading.spread).key("saturated").value(reading.saturated);
   json.end_object();
@@ -181,8 +212,16 @@ void write_probe(JsonWriter& json, const Probe& probe) {
   const HeadVerdict& verdict = probe.verdict;
   constexpr std::array kInputs{"unknown", "final_norm", "before_norm"};
   json.begin_object();
-  json.key("head_input").value(kInputs[static_cast<std::size_t>(verdict.input)]).key("sure").value(verdict.sure);
-  json.key("log_odds").value(verdict.log_odds).key("order").value(verdict.order).key("spread").value(verdict.spread);
+  json.key("head_input")
+      .value(kInputs[static_cast<std::size_t>(verdict.input)])
+      .key("sure")
+      .value(verdict.sure);
+  json.key("log_odds")
+      .value(verdict.log_odds)
+      .key("order")
+      .value(verdict.order)
+      .key("spread")
+      .value(verdict.spread);
   json.key("offset").value(verdict.offset).key("maker").value(verdict.maker);
   json.key("same_order").value(verdict.same_order).key("failed").value(probe.failed);
   write_reading(json.key("final_norm"), probe.final_norm);
@@ -195,27 +234,35 @@ void write_probe(JsonWriter& json, const Probe& probe) {
 int doctor(const Arguments& arguments) {
   Options options;
   po::options_description words("options");
-  words.add_options()
-      ("model", po::value(&options.model), "the checkpoint's folder")
-      ("pairs", po::value(&options.pairs)->value_name("FILE"),
-       "pairs whose better answer is known, in any form that dt2it score reads (default: a few built-in ones)")
-      ("image-root", po::value(&options.image_root)->value_name("DIR"), "folder that paths of images start from")
-      ("limit", po::value(&options.limit)->value_name("N"), "read at most N pairs (default: 200)")
-      ("dtype", po::value(&options.dtype)->value_name("TYPE"), "float32, bfloat16, checkpoint")
-      ("device", po::value(&options.device)->value_name("DEVICE"), "cpu, cuda, cuda:N, auto")
-      ("threads", po::value(&options.threads)->value_name("N"), "threads for the computation (default: the cores)")
-      ("set", po::value(&options.settings)->composing()->value_name("KEY=VALUE"), "a parameter of the backbone")
-      ("endpoint", po::value(&options.system.endpoints)->composing()->value_name("URL"),
-       "without MODEL: try to reach this address; may be given often")
-      ("runs", po::value(&options.system.runs)->value_name("DIR"), "without MODEL: folder whose disk is looked at (default: runs)")
-      ("no-probe", po::bool_switch(&options.no_probe), "look at the files only, do not load the model")
-      ("json", po::bool_switch(&options.as_json), "print JSON")
-      ("plugin-path", po::value(&options.plugin_path)->composing()->value_name("DIR"),
-       "look for plugins here first; may be given often");
+  words.add_options()("model", po::value(&options.model), "the checkpoint's folder")(
+      "pairs", po::value(&options.pairs)->value_name("FILE"),
+      "pairs whose better answer is known, in any form that dt2it score reads (default: a few "
+      "built-in ones)")("image-root", po::value(&options.image_root)->value_name("DIR"),
+                        "folder that paths of images start from")(
+      "limit", po::value(&options.limit)->value_name("N"), "read at most N pairs (default: 200)")(
+      "dtype", po::value(&options.dtype)->value_name("TYPE"), "float32, bfloat16, checkpoint")(
+      "device", po::value(&options.device)->value_name("DEVICE"), "cpu, cuda, cuda:N, auto")(
+      "threads", po::value(&options.threads)->value_name("N"),
+      "threads for the computation (default: the cores)")(
+      "set", po::value(&options.settings)->composing()->value_name("KEY=VALUE"),
+      "a parameter of the backbone")(
+      "endpoint", po::value(&options.system.endpoints)->composing()->value_name("URL"),
+      "without MODEL: try to reach this address; may be given often")(
+      "runs", po::value(&options.system.runs)->value_name("DIR"),
+      "without MODEL: folder whose disk is looked at (default: runs)")(
+      "no-probe", po::bool_switch(&options.no_probe),
+      "look at the files only, do not load the model")("json", po::bool_switch(&options.as_json),
+                                                       "print JSON")(
+      "plugin-path", po::value(&options.plugin_path)->composing()->value_name("DIR"),
+      "look for plugins here first; may be given often");
   if (!parse(arguments, words, "model",
-             "usage: dt2it doctor [--endpoint URL] [options]\n       dt2it doctor MODEL [--pairs FILE] [options]\n\n"
-             "Without MODEL: what this machine and installation have and lack; exit code 1 when something is missing. With it: says what a checkpoint folder is, and, by the rewards of a "
-             "few pairs, whether its head reads the hidden state before or after the final norm.")) return 0;
+             "usage: dt2it doctor [--endpoint URL] [options]\n       dt2it doctor MODEL [--pairs "
+             "FILE] [options]\n\n"
+             "Without MODEL: what this machine and installation have and lack; exit code 1 when "
+             "something is missing. With it: says what a checkpoint folder is, and, by the rewards "
+             "of a "
+             "few pairs, whether its head reads the hidden state before or after the final norm."))
+    return 0;
   if (options.model.empty()) return system_report(options);
   CommonOptions common;
   common.plugin_path = options.plugin_path;

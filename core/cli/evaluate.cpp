@@ -31,20 +31,24 @@ void print_metrics(const std::vector<Metric>& metrics) {
   }
 }
 
-void print_table(const std::string& benchmark, const std::string& model, const Evaluation& evaluation) {
+void print_table(const std::string& benchmark, const std::string& model,
+                 const Evaluation& evaluation) {
   std::cout << fmt::format("{} with {}\n{}\n", benchmark, model, evaluation.edition);
   if (evaluation.absent_media > 0)
-    std::cout << fmt::format("images or videos are absent for {} of {} items\n", evaluation.absent_media,
-                             evaluation.outcomes.size());
-  if (!evaluation.convention.empty()) std::cout << fmt::format("verdicts counted as: {}\n", evaluation.convention);
+    std::cout << fmt::format("images or videos are absent for {} of {} items\n",
+                             evaluation.absent_media, evaluation.outcomes.size());
+  if (!evaluation.convention.empty())
+    std::cout << fmt::format("verdicts counted as: {}\n", evaluation.convention);
   print_metrics(evaluation.metrics);
   if (evaluation.by_convention.size() < 2) return;
   std::cout << "the same verdicts by other conventions\n";
   for (const auto& [convention, metrics] : evaluation.by_convention)
     if (convention != evaluation.convention)
       for (const Metric& metric : metrics)
-        if (metric.name == "overall_accuracy" || metric.name == "macro_accuracy" || metric.name == "accuracy")
-          print_metrics({{convention + ": " + metric.name, metric.value, metric.correct, metric.total}});
+        if (metric.name == "overall_accuracy" || metric.name == "macro_accuracy" ||
+            metric.name == "accuracy")
+          print_metrics(
+              {{convention + ": " + metric.name, metric.value, metric.correct, metric.total}});
 }
 
 void write_metrics(JsonWriter& json, const std::vector<Metric>& metrics) {
@@ -53,7 +57,8 @@ void write_metrics(JsonWriter& json, const std::vector<Metric>& metrics) {
   json.end_array();
 }
 
-void print_json(const std::string& benchmark, const std::string& model, const Evaluation& evaluation) {
+void print_json(const std::string& benchmark, const std::string& model,
+                const Evaluation& evaluation) {
   JsonWriter json;
   json.begin_object();
   json.key("benchmark").value(benchmark).key("model").value(model);
@@ -95,31 +100,36 @@ int evaluate(const Arguments& arguments) {
   std::string convention = "official";
   bool as_json = false;
   po::options_description options("options");
-  options.add_options()
-      ("benchmark", po::value(&benchmark_name), "vl_rewardbench, multimodal_rewardbench, ...")
-      ("data", po::value(&data)->value_name("PATH"), "the benchmark's file or folder")
-      ("media-root", po::value(&media_root)->value_name("DIR"),
-       "folder of the images (default: the folder of the data)")
-      ("model", po::value(&model_text)->value_name("KIND[:ARG]"),
-       "reward model: length, constant, replay:FILE, mrm:CHECKPOINT ...")
-      ("verdicts", po::value(&verdicts)->value_name("FILE"),
-       "instead of data and model: a verdicts.jsonl of an evaluate stage, counted again; nothing is asked")
-      ("of", po::value(&of)->value_name("NAME"), "of that file the lines of this benchmark (default: BENCHMARK, else the only one)")
-      ("convention", po::value(&convention)->value_name("NAME"),
-       "how verdicts are counted: official, lmms, vlmeval, strict (default: official)")
-      ("json", po::bool_switch(&as_json), "print JSON")
-      ("plugin-path", po::value(&common.plugin_path)->composing()->value_name("DIR"),
-       "look for plugins here first; may be given often");
+  options.add_options()("benchmark", po::value(&benchmark_name),
+                        "vl_rewardbench, multimodal_rewardbench, ...")(
+      "data", po::value(&data)->value_name("PATH"), "the benchmark's file or folder")(
+      "media-root", po::value(&media_root)->value_name("DIR"),
+      "folder of the images (default: the folder of the data)")(
+      "model", po::value(&model_text)->value_name("KIND[:ARG]"),
+      "reward model: length, constant, replay:FILE, mrm:CHECKPOINT ...")(
+      "verdicts", po::value(&verdicts)->value_name("FILE"),
+      "instead of data and model: a verdicts.jsonl of an evaluate stage, counted again; nothing is "
+      "asked")("of", po::value(&of)->value_name("NAME"),
+               "of that file the lines of this benchmark (default: BENCHMARK, else the only one)")(
+      "convention", po::value(&convention)->value_name("NAME"),
+      "how verdicts are counted: official, lmms, vlmeval, strict (default: official)")(
+      "json", po::bool_switch(&as_json), "print JSON")(
+      "plugin-path", po::value(&common.plugin_path)->composing()->value_name("DIR"),
+      "look for plugins here first; may be given often");
   if (!parse(arguments, options, "benchmark",
              "usage: dt2it evaluate BENCHMARK --data PATH --model KIND[:ARG] [options]\n"
-             "       dt2it evaluate BENCHMARK --verdicts FILE [--convention NAME] [options]")) return 0;
+             "       dt2it evaluate BENCHMARK --verdicts FILE [--convention NAME] [options]"))
+    return 0;
   if (benchmark_name.empty()) throw ConfigError("dt2it evaluate: no benchmark given");
   if (verdicts.empty() && (data.empty() || model_text.empty()))
     throw ConfigError("dt2it evaluate: --data and --model are needed, or --verdicts");
   if (!verdicts.empty() && !(data.empty() && model_text.empty()))
-    throw ConfigError("dt2it evaluate: --verdicts are counted as they are, without --data and --model");
-  if (convention != "official" && convention != "lmms" && convention != "vlmeval" && convention != "strict")
-    throw ConfigError("dt2it evaluate: --convention is '" + convention + "' (allowed: official, lmms, vlmeval, strict)");
+    throw ConfigError(
+        "dt2it evaluate: --verdicts are counted as they are, without --data and --model");
+  if (convention != "official" && convention != "lmms" && convention != "vlmeval" &&
+      convention != "strict")
+    throw ConfigError("dt2it evaluate: --convention is '" + convention +
+                      "' (allowed: official, lmms, vlmeval, strict)");
   if (data.empty()) data = verdicts;  // the benchmark has to have some; it never reads them then
   if (!fs::exists(data)) throw DataError(data.string() + ": no such file or folder");
 
@@ -127,9 +137,11 @@ int evaluate(const Arguments& arguments) {
   PluginRegistry& registry = installation.registry;
   std::vector<std::string> places{text_setting("data", data.string())};
   if (!media_root.empty()) places.push_back(text_setting("media_root", media_root.string()));
-  const ComponentConfig benchmark = component_of(registry, Benchmark::kKind, "it", benchmark_name, places);
+  const ComponentConfig benchmark =
+      component_of(registry, Benchmark::kKind, "it", benchmark_name, places);
   std::vector<ComponentConfig> components{benchmark};
-  if (verdicts.empty()) components.push_back(component_of(registry, RewardModel::kKind, "it", model_text, {}));
+  if (verdicts.empty())
+    components.push_back(component_of(registry, RewardModel::kKind, "it", model_text, {}));
 
   // Media go to a folder of their own that is gone afterwards.
   struct Scratch {
@@ -155,8 +167,9 @@ int evaluate(const Arguments& arguments) {
     ProgressBoard board(isatty(STDERR_FILENO) == 0);
     const auto progress = board.start("evaluate");
     progress->set_total(items.size());
-    evaluation = evaluate_benchmark(*suite, std::move(items), *scope.context().component<RewardModel>("it"),
-                                    scope.context(), [&](std::size_t done) { progress->add(done); }, convention);
+    evaluation = evaluate_benchmark(
+        *suite, std::move(items), *scope.context().component<RewardModel>("it"), scope.context(),
+        [&](std::size_t done) { progress->add(done); }, convention);
     board.close();
   }
   if (as_json)

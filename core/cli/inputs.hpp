@@ -21,8 +21,10 @@ void add_input_options(boost::program_options::options_description& words, Input
 
 // A [datasets.*] for each input, named PREFIX_1, PREFIX_2 ... Throws ConfigError for an unknown format, DataError for a
 // file that is not there.
-std::vector<ComponentConfig> input_datasets(const InputOptions& options, const Catalog& catalog, const std::string& prefix);
+std::vector<ComponentConfig> input_datasets(const InputOptions& options, const Catalog& catalog,
+                                            const std::string& prefix);
 // The same for pairs to be used whole, with strengths and sources: files in this software's own form keep them.
-std::vector<ComponentConfig> pair_datasets(const InputOptions& options, const Catalog& catalog, const std::string& prefix);
+std::vector<ComponentConfig> pair_datasets(const InputOptions& options, const Catalog& catalog,
+                                           const std::string& prefix);
 
 }  // namespace dt2it::cli

@@ -23,16 +23,22 @@ constexpr cli::Verb kVerbs[] = {
     {"show", "print an experiment as resolved", cli::show},
     {"plan", "print the stages of experiments and what is done already", cli::plan},
     {"plugins", "list plugins, or explain one: KIND or KIND/NAME", cli::plugins},
-    {"evaluate", "score a benchmark with a reward model, without an experiment file", cli::evaluate},
+    {"evaluate", "score a benchmark with a reward model, without an experiment file",
+     cli::evaluate},
     {"score", "give the pairs or candidates of a file their rewards", cli::score},
     {"serve", "answer requests for rewards over HTTP", cli::serve},
     {"train", "train a model on the pairs of a file, in one process or several", cli::train},
-    {"doctor", "what this machine lacks; what a checkpoint folder is and which hidden state its reward head reads", cli::doctor},
+    {"doctor",
+     "what this machine lacks; what a checkpoint folder is and which hidden state its reward head "
+     "reads",
+     cli::doctor},
     {"report", "print the tables of runs and write report.html", cli::report},
-    {"export", "write pairs for LLaMA-Factory, TRL, Hugging Face datasets, ms-swift, InternVL", cli::export_pairs},
+    {"export", "write pairs for LLaMA-Factory, TRL, Hugging Face datasets, ms-swift, InternVL",
+     cli::export_pairs},
     {"explain", "print every candidate, score, decision and call behind a pair", cli::explain},
     {"calls", "list, show, export, import or remove stored answers of models", cli::calls},
-    {"convert", "write a checkpoint in another head layout or type, or with its adapter merged", cli::convert},
+    {"convert", "write a checkpoint in another head layout or type, or with its adapter merged",
+     cli::convert},
     {"completion", "print completion for a shell, or the manual page", cli::completion},
     {"clean", "remove unfinished work and stages that no run uses", cli::clean},
 };
@@ -44,7 +50,8 @@ void print_help() {
       program_version().c_str());
   for (const cli::Verb& verb : kVerbs) std::printf("  %-10s %s\n", verb.name, verb.help);
   std::printf(
-      "\nexit codes: 0 fine, 1 failed, 2 wrong configuration or arguments, 3 plugin, 4 data, 5 model, "
+      "\nexit codes: 0 fine, 1 failed, 2 wrong configuration or arguments, 3 plugin, 4 data, 5 "
+      "model, "
       "130 interrupted\n");
 }
 
@@ -69,7 +76,8 @@ int main(int argc, char** argv) {
       std::cerr << error.what() << '\n';
       return 2;
     } catch (const boost::program_options::error& error) {
-      std::cerr << "dt2it " << name << ": " << error.what() << " (see dt2it " << name << " --help)\n";
+      std::cerr << "dt2it " << name << ": " << error.what() << " (see dt2it " << name
+                << " --help)\n";
       return 2;
     } catch (const PluginError& error) {
       std::cerr << error.what() << '\n';

@@ -24,8 +24,10 @@ std::string thousands(std::int64_t number) {
 
 void print_calls(const CallEstimates& estimates) {
   if (estimates.lines.empty() && estimates.unknown.empty()) return;
-  std::cout << fmt::format("  calls of remote models, estimated from a sample:\n  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}\n",
-                           "stage", "model", "purpose", "calls", "sent", "cached", "answered", "cost");
+  std::cout << fmt::format(
+      "  calls of remote models, estimated from a sample:\n  {:<22} {:<22} {:<12} {:>8} {:>8} "
+      "{:>8} {:>8} {:>10}\n",
+      "stage", "model", "purpose", "calls", "sent", "cached", "answered", "cost");
   CallEstimate sum;
   bool priced = true;
   for (const CallEstimate& line : estimates.lines) {
@@ -35,25 +37,31 @@ void print_calls(const CallEstimates& estimates) {
     if (!line.from_answers) notes += "  answers' length assumed";
     if (!line.price_date.empty()) notes += "  prices of " + line.price_date;
     priced = priced && !line.price_date.empty();
-    std::cout << fmt::format("  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}{}\n", line.stage, line.model,
-                             line.purpose, thousands(line.calls), thousands(line.prompt_tokens),
-                             thousands(line.cached_tokens), thousands(line.completion_tokens),
-                             line.price_date.empty() ? "no prices" : fmt::format("{:.2f}", line.cost), notes);
+    std::cout << fmt::format(
+        "  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}{}\n", line.stage, line.model,
+        line.purpose, thousands(line.calls), thousands(line.prompt_tokens),
+        thousands(line.cached_tokens), thousands(line.completion_tokens),
+        line.price_date.empty() ? "no prices" : fmt::format("{:.2f}", line.cost), notes);
     sum.calls += line.calls;
     sum.prompt_tokens += line.prompt_tokens;
     sum.cached_tokens += line.cached_tokens;
     sum.completion_tokens += line.completion_tokens;
     sum.cost += line.cost;
   }
-  std::cout << fmt::format("  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}\n", "all", "", "", thousands(sum.calls),
-                           thousands(sum.prompt_tokens), thousands(sum.cached_tokens), thousands(sum.completion_tokens),
+  std::cout << fmt::format("  {:<22} {:<22} {:<12} {:>8} {:>8} {:>8} {:>8} {:>10}\n", "all", "", "",
+                           thousands(sum.calls), thousands(sum.prompt_tokens),
+                           thousands(sum.cached_tokens), thousands(sum.completion_tokens),
                            fmt::format("{}{:.2f}", priced ? "" : "> ", sum.cost));
   for (const IterationEstimate& one : estimates.iterations)
-    std::cout << fmt::format("  {}: full re-distillation, with every pair judged in every pass: at most {} calls; where {:.0f} % of the pairs come to the "
-                             "judges ({}): {}, {:.0f} % saved; judging each of the {} pairs of its sets just once: {}\n",
-                             one.stage, thousands(one.full), 100 * one.share, one.measured ? "as in finished stages" : "assumed",
-                             thousands(one.expected), 100 * (1 - one.share), thousands(one.pairs), thousands(one.once));
-  for (const std::string& stage : estimates.unknown) std::cout << "  cannot be told beforehand: " << stage << '\n';
+    std::cout << fmt::format(
+        "  {}: full re-distillation, with every pair judged in every pass: at most {} calls; where "
+        "{:.0f} % of the pairs come to the "
+        "judges ({}): {}, {:.0f} % saved; judging each of the {} pairs of its sets just once: {}\n",
+        one.stage, thousands(one.full), 100 * one.share,
+        one.measured ? "as in finished stages" : "assumed", thousands(one.expected),
+        100 * (1 - one.share), thousands(one.pairs), thousands(one.once));
+  for (const std::string& stage : estimates.unknown)
+    std::cout << "  cannot be told beforehand: " << stage << '\n';
 }
 
 }  // namespace
@@ -70,9 +78,11 @@ int plan(const Arguments& arguments) {
   const StageStore store(common.runs);
   std::map<std::string, std::string> first_user;  // key -> experiment
   Fingerprints fingerprints;
-  const bool path = common.profile.find('/') != std::string::npos || common.profile.ends_with(".toml");
+  const bool path =
+      common.profile.find('/') != std::string::npos || common.profile.ends_with(".toml");
   const std::filesystem::path profile =
-      path ? std::filesystem::path(common.profile) : find_profiles(files.empty() ? "." : files.front()) / (common.profile + ".toml");
+      path ? std::filesystem::path(common.profile)
+           : find_profiles(files.empty() ? "." : files.front()) / (common.profile + ".toml");
   const PlanFacts facts = std::filesystem::exists(profile) ? PlanFacts::read(profile) : PlanFacts();
   VolumeReport volumes(facts);
   std::size_t stages = 0;
@@ -89,11 +99,10 @@ int plan(const Arguments& arguments) {
         done += complete;
       }
       const std::string state = complete ? "done" : !first ? "shared with " + it->second : "to do";
-      std::cout << fmt::format("  {:<28} {:<13} {}  {}{}\n", stage.config.name, stage.config.type,
-                               stage.key.substr(0, 16), state,
-                               stage.inputs.empty()
-                                   ? ""
-                                   : fmt::format("  <- {}", fmt::join(stage.inputs, ", ")));
+      std::cout << fmt::format(
+          "  {:<28} {:<13} {}  {}{}\n", stage.config.name, stage.config.type,
+          stage.key.substr(0, 16), state,
+          stage.inputs.empty() ? "" : fmt::format("  <- {}", fmt::join(stage.inputs, ", ")));
     }
     print_calls(estimate_calls(experiment, graph, installation.registry, store,
                                common.runs / ".calls" / "calls.sqlite"));

@@ -24,7 +24,8 @@ class VolumeReport {
     VolumeEstimate sum;
   };
   std::string money(const VolumeEstimate& estimate) const;
-  void print_line(const std::string& name, const VolumeEstimate& estimate, const std::string& note, std::ostream& out) const;
+  void print_line(const std::string& name, const VolumeEstimate& estimate, const std::string& note,
+                  std::ostream& out) const;
 
   const PlanFacts facts_;
   std::set<std::string> keys_;

@@ -14,12 +14,12 @@ int plugins(const Arguments& arguments) {
   std::vector<std::string> words;
   bool markdown = false;
   po::options_description options("options");
-  options.add_options()
-      ("words", po::value(&words), "KIND or KIND/NAME")
-      ("markdown", po::bool_switch(&markdown), "print the reference page of all plugins and stages")
-      ("plugin-path", po::value(&common.plugin_path)->composing()->value_name("DIR"),
-       "look for plugins here first; may be given often");
-  if (!parse(arguments, options, "words", "usage: dt2it plugins [KIND | KIND/NAME] [options]")) return 0;
+  options.add_options()("words", po::value(&words), "KIND or KIND/NAME")(
+      "markdown", po::bool_switch(&markdown), "print the reference page of all plugins and stages")(
+      "plugin-path", po::value(&common.plugin_path)->composing()->value_name("DIR"),
+      "look for plugins here first; may be given often");
+  if (!parse(arguments, options, "words", "usage: dt2it plugins [KIND | KIND/NAME] [options]"))
+    return 0;
   const Installation installation(common);
   const Catalog& catalog = installation.registry;
   if (markdown) {

@@ -27,22 +27,27 @@ fs::path find_paper_results() {
 }
 
 // runs/NAME, runs/NAME@PROFILE, and those with @seedN.
-std::vector<fs::path> seeds_of_row(const fs::path& runs, const std::string& name, const std::string& profile) {
+std::vector<fs::path> seeds_of_row(const fs::path& runs, const std::string& name,
+                                   const std::string& profile) {
   if (name.empty()) return {};
-  const fs::path whole = runs / (profile == "mini" ? name : name + "@" + fs::path(profile).stem().string());
+  const fs::path whole =
+      runs / (profile == "mini" ? name : name + "@" + fs::path(profile).stem().string());
   const std::string stem = whole.filename().string();
   std::vector<fs::path> folders;
   std::error_code absent;
   for (const auto& entry : fs::directory_iterator(whole.parent_path(), absent)) {
     const std::string own = entry.path().filename().string();
-    const bool seeded = own.starts_with(stem + "@seed") && own.find('@', stem.size() + 1) == std::string::npos;
-    if ((own == stem || seeded) && fs::exists(entry.path() / "run.json")) folders.push_back(entry.path());
+    const bool seeded =
+        own.starts_with(stem + "@seed") && own.find('@', stem.size() + 1) == std::string::npos;
+    if ((own == stem || seeded) && fs::exists(entry.path() / "run.json"))
+      folders.push_back(entry.path());
   }
   std::ranges::sort(folders);
   return folders;
 }
 
-int report_table(const PaperTable& table, const fs::path& runs, const std::string& profile, fs::path html) {
+int report_table(const PaperTable& table, const fs::path& runs, const std::string& profile,
+                 fs::path html) {
   std::vector<report::RowRuns> rows;
   std::vector<fs::path> folders;
   for (const PaperRow& row : table.rows) {
@@ -53,10 +58,12 @@ int report_table(const PaperTable& table, const fs::path& runs, const std::strin
     }
   }
   const auto orderings = report::orderings(table, rows);
-  const std::vector<report::TextTable> tables{report::side_by_side(table, rows), report::orderings_table(table, orderings)};
+  const std::vector<report::TextTable> tables{report::side_by_side(table, rows),
+                                              report::orderings_table(table, orderings)};
   for (const report::TextTable& one : tables) std::cout << report::print_table(one) << '\n';
   if (profile == "mini")
-    std::cout << "Ours are runs of the mini world: figures and models of that role, not those of the paper.\n";
+    std::cout << "Ours are runs of the mini world: figures and models of that role, not those of "
+                 "the paper.\n";
   if (folders.empty()) {
     std::cout << fmt::format("No row has been run below {}.\n", runs.string());
     return 0;
@@ -74,25 +81,35 @@ int report(const Arguments& arguments) {
   fs::path html, json, runs = "runs", paper;
   std::string profile = "mini";
   po::options_description options("options");
-  options.add_options()
-      ("words", po::value(&words), "run folders, or one table of the paper")
-      ("html", po::value(&html)->value_name("FILE"),
-       "where to write the page (default: report.html in the only run, or in the runs folder for several; TABLE.html)")
-      ("json", po::value(&json)->value_name("FILE"), "for runs: write what the page is drawn from, but for pairs and pictures")
-      ("runs", po::value(&runs)->value_name("DIR"), "for a table: where its runs are (default: runs)")
-      ("profile", po::value(&profile)->value_name("NAME"), "for a table: runs of this profile (default: mini)")
-      ("paper", po::value(&paper)->value_name("FILE"), "for a table: what the paper prints (default: experiments/paper_results.toml)");
-  if (!parse(arguments, options, "words", "usage: dt2it report RUN... [options]\n       dt2it report table7 [options]\n\nRUN is a folder below "
-             "runs/, for example runs/table7/method1_pointwise. table1 to table8: the paper's table beside all our runs of its rows.")) return 0;
+  options.add_options()("words", po::value(&words), "run folders, or one table of the paper")(
+      "html", po::value(&html)->value_name("FILE"),
+      "where to write the page (default: report.html in the only run, or in the runs folder for "
+      "several; TABLE.html)")(
+      "json", po::value(&json)->value_name("FILE"),
+      "for runs: write what the page is drawn from, but for pairs and pictures")(
+      "runs", po::value(&runs)->value_name("DIR"),
+      "for a table: where its runs are (default: runs)")(
+      "profile", po::value(&profile)->value_name("NAME"),
+      "for a table: runs of this profile (default: mini)")(
+      "paper", po::value(&paper)->value_name("FILE"),
+      "for a table: what the paper prints (default: experiments/paper_results.toml)");
+  if (!parse(arguments, options, "words",
+             "usage: dt2it report RUN... [options]\n       dt2it report table7 [options]\n\nRUN is "
+             "a folder below "
+             "runs/, for example runs/table7/method1_pointwise. table1 to table8: the paper's "
+             "table beside all our runs of its rows."))
+    return 0;
   if (words.empty()) throw ConfigError("dt2it report: no run folder given");
-  if (words.size() == 1 && words[0].starts_with("table") && !fs::exists(fs::path(words[0]) / "run.json")) {
+  if (words.size() == 1 && words[0].starts_with("table") &&
+      !fs::exists(fs::path(words[0]) / "run.json")) {
     const fs::path file = paper.empty() ? find_paper_results() : paper;
     std::vector<std::string> names;
     for (const PaperTable& table : read_paper_results(file)) {
       if (table.id == words[0]) return report_table(table, runs, profile, html);
       names.push_back(table.id);
     }
-    throw ConfigError(fmt::format("{}: no table '{}' in it (allowed: {})", file.string(), words[0], fmt::join(names, ", ")));
+    throw ConfigError(fmt::format("{}: no table '{}' in it (allowed: {})", file.string(), words[0],
+                                  fmt::join(names, ", ")));
   }
   std::vector<fs::path> folders;
   for (const std::string& word : words) {

@@ -20,7 +20,8 @@ namespace {
 
 // The runs folder that a run lies in: it has the media that all its runs share.
 fs::path runs_of(const fs::path& run) {
-  for (fs::path folder = fs::absolute(run); folder != folder.parent_path(); folder = folder.parent_path())
+  for (fs::path folder = fs::absolute(run); folder != folder.parent_path();
+       folder = folder.parent_path())
     if (fs::is_directory(folder / ".store")) return folder;
   return run;
 }
@@ -41,15 +42,17 @@ std::string sharing_text(const std::vector<report::RunSummary>& runs) {
     }
   }
   if (seen.size() == stages || apart <= 0) return {};
-  return fmt::format("Sharing: {} rows have {} stages, {} of them different. Their stages took {:.1f} min; each row by itself would have "
-                     "taken {:.1f} min (saved {:.0f} %).\n",
-                     runs.size(), stages, seen.size(), together / 60, apart / 60, 100 * (1 - together / apart));
+  return fmt::format(
+      "Sharing: {} rows have {} stages, {} of them different. Their stages took {:.1f} min; each "
+      "row by itself would have "
+      "taken {:.1f} min (saved {:.0f} %).\n",
+      runs.size(), stages, seen.size(), together / 60, apart / 60, 100 * (1 - together / apart));
 }
 
 }  // namespace
 
-void write_page(const std::vector<fs::path>& folders, const fs::path& html, const std::string& command,
-                std::vector<report::TextTable> first) {
+void write_page(const std::vector<fs::path>& folders, const fs::path& html,
+                const std::string& command, std::vector<report::TextTable> first) {
   std::vector<report::RunSummary> runs;
   for (const fs::path& folder : folders) runs.push_back(report::load_run(folder));
   FileMediaStore media(runs_of(folders.front()) / ".media", []() -> std::shared_ptr<Codec> {
@@ -70,7 +73,8 @@ void print_reports(const std::vector<fs::path>& folders, fs::path html, const st
   out << report::print_tables(runs);
   if (const std::string sharing = sharing_text(runs); !sharing.empty()) out << '\n' << sharing;
   if (html.empty())
-    html = folders.size() == 1 ? folders.front() / "report.html" : runs_of(folders.front()) / "report.html";
+    html = folders.size() == 1 ? folders.front() / "report.html"
+                               : runs_of(folders.front()) / "report.html";
   write_page(folders, html, command, {});
   out << fmt::format("\nreport: {}\n", html.string());
 }

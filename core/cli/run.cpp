@@ -18,34 +18,39 @@ int run(const Arguments& arguments) {
   std::string shard;
   std::vector<std::string> files;
   po::options_description options("options");
-  options.add_options()
-      ("files", po::value(&files), "experiment files")
-      ("jobs,j", po::value(&run_options.jobs)->value_name("N"),
-       "stages at work at once (default: the number of cores, at most 4)")
-      ("workers", po::value(&workers)->value_name("N"),
-       "items in flight within a stage (default: 8; with remote models as many calls as they take)")
-      ("max-cost", po::value(&run_options.max_cost)->value_name("AMOUNT"),
-       "stop before calls of models cost more than this, in the currency of the prices")
-      ("max-tokens", po::value(&run_options.max_tokens)->value_name("N"), "likewise in tokens")
-      ("stage", po::value(&run_options.stage)->value_name("NAME"), "run only this stage (a name that `dt2it plan` prints) and what it needs")
-      ("shard", po::value(&shard)->value_name("I/N"),
-       "with --stage: only the I-th of N parts of it, beside other processes; a run without it puts the parts together")
-      ("offline", po::bool_switch(&run_options.offline), "remote models answer from stored calls only")
-      ("calls", po::value(&run_options.call_store)->value_name("FILE"),
-       "store of calls (default: .calls/calls.sqlite in the runs folder)")
-      ("quiet,q", po::bool_switch(&run_options.quiet), "no progress");
+  options.add_options()("files", po::value(&files), "experiment files")(
+      "jobs,j", po::value(&run_options.jobs)->value_name("N"),
+      "stages at work at once (default: the number of cores, at most 4)")(
+      "workers", po::value(&workers)->value_name("N"),
+      "items in flight within a stage (default: 8; with remote models as many calls as they take)")(
+      "max-cost", po::value(&run_options.max_cost)->value_name("AMOUNT"),
+      "stop before calls of models cost more than this, in the currency of the prices")(
+      "max-tokens", po::value(&run_options.max_tokens)->value_name("N"), "likewise in tokens")(
+      "stage", po::value(&run_options.stage)->value_name("NAME"),
+      "run only this stage (a name that `dt2it plan` prints) and what it needs")(
+      "shard", po::value(&shard)->value_name("I/N"),
+      "with --stage: only the I-th of N parts of it, beside other processes; a run without it puts "
+      "the parts together")("offline", po::bool_switch(&run_options.offline),
+                            "remote models answer from stored calls only")(
+      "calls", po::value(&run_options.call_store)->value_name("FILE"),
+      "store of calls (default: .calls/calls.sqlite in the runs folder)")(
+      "quiet,q", po::bool_switch(&run_options.quiet), "no progress");
   add_common(options, common);
   if (!parse(arguments, options, "files",
-             "usage: dt2it run FILE... [options]\n\nRuns the stages that are not finished yet and prints "
-             "the tables. Stages that experiments share are run once.")) return 0;
-  if (run_options.jobs < 0) throw ConfigError("--jobs must be at least 1 (0: by the number of cores)");
+             "usage: dt2it run FILE... [options]\n\nRuns the stages that are not finished yet and "
+             "prints "
+             "the tables. Stages that experiments share are run once."))
+    return 0;
+  if (run_options.jobs < 0)
+    throw ConfigError("--jobs must be at least 1 (0: by the number of cores)");
   if (workers && *workers < 1) throw ConfigError("--workers must be at least 1");
   run_options.workers = workers.value_or(0);
   if (run_options.max_cost < 0 || run_options.max_tokens < 0)
     throw ConfigError("--max-cost and --max-tokens must be positive");
   // Its processes would each run the stages, and wait for each other's locks.
   if (const char* size = std::getenv("WORLD_SIZE"); size && std::string_view(size) != "1")
-    throw ConfigError("dt2it run is one process, and WORLD_SIZE is " + std::string(size) + " (several train by: torchrun ... dt2it train)");
+    throw ConfigError("dt2it run is one process, and WORLD_SIZE is " + std::string(size) +
+                      " (several train by: torchrun ... dt2it train)");
   run_options.runs = common.runs;
   if (!shard.empty()) {
     if (run_options.stage.empty()) throw ConfigError("--shard: of which stage? (--stage NAME)");

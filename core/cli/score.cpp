@@ -18,8 +18,8 @@
 #include "core/run/scope.hpp"
 #include "core/score/score_file.hpp"
 #include "core/score/scoring.hpp"
-#include "core/util/shard.hpp"
 #include "core/util/json.hpp"
+#include "core/util/shard.hpp"
 #include "core/util/value_text.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/version.hpp"
@@ -59,7 +59,8 @@ void use_local_device(ComponentConfig& model) {
     }
 }
 
-ScoreSettings settings_of(const ComponentConfig& model, const std::vector<ComponentConfig>& datasets, const Shard& shard,
+ScoreSettings settings_of(const ComponentConfig& model,
+                          const std::vector<ComponentConfig>& datasets, const Shard& shard,
                           const Catalog& catalog) {
   const auto quoted = [](const std::string& text) { return to_json(Value{text}); };
   ScoreSettings settings;
@@ -90,24 +91,33 @@ std::string duration(double seconds) {
   return fmt::format("{}:{:02} h", s / 3600, s / 60 % 60);
 }
 
-double per_second(std::size_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
+double per_second(std::size_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
 
 // On a terminal a line that is rewritten, otherwise a line every ten seconds.
 class Progress {
  public:
-  Progress(bool quiet, std::size_t there, std::size_t total) : quiet_(quiet), there_(there), total_(total) {}
+  Progress(bool quiet, std::size_t there, std::size_t total)
+      : quiet_(quiet), there_(there), total_(total) {}
   ~Progress() { clear(); }
   void show(const ScoringWork& work) {
     const auto now = Clock::now();
-    if (quiet_ || now - last_ < (terminal_ ? std::chrono::milliseconds(250) : std::chrono::milliseconds(10000))) return;
+    if (quiet_ || now - last_ < (terminal_ ? std::chrono::milliseconds(250)
+                                           : std::chrono::milliseconds(10000)))
+      return;
     last_ = now;
     const std::size_t done = there_ + work.records;
-    std::string text = total_ ? fmt::format("{} of about {} ({} %)", done, total_, std::min<std::size_t>(100, 100 * done / total_))
+    std::string text = total_ ? fmt::format("{} of about {} ({} %)", done, total_,
+                                            std::min<std::size_t>(100, 100 * done / total_))
                               : fmt::format("{}", done);
     const double rate = per_second(work.records, work.seconds);
-    text += fmt::format(", {:.{}f} {}/s", rate, rate < 10 ? 2 : 0, work.pairs == work.records ? "pairs" : "records");
-    if (work.work.tokens > 0) text += fmt::format(", {:.0f} tokens/s", per_second(work.work.tokens, work.seconds));
-    if (total_ > done && rate > 0) text += ", " + duration(static_cast<double>(total_ - done) / rate) + " left";
+    text += fmt::format(", {:.{}f} {}/s", rate, rate < 10 ? 2 : 0,
+                        work.pairs == work.records ? "pairs" : "records");
+    if (work.work.tokens > 0)
+      text += fmt::format(", {:.0f} tokens/s", per_second(work.work.tokens, work.seconds));
+    if (total_ > done && rate > 0)
+      text += ", " + duration(static_cast<double>(total_ - done) / rate) + " left";
     std::cerr << (terminal_ ? "\r\033[K" : "") << text << (terminal_ ? "" : "\n") << std::flush;
     drawn_ = terminal_;
   }
@@ -135,7 +145,8 @@ std::string summary_text(const Summary& summary) {
   const ScoreTotals& totals = summary.totals;
   std::string text = fmt::format("{} records", totals.records);
   if (totals.pairs) text += fmt::format(", {} pairs", totals.pairs);
-  if (totals.candidate_sets) text += fmt::format(", {} with several candidates", totals.candidate_sets);
+  if (totals.candidate_sets)
+    text += fmt::format(", {} with several candidates", totals.candidate_sets);
   if (totals.singles) text += fmt::format(", {} with one answer", totals.singles);
   if (summary.resumed) text += fmt::format("; {} of them were there", summary.resumed);
   text += '\n';
@@ -146,13 +157,17 @@ std::string summary_text(const Summary& summary) {
     text += '\n';
   }
   if (totals.scored_pairs)
-    text += fmt::format("chosen > rejected: {:.2f} % ({} of {}), ties: {}, mean margin: {:.6g}\n", 100 * totals.accuracy(),
-                        totals.correct, totals.scored_pairs, totals.ties, totals.mean_margin());
+    text += fmt::format("chosen > rejected: {:.2f} % ({} of {}), ties: {}, mean margin: {:.6g}\n",
+                        100 * totals.accuracy(), totals.correct, totals.scored_pairs, totals.ties,
+                        totals.mean_margin());
   const ScoringWork& work = summary.work;
   if (work.records) {
-    text += fmt::format("{:.3g} {}/s", per_second(work.records, work.seconds), work.pairs == work.records ? "pairs" : "records");
-    if (work.work.tokens) text += fmt::format(", {:.0f} tokens/s", per_second(work.work.tokens, work.seconds));
-    text += fmt::format(" in {:.1f} s, after {:.1f} s of loading\n", work.seconds, summary.load_seconds);
+    text += fmt::format("{:.3g} {}/s", per_second(work.records, work.seconds),
+                        work.pairs == work.records ? "pairs" : "records");
+    if (work.work.tokens)
+      text += fmt::format(", {:.0f} tokens/s", per_second(work.work.tokens, work.seconds));
+    text += fmt::format(" in {:.1f} s, after {:.1f} s of loading\n", work.seconds,
+                        summary.load_seconds);
   }
   if (!summary.out.empty()) text += summary.out.string() + '\n';
   return text;
@@ -169,7 +184,12 @@ std::string summary_json(const Summary& summary) {
   for (const auto& [status, count] : totals.statuses) json.key(to_string(status)).value(count);
   json.end_object();
   json.key("scored_pairs").value(totals.scored_pairs).key("correct").value(totals.correct);
-  json.key("accuracy").value(totals.accuracy()).key("ties").value(totals.ties).key("mean_margin").value(totals.mean_margin());
+  json.key("accuracy")
+      .value(totals.accuracy())
+      .key("ties")
+      .value(totals.ties)
+      .key("mean_margin")
+      .value(totals.mean_margin());
   json.key("resumed").value(summary.resumed).key("load_seconds").value(summary.load_seconds);
   json.key("seconds").value(work.seconds);
   json.key("records_per_second").value(per_second(work.records, work.seconds));
@@ -203,19 +223,22 @@ int score_records(const Options& options, const std::string& command) {
   PluginRegistry& registry = installation.registry;
   ComponentConfig model_config = reward_model_of(options.model, registry);
   const std::vector<ComponentConfig> datasets = input_datasets(options.input, registry, "input");
-  const Shard shard = options.shard.empty() ? Shard::from_environment([](const char* name) { return std::getenv(name); })
-                                                  .value_or(Shard{})
+  const Shard shard = options.shard.empty() ? Shard::from_environment([](const char* name) {
+                                                return std::getenv(name);
+                                              }).value_or(Shard{})
                                             : Shard::parse(options.shard);
 
   Summary summary;
   std::unique_ptr<ScoreFile> file;
   std::size_t batch_size = 1;
   if (const auto value = model_config.params.find("batch_size"); value != model_config.params.end())
-    if (const auto* number = std::get_if<std::int64_t>(&value->second.data)) batch_size = static_cast<std::size_t>(*number);
+    if (const auto* number = std::get_if<std::int64_t>(&value->second.data))
+      batch_size = static_cast<std::size_t>(*number);
   if (!options.out.empty()) {
     summary.out = shard.file(options.out);
-    file = std::make_unique<ScoreFile>(summary.out, settings_of(model_config, datasets, shard, registry),
-                                       [&](std::size_t row) { return shard.has(row); }, batch_size);
+    file = std::make_unique<ScoreFile>(
+        summary.out, settings_of(model_config, datasets, shard, registry),
+        [&](std::size_t row) { return shard.has(row); }, batch_size);
     summary.totals = file->totals();
     summary.resumed = summary.totals.records;
     if (file->complete()) {
@@ -232,11 +255,13 @@ int score_records(const Options& options, const std::string& command) {
   const Scratch scratch;
   HostMedia passing(registry, scratch.path / "media");
   std::unique_ptr<HostMedia> kept;
-  if (fs::is_directory(options.input.media_store)) kept = std::make_unique<HostMedia>(registry, options.input.media_store);
+  if (fs::is_directory(options.input.media_store))
+    kept = std::make_unique<HostMedia>(registry, options.input.media_store);
   PassingMediaStore media(passing.store(), scratch.path / "media", kept ? &kept->store() : nullptr);
-  StageScope scope(registry, components, media, 0, scratch.path, [](LogLevel level, std::string_view message) {
-    if (level >= LogLevel::warning) std::cerr << message << '\n';
-  });
+  StageScope scope(registry, components, media, 0, scratch.path,
+                   [](LogLevel level, std::string_view message) {
+                     if (level >= LogLevel::warning) std::cerr << message << '\n';
+                   });
   const auto start = Clock::now();
   const auto model = scope.context().component<RewardModel>("model");
   summary.load_seconds = std::chrono::duration<double>(Clock::now() - start).count();
@@ -262,7 +287,8 @@ int score_records(const Options& options, const std::string& command) {
     std::cout << std::flush;
   };
   scoring.done = [&](const AnswerRecord& record) {
-    for (const Prompt* prompt : {&record.prompt, record.rejected_prompt ? &*record.rejected_prompt : nullptr})
+    for (const Prompt* prompt :
+         {&record.prompt, record.rejected_prompt ? &*record.rejected_prompt : nullptr})
       if (prompt)
         for (const Message& message : prompt->messages)
           for (const Part& part : message.content)
@@ -278,7 +304,8 @@ int score_records(const Options& options, const std::string& command) {
     file->finish();
     summary.totals = file->totals();
   }
-  if (summary.totals.records == 0 && shard.count == 1) throw DataError("there are no records in " + options.input.inputs.front());
+  if (summary.totals.records == 0 && shard.count == 1)
+    throw DataError("there are no records in " + options.input.inputs.front());
   print(options, summary);
   return 0;
 }
@@ -289,29 +316,34 @@ int score(const Arguments& arguments) {
   Options options;
   po::options_description words("options");
   add_model_options(words, options.model);
-  words.add_options()
-      ("inputs", po::value(&options.input.inputs), "files or folders of records (with --merge: files of scores)")
-      ("out,o", po::value(&options.out)->value_name("FILE"),
-       "where rewards go, a line a record; taken up where it ends when it is there (default: standard output)")
-      ("shard", po::value(&options.shard)->value_name("I/N"),
-       "only the I-th of N parts, into FILE.I-of-N (default: RANK and WORLD_SIZE, else SLURM_PROCID and SLURM_NTASKS)")
-      ("merge", po::bool_switch(&options.merge), "put the files of all shards together: dt2it score --merge -o FILE SHARD...")
-      ("json", po::bool_switch(&options.as_json), "print the summary as JSON")
-      ("quiet,q", po::bool_switch(&options.quiet), "no progress")
-      ("plugin-path", po::value(&options.plugin_path)->composing()->value_name("DIR"),
-       "look for plugins here first; may be given often");
+  words.add_options()("inputs", po::value(&options.input.inputs),
+                      "files or folders of records (with --merge: files of scores)")(
+      "out,o", po::value(&options.out)->value_name("FILE"),
+      "where rewards go, a line a record; taken up where it ends when it is there (default: "
+      "standard output)")("shard", po::value(&options.shard)->value_name("I/N"),
+                          "only the I-th of N parts, into FILE.I-of-N (default: RANK and "
+                          "WORLD_SIZE, else SLURM_PROCID and SLURM_NTASKS)")(
+      "merge", po::bool_switch(&options.merge),
+      "put the files of all shards together: dt2it score --merge -o FILE SHARD...")(
+      "json", po::bool_switch(&options.as_json), "print the summary as JSON")(
+      "quiet,q", po::bool_switch(&options.quiet), "no progress")(
+      "plugin-path", po::value(&options.plugin_path)->composing()->value_name("DIR"),
+      "look for plugins here first; may be given often");
   add_input_options(words, options.input);
   if (!parse(arguments, words, "inputs",
              "usage: dt2it score --model KIND[:ARG] INPUT... [-o FILE] [options]\n"
              "       dt2it score --merge -o FILE SHARD...\n\n"
-             "Gives the answers in a file their rewards: pairs (chosen, rejected), several candidates, or single ones. What "
-             "cannot be scored gets a status on its line.")) return 0;
+             "Gives the answers in a file their rewards: pairs (chosen, rejected), several "
+             "candidates, or single ones. What "
+             "cannot be scored gets a status on its line."))
+    return 0;
   if (options.input.inputs.empty()) throw ConfigError("dt2it score: no input given");
   if (options.merge) {
     if (options.out.empty()) throw ConfigError("dt2it score --merge: where to? (-o FILE)");
     Summary summary;
     summary.out = options.out;
-    summary.totals = merge_scores(options.out, std::vector<fs::path>(options.input.inputs.begin(), options.input.inputs.end()));
+    summary.totals = merge_scores(options.out, std::vector<fs::path>(options.input.inputs.begin(),
+                                                                     options.input.inputs.end()));
     print(options, summary);
     return 0;
   }

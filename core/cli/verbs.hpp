@@ -85,8 +85,9 @@ std::string command_line(const std::string& verb, const Arguments& arguments);
 // A component from the command line: TYPE or TYPE:ARG, ARG being the parameter that its plugin marks so, and settings
 // "key=value" (the value in TOML syntax, else taken as a string). Checked as in a file, defaults filled in. Throws
 // ConfigError with all problems.
-ComponentConfig component_of(const Catalog& catalog, const std::string& kind, const std::string& name,
-                             const std::string& text, const std::vector<std::string>& settings);
+ComponentConfig component_of(const Catalog& catalog, const std::string& kind,
+                             const std::string& name, const std::string& text,
+                             const std::vector<std::string>& settings);
 // "key=" and the text as a TOML string.
 std::string text_setting(const std::string& key, const std::string& text);
 

@@ -48,7 +48,8 @@ class ParameterCheck {
   // Nothing when wrong; the reason is then in the diagnostics.
   std::optional<Value> value(const ParamSpec& spec, const TomlNode& node) {
     if (spec.list) {
-      if (node.type != TomlNode::Type::list) return wrong_type(spec, expected_list(spec.type), node);
+      if (node.type != TomlNode::Type::list)
+        return wrong_type(spec, expected_list(spec.type), node);
       List list;
       bool good = true;
       for (const TomlNode& item : node.list) {
@@ -116,14 +117,17 @@ class ParameterCheck {
         if (!text) return std::nullopt;
         if (!spec.choices.empty() &&
             std::find(spec.choices.begin(), spec.choices.end(), *text) == spec.choices.end()) {
-          diagnostics_.add(node.at.location(), fmt::format("'{}' cannot be '{}'{}", spec.name, *text,
-                                                           allowed_text(*text, spec.choices)));
+          diagnostics_.add(node.at.location(),
+                           fmt::format("'{}' cannot be '{}'{}", spec.name, *text,
+                                       allowed_text(*text, spec.choices)));
           return std::nullopt;
         }
         note_reference(spec, *text, node.at.location(), "");
         if (spec.path && !text->empty() && !text->starts_with(kStagePrefix)) {
           const std::filesystem::path path(*text);
-          text = (path.is_absolute() ? path : node.at.source->folder / path).lexically_normal().string();
+          text = (path.is_absolute() ? path : node.at.source->folder / path)
+                     .lexically_normal()
+                     .string();
         }
         return Value{std::move(*text)};
       }
@@ -134,8 +138,8 @@ class ParameterCheck {
 
   bool in_range(const ParamSpec& spec, double number, const TomlNode& node) {
     if (!std::isfinite(number)) {
-      diagnostics_.add(node.at.location(), fmt::format("'{}' is {} (a finite number is expected)",
-                                                       spec.name, number));
+      diagnostics_.add(node.at.location(),
+                       fmt::format("'{}' is {} (a finite number is expected)", spec.name, number));
       return false;
     }
     if ((spec.min && number < *spec.min) || (spec.max && number > *spec.max)) {
@@ -152,7 +156,8 @@ class ParameterCheck {
     if (!spec.component_kind.empty()) {
       component_.references.push_back({spec.component_kind, text, spec.name + remark, at});
     } else if (spec.path && text.starts_with(kStagePrefix)) {
-      component_.references.push_back({"stages", text.substr(kStagePrefix.size()), spec.name + remark, at});
+      component_.references.push_back(
+          {"stages", text.substr(kStagePrefix.size()), spec.name + remark, at});
     }
   }
 
@@ -162,7 +167,8 @@ class ParameterCheck {
 
 bool is_variable_name(std::string_view name) {
   return !name.empty() && !(name[0] >= '0' && name[0] <= '9') &&
-         name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") ==
+         name.find_first_not_of(
+             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") ==
              std::string_view::npos;
 }
 
@@ -191,9 +197,10 @@ std::optional<std::string> expand_variables(const TomlNode& node, Diagnostics& d
     const std::size_t colon = inside.find(":-");
     const std::string name = inside.substr(0, colon);
     if (!is_variable_name(name)) {
-      diagnostics.add(node.at.location(),
-                      "${...} is not a variable (allowed: ${NAME} or ${NAME:-default} with letters, "
-                      "digits and _; write $${ for a plain ${)");
+      diagnostics.add(
+          node.at.location(),
+          "${...} is not a variable (allowed: ${NAME} or ${NAME:-default} with letters, "
+          "digits and _; write $${ for a plain ${)");
       return std::nullopt;
     }
     if (const char* value = std::getenv(name.c_str())) {
@@ -201,7 +208,8 @@ std::optional<std::string> expand_variables(const TomlNode& node, Diagnostics& d
     } else if (colon != std::string::npos) {
       result += inside.substr(colon + 2);
     } else {
-      diagnostics.add(node.at.location(), fmt::format("the environment variable {} is not set", name));
+      diagnostics.add(node.at.location(),
+                      fmt::format("the environment variable {} is not set", name));
       good = false;
     }
     at = end + 1;
@@ -224,14 +232,17 @@ CheckedComponent check_component(std::string_view kind, const TomlEntry& entry,
                                 name_of(entry.value.type)));
     return result;
   }
-  if (entry.key.empty() || entry.key.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst"
-                                                       "uvwxyz0123456789_-") != std::string::npos)
-    diagnostics.add(entry.at.location(), fmt::format("'{}' is no name for a {} (allowed: letters, "
-                                                     "digits, _ and -)", entry.key,
-                                                     kind == "stages" ? "stage" : "component"));
+  if (entry.key.empty() ||
+      entry.key.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst"
+                                  "uvwxyz0123456789_-") != std::string::npos)
+    diagnostics.add(entry.at.location(),
+                    fmt::format("'{}' is no name for a {} (allowed: letters, "
+                                "digits, _ and -)",
+                                entry.key, kind == "stages" ? "stage" : "component"));
 
   std::vector<std::string> types;
-  for (const ComponentDescription* description : catalog.of_kind(kind)) types.push_back(description->name);
+  for (const ComponentDescription* description : catalog.of_kind(kind))
+    types.push_back(description->name);
 
   const TomlNode* type = entry.value.find("type");
   Location type_at = entry.at.location();
@@ -239,7 +250,8 @@ CheckedComponent check_component(std::string_view kind, const TomlEntry& entry,
   if (type) {
     type_at = type->at.location();
     if (type->type != TomlNode::Type::string) {
-      diagnostics.add(type_at, fmt::format("'type' is {} (a string is expected)", name_of(type->type)));
+      diagnostics.add(type_at,
+                      fmt::format("'type' is {} (a string is expected)", name_of(type->type)));
       return result;
     }
     const auto text = expand_variables(*type, diagnostics);
@@ -252,8 +264,8 @@ CheckedComponent check_component(std::string_view kind, const TomlEntry& entry,
   const ComponentDescription* description = catalog.find(kind, result.type);
   if (!description) {
     diagnostics.add(type_at, fmt::format("there is no {} type '{}'{}",
-                                         kind == "stages" ? "stage" : std::string(kind), result.type,
-                                         allowed_text(result.type, types)));
+                                         kind == "stages" ? "stage" : std::string(kind),
+                                         result.type, allowed_text(result.type, types)));
     return result;
   }
 
@@ -266,21 +278,22 @@ CheckedComponent check_component(std::string_view kind, const TomlEntry& entry,
     const auto spec = std::find_if(description->params.begin(), description->params.end(),
                                    [&](const ParamSpec& one) { return one.name == item.key; });
     if (spec == description->params.end()) {
-      diagnostics.add(item.at.location(), fmt::format("unknown key '{}' in {} of type {}{}", item.key,
-                                                      header, result.type,
-                                                      allowed_text(item.key, names)));
+      diagnostics.add(item.at.location(),
+                      fmt::format("unknown key '{}' in {} of type {}{}", item.key, header,
+                                  result.type, allowed_text(item.key, names)));
       continue;
     }
     result.given[item.key] = item.at.location();
-    if (auto value = check.value(*spec, item.value)) result.params.emplace(item.key, std::move(*value));
+    if (auto value = check.value(*spec, item.value))
+      result.params.emplace(item.key, std::move(*value));
   }
   for (const ParamSpec& spec : description->params) {
     if (result.given.contains(spec.name)) continue;
     if (spec.required) {
-      diagnostics.add(entry.at.location(), fmt::format("{} needs '{}' ({}): {}", header, spec.name,
-                                                       spec.list ? expected_list(spec.type)
-                                                                 : expected(spec.type),
-                                                       spec.help));
+      diagnostics.add(
+          entry.at.location(),
+          fmt::format("{} needs '{}' ({}): {}", header, spec.name,
+                      spec.list ? expected_list(spec.type) : expected(spec.type), spec.help));
     } else if (spec.fallback) {
       result.params.emplace(spec.name, spec.fallback);
       check.defaults(spec);

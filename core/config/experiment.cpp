@@ -214,7 +214,9 @@ class Loader {
   }
 
   void check_top_level() {
-    std::erase_if(merged_.table, [](const TomlEntry& entry) { return entry.key == kPlan && entry.value.is_table(); });
+    std::erase_if(merged_.table, [](const TomlEntry& entry) {
+      return entry.key == kPlan && entry.value.is_table();
+    });
     std::vector<std::string> allowed = {"extends", "experiment", "stages"};
     for (std::string& kind : kinds()) allowed.push_back(std::move(kind));
     std::erase_if(merged_.table, [&](const TomlEntry& entry) {
@@ -260,12 +262,16 @@ class Loader {
         else
           experiment_.seed = static_cast<std::uint64_t>(value.integer);
       } else if (entry.key == "seeds") {
-        const auto good = [](const TomlNode& seed) { return seed.type == TomlNode::Type::integer && seed.integer >= 0; };
-        if (value.type != TomlNode::Type::list || value.list.empty() || !std::all_of(value.list.begin(), value.list.end(), good)) {
+        const auto good = [](const TomlNode& seed) {
+          return seed.type == TomlNode::Type::integer && seed.integer >= 0;
+        };
+        if (value.type != TomlNode::Type::list || value.list.empty() ||
+            !std::all_of(value.list.begin(), value.list.end(), good)) {
           wrong(entry, "a list of integers, at least 0");
           continue;
         }
-        for (const TomlNode& seed : value.list) experiment_.seeds.push_back(static_cast<std::uint64_t>(seed.integer));
+        for (const TomlNode& seed : value.list)
+          experiment_.seeds.push_back(static_cast<std::uint64_t>(seed.integer));
       } else if (entry.key == "expect") {
         if (!value.is_table()) {
           wrong(entry, "a table of \"metric\" = \"OP TARGET\"");
@@ -279,10 +285,10 @@ class Loader {
         }
         for (const TomlNode& row : value.list) read_row(row);
       } else {
-        errors_.add(
-            entry.at.location(),
-            fmt::format("unknown key '{}' in [experiment]{}", entry.key,
-                        allowed_text(entry.key, {"paper", "about", "seed", "seeds", "expect", "rows"})));
+        errors_.add(entry.at.location(),
+                    fmt::format("unknown key '{}' in [experiment]{}", entry.key,
+                                allowed_text(entry.key, {"paper", "about", "seed", "seeds",
+                                                         "expect", "rows"})));
       }
     }
   }

@@ -69,7 +69,8 @@ struct StageConfig {
   std::vector<ComponentConfig> with;  // complete components: base merged with the overrides
   Location where;
   std::map<std::string, Location> given;
-  std::string gate;  // made by composites: a stage whose gate.json may say that this one is passed by
+  std::string
+      gate;  // made by composites: a stage whose gate.json may say that this one is passed by
 };
 
 // What an experiment promises on the mini profile: "vl_rewardbench.overall_accuracy" = ">=

@@ -11,7 +11,7 @@ namespace dt2it {
 
 struct PaperRow {
   std::string name, group, run, data;
-  std::vector<double> values;  // one for each column; NaN: cannot be read
+  std::vector<double> values;          // one for each column; NaN: cannot be read
   std::vector<std::string> corrected;  // columns that were read wrongly and set right
 };
 

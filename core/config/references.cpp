@@ -30,7 +30,8 @@ using Graph = std::map<Key, std::vector<Edge>>;
 
 // Reports each cycle once, at the reference that closes it.
 void report_cycles(const Graph& graph, const std::function<std::string(const Key&)>& label,
-                   std::string_view what, Diagnostics& diagnostics, std::set<std::string>& reported) {
+                   std::string_view what, Diagnostics& diagnostics,
+                   std::set<std::string>& reported) {
   enum class Mark { fresh, open, done };
   std::map<Key, Mark> marks;
   std::vector<Key> path;
@@ -62,11 +63,14 @@ void report_cycles(const Graph& graph, const std::function<std::string(const Key
 
 class ReferenceCheck {
  public:
-  ReferenceCheck(const std::vector<CheckedComponent>& components, const std::vector<CheckedStage>& stages,
-                 const std::vector<Declared>& declared, Diagnostics& diagnostics)
+  ReferenceCheck(const std::vector<CheckedComponent>& components,
+                 const std::vector<CheckedStage>& stages, const std::vector<Declared>& declared,
+                 Diagnostics& diagnostics)
       : stages_(stages), diagnostics_(diagnostics) {
-    for (const Declared& one : declared) names_[one.kind].push_back(one.name), declared_.insert({one.kind, one.name});
-    for (const CheckedComponent& component : components) base_[{component.kind, component.name}] = &component;
+    for (const Declared& one : declared)
+      names_[one.kind].push_back(one.name), declared_.insert({one.kind, one.name});
+    for (const CheckedComponent& component : components)
+      base_[{component.kind, component.name}] = &component;
   }
 
   void run() {
@@ -112,7 +116,8 @@ class ReferenceCheck {
     Graph stage_graph;
     for (const CheckedStage& stage : stages_) {
       View view = base_;
-      for (const CheckedComponent& component : stage.with) view[{component.kind, component.name}] = &component;
+      for (const CheckedComponent& component : stage.with)
+        view[{component.kind, component.name}] = &component;
       if (!stage.with.empty())
         report_cycles(component_graph(view), header, "components", diagnostics_, reported);
       // A stage depends on what its parameters name and on what the components that it reaches name.
@@ -130,7 +135,8 @@ class ReferenceCheck {
       };
       collect(collect, stage.own);
     }
-    report_cycles(stage_graph, [](const Key& key) { return key.second; }, "stages", diagnostics_, reported);
+    report_cycles(
+        stage_graph, [](const Key& key) { return key.second; }, "stages", diagnostics_, reported);
   }
 
   const std::vector<CheckedStage>& stages_;
@@ -143,8 +149,8 @@ class ReferenceCheck {
 }  // namespace
 
 void check_references(const std::vector<CheckedComponent>& components,
-                      const std::vector<CheckedStage>& stages, const std::vector<Declared>& declared,
-                      Diagnostics& diagnostics) {
+                      const std::vector<CheckedStage>& stages,
+                      const std::vector<Declared>& declared, Diagnostics& diagnostics) {
   ReferenceCheck(components, stages, declared, diagnostics).run();
 }
 

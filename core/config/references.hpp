@@ -21,7 +21,7 @@ struct Declared {
   std::string name;
 };
 void check_references(const std::vector<CheckedComponent>& components,
-                      const std::vector<CheckedStage>& stages, const std::vector<Declared>& declared,
-                      Diagnostics& diagnostics);
+                      const std::vector<CheckedStage>& stages,
+                      const std::vector<Declared>& declared, Diagnostics& diagnostics);
 
 }  // namespace dt2it

@@ -27,8 +27,9 @@ std::string quote(std::string_view text) {
 }
 
 std::string key_text(std::string_view key) {
-  const bool bare = !key.empty() && key.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst"
-                                                          "uvwxyz0123456789_-") == std::string_view::npos;
+  const bool bare = !key.empty() && key.find_first_not_of(
+                                        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst"
+                                        "uvwxyz0123456789_-") == std::string_view::npos;
   return bare ? std::string(key) : quote(key);
 }
 
@@ -94,9 +95,9 @@ void line(std::string& out, std::string_view key, const Value& value, std::strin
   out += fmt::format("{} = {}  # {}\n", key_text(key), toml_text(value), remark);
 }
 
-void component(std::string& out, std::string_view header, const std::string& type, const Table& params,
-               const std::map<std::string, Location>& given, const TomlNode* node,
-               const TomlNode* over = nullptr) {
+void component(std::string& out, std::string_view header, const std::string& type,
+               const Table& params, const std::map<std::string, Location>& given,
+               const TomlNode* node, const TomlNode* over = nullptr) {
   out += fmt::format("\n[{}]\n", header);
   const auto find = [&](std::string_view key) {
     const TomlNode* found = over ? over->find(key) : nullptr;
@@ -181,8 +182,9 @@ std::string resolved_text(const Experiment& experiment, const TomlNode& merged) 
       const TomlNode* over = node ? node->find("with") : nullptr;
       over = over ? over->find(one.kind) : nullptr;
       over = over ? over->find(one.name) : nullptr;
-      component(out, fmt::format("stages.{}.with.{}.{}", key_text(stage.name), key_text(one.kind),
-                                 key_text(one.name)),
+      component(out,
+                fmt::format("stages.{}.with.{}.{}", key_text(stage.name), key_text(one.kind),
+                            key_text(one.name)),
                 one.type, one.params, one.given, node_of(one.kind, one.name), over);
     }
   }

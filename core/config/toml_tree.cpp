@@ -150,7 +150,8 @@ std::shared_ptr<const TomlNode> parse_toml(std::string_view text,
 std::optional<TomlNode> parse_toml_value(std::string_view text, const Place& at) {
   try {
     const toml::table table = toml::parse("v = " + std::string(text), std::string_view{});
-    if (table.size() != 1 || !table.contains("v")) return std::nullopt;  // a line break smuggled in more
+    if (table.size() != 1 || !table.contains("v"))
+      return std::nullopt;  // a line break smuggled in more
     TomlNode node = convert(*table.get("v"), at);
     const auto place = [&at](auto& self, TomlNode& part) -> void {
       part.at = at;
@@ -194,7 +195,8 @@ std::shared_ptr<const TomlNode> TomlCache::read(const std::filesystem::path& fil
   if (!known || entry.size != size || entry.time != time) {
     entry = {size, time, nullptr, {}};
     std::ifstream stream(file, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+    const std::string text{std::istreambuf_iterator<char>(stream),
+                           std::istreambuf_iterator<char>()};
     if (!stream) {
       diagnostics.add(asked_from, "cannot read " + file.string());
       return nullptr;

@@ -20,8 +20,8 @@ namespace dt2it {
 
 // A file, or a --set (then `display` is "--set a.b.c").
 struct TomlSource {
-  std::string display;            // as messages name it
-  std::filesystem::path folder;   // absolute; what relative paths in it are relative to
+  std::string display;           // as messages name it
+  std::filesystem::path folder;  // absolute; what relative paths in it are relative to
 };
 
 struct Place {
@@ -80,8 +80,8 @@ class TomlCache {
  public:
   // Null when the file is absent, unreadable or broken; then `diagnostics` says so, at `asked_from` when
   // the file cannot be read at all.
-  std::shared_ptr<const TomlNode> read(const std::filesystem::path& file, const Location& asked_from,
-                                       Diagnostics& diagnostics);
+  std::shared_ptr<const TomlNode> read(const std::filesystem::path& file,
+                                       const Location& asked_from, Diagnostics& diagnostics);
 
  private:
   struct Entry {

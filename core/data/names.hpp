@@ -9,20 +9,29 @@ namespace dt2it {
 // How enumerations are written in files, in the order of their values.
 inline constexpr std::array<std::string_view, 7> kStatusNames = {
     "ok", "unparsed", "refused", "truncated", "unavailable", "missing_media", "invalid"};
-inline constexpr std::array<std::string_view, 4> kActionNames = {"keep", "flip", "discard", "undecided"};
+inline constexpr std::array<std::string_view, 4> kActionNames = {"keep", "flip", "discard",
+                                                                 "undecided"};
 inline constexpr std::array<std::string_view, 3> kRoleNames = {"system", "user", "assistant"};
 inline constexpr std::array<std::string_view, 3> kPartNames = {"text", "image", "video"};
 inline constexpr std::array<std::string_view, 2> kMediaNames = {"image", "video"};
 
 // The keys of records, in the order in which readers number them.
-inline constexpr std::array<std::string_view, 7> kMediaKeys = {"kind", "id", "mime", "width", "height", "source", "frames"};
+inline constexpr std::array<std::string_view, 7> kMediaKeys = {"kind",   "id",     "mime",  "width",
+                                                               "height", "source", "frames"};
 inline constexpr std::array<std::string_view, 4> kPartKeys = {"type", "text", "image", "video"};
 inline constexpr std::array<std::string_view, 2> kMessageKeys = {"role", "content"};
-inline constexpr std::array<std::string_view, 5> kPromptKeys = {"id", "messages", "reference", "source", "domain"};
-inline constexpr std::array<std::string_view, 7> kResponseKeys = {"id", "text", "mllm", "origin", "status", "finish_reason", "noised_image"};
-inline constexpr std::array<std::string_view, 7> kScoreKeys = {"status", "overall", "stated_overall", "criteria", "judge_reference", "detail", "reply"};
-inline constexpr std::array<std::string_view, 4> kCriterionKeys = {"name", "weight", "score", "analysis"};
-inline constexpr std::array<std::string_view, 9> kPairKeys = {"id", "prompt", "rejected_prompt", "chosen", "rejected", "source", "group", "strength", "strengths"};
-inline constexpr std::array<std::string_view, 5> kPreferenceKeys = {"id", "text", "better", "worse", "source"};
+inline constexpr std::array<std::string_view, 5> kPromptKeys = {"id", "messages", "reference",
+                                                                "source", "domain"};
+inline constexpr std::array<std::string_view, 7> kResponseKeys = {
+    "id", "text", "mllm", "origin", "status", "finish_reason", "noised_image"};
+inline constexpr std::array<std::string_view, 7> kScoreKeys = {
+    "status", "overall", "stated_overall", "criteria", "judge_reference", "detail", "reply"};
+inline constexpr std::array<std::string_view, 4> kCriterionKeys = {"name", "weight", "score",
+                                                                   "analysis"};
+inline constexpr std::array<std::string_view, 9> kPairKeys = {
+    "id",     "prompt", "rejected_prompt", "chosen",   "rejected",
+    "source", "group",  "strength",        "strengths"};
+inline constexpr std::array<std::string_view, 5> kPreferenceKeys = {"id", "text", "better", "worse",
+                                                                    "source"};
 
 }  // namespace dt2it

@@ -12,7 +12,8 @@ using Value = QuickReader::Value;
 
 std::string_view token_of(Value& value) {
   std::string_view token = value.raw_json_token();
-  while (!token.empty() && (token.back() == ' ' || token.back() == '\n' || token.back() == '\t' || token.back() == '\r'))
+  while (!token.empty() && (token.back() == ' ' || token.back() == '\n' || token.back() == '\t' ||
+                            token.back() == '\r'))
     token.remove_suffix(1);
   return token;
 }
@@ -24,7 +25,8 @@ const char* next_escape(const char* at, const char* end) {
 // Half a pair cannot be told from a whole one here.
 bool has_surrogate(std::string_view json) {
   const char* const end = json.data() + json.size();
-  for (const char* at = json.data(); (at = next_escape(at, end)) != nullptr && end - at > 2; at += 2)
+  for (const char* at = json.data(); (at = next_escape(at, end)) != nullptr && end - at > 2;
+       at += 2)
     if (at[1] == 'u' && (at[2] == 'd' || at[2] == 'D')) return true;
   return false;
 }
@@ -75,7 +77,8 @@ bool whole(Value value, int& result) {
 
 bool media_id(Value value, std::string& id) {
   if (!QuickReader::text(value, id) || id.size() != 64) return false;
-  return std::ranges::all_of(id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return std::ranges::all_of(
+      id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 bool no_other(std::string_view, Value&) { return false; }
@@ -120,7 +123,9 @@ bool QuickReader::add(std::string& extra, std::string_view key, Value value) {
     simdjson::ondemand::array array;
     if (value.get_array().get(array) || array.raw_json().get(raw)) return false;
   }
-  while (!raw.empty() && (raw.back() == ' ' || raw.back() == '\n' || raw.back() == '\t' || raw.back() == '\r')) raw.remove_suffix(1);
+  while (!raw.empty() &&
+         (raw.back() == ' ' || raw.back() == '\n' || raw.back() == '\t' || raw.back() == '\r'))
+    raw.remove_suffix(1);
   simdjson::dom::element checked;
   if (has_surrogate(raw) || check_.parse(raw.data(), raw.size()).get(checked)) return false;
   extra += extra.empty() ? "{\"" : ",\"";
@@ -141,7 +146,9 @@ bool QuickReader::media(Value value, Media& media) {
           case 3: return whole(part, media.width);
           case 4: return whole(part, media.height);
           case 5: return text(part, media.source);
-          default: return items(part, [&](Value& frame) { return media_id(frame, media.frames.emplace_back()); });
+          default:
+            return items(
+                part, [&](Value& frame) { return media_id(frame, media.frames.emplace_back()); });
         }
       },
       no_other);
@@ -181,7 +188,10 @@ bool QuickReader::read(Value value, Prompt& prompt) {
       [&](std::size_t key, Value& part) {
         switch (key) {
           case 0: return text(part, prompt.id);
-          case 1: return has_messages = items(part, [&](Value& item) { return message(item, prompt.messages.emplace_back()); });
+          case 1:
+            return has_messages = items(part, [&](Value& item) {
+                     return message(item, prompt.messages.emplace_back());
+                   });
           case 2: return text(part, prompt.reference);
           case 3: return text(part, prompt.source);
           default: return text(part, prompt.domain);
@@ -213,7 +223,9 @@ bool QuickReader::read(Value value, Response& response) {
 }
 
 bool QuickReader::read(Value value, Score& score) {
-  const auto ignored = [](std::string_view, Value&) { return false; };  // the strict reader looks at it
+  const auto ignored = [](std::string_view, Value&) {
+    return false;
+  };  // the strict reader looks at it
   const auto criterion = [&](Value& item) {
     Criterion& made = score.criteria.emplace_back();
     return members(
@@ -259,7 +271,9 @@ bool QuickReader::read(std::string_view text_of_pair, PreferencePair& pair) {
             case 5: return text(part, pair.source);
             case 6: return text(part, pair.group);
             case 7: return number(part, pair.strength.emplace());
-            default: return items(part, [&](Value& item) { return number(item, pair.strengths.emplace_back()); });
+            default:
+              return items(
+                  part, [&](Value& item) { return number(item, pair.strengths.emplace_back()); });
           }
         },
         [&](std::string_view key, Value& part) { return add(pair.extra, key, part); });

@@ -36,14 +36,17 @@ class QuickReader {
   bool record(std::string_view text, From&& from) {
     simdjson::ondemand::document document;
     Value root;
-    if (parser_.iterate(text.data(), text.size(), text.size() + kPadding).get(document) || document.get_value().get(root)) return false;
+    if (parser_.iterate(text.data(), text.size(), text.size() + kPadding).get(document) ||
+        document.get_value().get(root))
+      return false;
     return from(root) && document.current_location().error() == simdjson::OUT_OF_BOUNDS;
   }
 
   // Calls known(index in names, value) for the keys of an object that are in `names` and not null, and other(key, value) for the
   // rest; false as soon as one of them is, or a name comes twice.
   template <std::size_t N, class Known, class Other>
-  static bool members(Value object, const std::array<std::string_view, N>& names, Known&& known, Other&& other) {
+  static bool members(Value object, const std::array<std::string_view, N>& names, Known&& known,
+                      Other&& other) {
     static_assert(N < 32);
     simdjson::ondemand::object fields;
     if (object.get_object().get(fields)) return false;
@@ -53,7 +56,8 @@ class QuickReader {
       std::string_view key;
       if (std::move(next).get(field) || !key_of(field, key)) return false;
       Value value = field.value();
-      const std::size_t index = static_cast<std::size_t>(std::find(names.begin(), names.end(), key) - names.begin());
+      const std::size_t index =
+          static_cast<std::size_t>(std::find(names.begin(), names.end(), key) - names.begin());
       if (index == N) {
         if (!other(key, value)) return false;
         continue;

@@ -30,7 +30,8 @@ std::size_t index_of(const std::array<std::string_view, N>& names, std::string_v
 }
 
 // The members of an object; `known` ones that are null are left out, as if they were absent.
-std::vector<std::pair<std::string, JsonRef>> members_of(const JsonRef& json, const std::string& where,
+std::vector<std::pair<std::string, JsonRef>> members_of(const JsonRef& json,
+                                                        const std::string& where,
                                                         std::string_view what,
                                                         std::span<const std::string_view> known) {
   if (!json.is_object()) fail(where, fmt::format("'{}' must be a JSON object", what));
@@ -49,19 +50,22 @@ std::vector<JsonRef> items_of(const JsonRef& json, const std::string& where, std
 
 std::string text_from(const JsonRef& json, const std::string& where, std::string_view key) {
   std::string_view text;
-  if (json.element.get(text) != simdjson::SUCCESS) fail(where, fmt::format("'{}' must be a string", key));
+  if (json.element.get(text) != simdjson::SUCCESS)
+    fail(where, fmt::format("'{}' must be a string", key));
   return json.simplified ? unescape_json_string(json.raw) : std::string(text);
 }
 
 double number_from(const JsonRef& json, const std::string& where, std::string_view key) {
   double number = 0;
-  if (json.element.get(number) != simdjson::SUCCESS) fail(where, fmt::format("'{}' must be a number", key));
+  if (json.element.get(number) != simdjson::SUCCESS)
+    fail(where, fmt::format("'{}' must be a number", key));
   return number;
 }
 
 // null where a number has no value: what the writer makes of NaN.
 double number_or_nan_from(const JsonRef& json, const std::string& where, std::string_view key) {
-  return json.element.is_null() ? std::numeric_limits<double>::quiet_NaN() : number_from(json, where, key);
+  return json.element.is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                : number_from(json, where, key);
 }
 
 int int_from(const JsonRef& json, const std::string& where, std::string_view key) {
@@ -100,7 +104,8 @@ Media media_from(const JsonRef& json, const std::string& where) {
   Media media;
   for (const auto& [key, value] : members_of(json, where, "media", kMediaKeys)) {
     if (key == "kind") {
-      media.kind = static_cast<Media::Kind>(index_of(kMediaNames, text_from(value, where, key), where, key));
+      media.kind =
+          static_cast<Media::Kind>(index_of(kMediaNames, text_from(value, where, key), where, key));
     } else if (key == "id") {
       media.id = text_from(value, where, key);
       if (!is_media_id(media.id))
@@ -117,10 +122,12 @@ Media media_from(const JsonRef& json, const std::string& where) {
       for (const JsonRef& frame : items_of(value, where, key)) {
         media.frames.push_back(text_from(frame, where, key));
         if (!is_media_id(media.frames.back()))
-          fail(where, fmt::format("'{}' of a media must be ids of 64 lower-case hexadecimal digits", key));
+          fail(where,
+               fmt::format("'{}' of a media must be ids of 64 lower-case hexadecimal digits", key));
       }
     } else {
-      fail(where, fmt::format("unknown key '{}' in a media (allowed: {})", key, fmt::join(kMediaKeys, ", ")));
+      fail(where, fmt::format("unknown key '{}' in a media (allowed: {})", key,
+                              fmt::join(kMediaKeys, ", ")));
     }
   }
   return media;
@@ -146,9 +153,11 @@ Part part_from(const JsonRef& json, const std::string& where) {
     }
   }
   if (kind.empty())
-    fail(where, fmt::format("a message's content must have 'type' ({})", fmt::join(kPartNames, ", ")));
+    fail(where,
+         fmt::format("a message's content must have 'type' ({})", fmt::join(kPartNames, ", ")));
   if (filled.size() != 1 || filled.front() != kind)
-    fail(where, fmt::format("a message's content of type '{0}' must have '{0}' and nothing else", kind));
+    fail(where,
+         fmt::format("a message's content of type '{0}' must have '{0}' and nothing else", kind));
   return part;
 }
 
@@ -157,8 +166,8 @@ Message message_from(const JsonRef& json, const std::string& where) {
   bool has_role = false, has_content = false;
   for (const auto& [key, value] : members_of(json, where, "message", kMessageKeys)) {
     if (key == "role") {
-      message.role =
-          static_cast<Message::Role>(index_of(kRoleNames, text_from(value, where, key), where, key));
+      message.role = static_cast<Message::Role>(
+          index_of(kRoleNames, text_from(value, where, key), where, key));
       has_role = true;
     } else if (key == "content") {
       for (const JsonRef& part : items_of(value, where, key))
@@ -377,7 +386,8 @@ JsonRef JsonParser::parse(std::string_view text, const std::string& where) {
   JsonRef json({}, text, false);
   // A surrogate escape is looked at by ourselves: simdjson 3.0 makes some text or other of a half pair.
   auto error = simdjson::SUCCESS;
-  bool simplify = text.find("\\ud") != std::string_view::npos || text.find("\\uD") != std::string_view::npos;
+  bool simplify =
+      text.find("\\ud") != std::string_view::npos || text.find("\\uD") != std::string_view::npos;
   if (!simplify) {
     error = parser_.parse(text.data(), text.size()).get(json.element);
     simplify = error == simdjson::NUMBER_ERROR;
@@ -387,7 +397,8 @@ JsonRef JsonParser::parse(std::string_view text, const std::string& where) {
     json.simplified = simplified_ != text;
     error = parser_.parse(simplified_).get(json.element);
   }
-  if (error != simdjson::SUCCESS) fail(where, fmt::format("not valid JSON: {}", simdjson::error_message(error)));
+  if (error != simdjson::SUCCESS)
+    fail(where, fmt::format("not valid JSON: {}", simdjson::error_message(error)));
   return json;
 }
 

@@ -55,7 +55,8 @@ struct JsonRef {
 
   bool is_object() const { return element.is_object(); }
   bool is_array() const { return element.is_array(); }
-  std::optional<JsonRef> member(std::string_view key) const;  // the last of that name; none: nullopt
+  std::optional<JsonRef> member(
+      std::string_view key) const;  // the last of that name; none: nullopt
   // (key, value) of an object, values of an array, in order. Empty for anything else.
   std::vector<std::pair<std::string, JsonRef>> members() const;
   std::vector<JsonRef> items() const;

@@ -65,7 +65,8 @@ Media FileMediaStore::put(std::span<const std::uint8_t> bytes, std::string_view 
   std::error_code absent;
   if (fs::file_size(file, absent) != bytes.size() || absent) {
     fs::create_directories(file.parent_path());
-    write_file_atomically(file, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, Flush::no);
+    write_file_atomically(file, {reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                          Flush::no);
   }
   return media;
 }
@@ -83,7 +84,8 @@ Media FileMediaStore::put_file(const fs::path& path, std::string_view source) {
     Media video = absent;
     for (const fs::path& name : names) {
       const std::optional<Bytes> bytes = load_file(name);
-      if (!bytes || !sniff_media(*bytes).mime.starts_with("image/")) continue;  // notes, checksums ...
+      if (!bytes || !sniff_media(*bytes).mime.starts_with("image/"))
+        continue;  // notes, checksums ...
       const Media frame = put(*bytes, name.string());
       if (video.frames.empty()) {
         video.width = frame.width;
@@ -99,8 +101,7 @@ Media FileMediaStore::put_file(const fs::path& path, std::string_view source) {
 }
 
 Bytes FileMediaStore::bytes(const Media& media) {
-  if (media.id.empty())
-    throw DataError(fmt::format("media '{}' is absent", media.source));
+  if (media.id.empty()) throw DataError(fmt::format("media '{}' is absent", media.source));
   return load(media.id);
 }
 
@@ -112,7 +113,8 @@ Codec& FileMediaStore::codec() {
 
 DecodedImage FileMediaStore::decode(const Media& media) {
   DecodedImage result;
-  const std::string& id = media.id.empty() && !media.frames.empty() ? media.frames.front() : media.id;
+  const std::string& id =
+      media.id.empty() && !media.frames.empty() ? media.frames.front() : media.id;
   if (id.empty()) {
     result.detail = fmt::format("'{}' is absent", media.source);
     return result;
@@ -169,7 +171,8 @@ DecodedVideo FileMediaStore::decode_video(const Media& media, const VideoReading
       Media frame;
       frame.id = media.frames.at(static_cast<std::size_t>(number));
       DecodedImage decoded = decode(frame);
-      if (decoded.status != Status::ok) throw DataError(fmt::format("frame {}: {}", number, decoded.detail));
+      if (decoded.status != Status::ok)
+        throw DataError(fmt::format("frame {}: {}", number, decoded.detail));
       reading.take(std::move(decoded.image));
     }
   } catch (const DataError& error) {

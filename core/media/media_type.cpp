@@ -11,7 +11,8 @@ namespace {
 using View = std::span<const std::uint8_t>;
 
 bool has(View bytes, std::size_t at, std::string_view text) {
-  return bytes.size() >= at + text.size() && std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
+  return bytes.size() >= at + text.size() &&
+         std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
 }
 
 std::uint32_t big(View bytes, std::size_t at, int count) {
@@ -49,10 +50,12 @@ MediaType jpeg(View bytes) {
       continue;
     }
     const std::size_t length = big(bytes, at + 2, 2);
-    const bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+    const bool frame =
+        marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
     if (frame && at + 9 <= bytes.size()) {
       const MediaType one = sized("image/jpeg", big(bytes, at + 7, 2), big(bytes, at + 5, 2));
-      if (std::int64_t{one.width} * one.height > std::int64_t{found.width} * found.height) found = one;
+      if (std::int64_t{one.width} * one.height > std::int64_t{found.width} * found.height)
+        found = one;
     }
     if (length < 2 || marker == 0xDA || marker == 0xD9) break;
     at += 2 + length;
@@ -67,16 +70,19 @@ MediaType webp(View bytes) {
     const std::uint32_t bits = little(bytes, 21, 4);
     return sized("image/webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1);
   }
-  if (has(bytes, 12, "VP8 ") && bytes.size() >= 30 && bytes[23] == 0x9D && bytes[24] == 0x01 && bytes[25] == 0x2A)
+  if (has(bytes, 12, "VP8 ") && bytes.size() >= 30 && bytes[23] == 0x9D && bytes[24] == 0x01 &&
+      bytes[25] == 0x2A)
     return sized("image/webp", little(bytes, 26, 2) & 0x3FFF, little(bytes, 28, 2) & 0x3FFF);
   return {"image/webp", 0, 0};
 }
 
 MediaType bmp(View bytes) {
   if (bytes.size() < 26) return {"image/bmp", 0, 0};
-  if (little(bytes, 14, 4) == 12) return sized("image/bmp", little(bytes, 18, 2), little(bytes, 20, 2));
+  if (little(bytes, 14, 4) == 12)
+    return sized("image/bmp", little(bytes, 18, 2), little(bytes, 20, 2));
   const auto width = static_cast<std::int32_t>(little(bytes, 18, 4));
-  const auto height = static_cast<std::int32_t>(little(bytes, 22, 4));  // negative: rows top to bottom
+  const auto height =
+      static_cast<std::int32_t>(little(bytes, 22, 4));  // negative: rows top to bottom
   return sized("image/bmp", static_cast<std::uint64_t>(std::llabs(width)),
                static_cast<std::uint64_t>(std::llabs(height)));
 }
@@ -95,8 +101,10 @@ MediaType tiff(View bytes, bool big_endian) {
     const std::size_t entry = directory + 2 + i * 12;
     if (entry + 12 > bytes.size()) return type;
     const std::uint32_t tag = number(entry, 2);
-    const std::uint32_t value = number(entry + 2, 2) == 3 ? number(entry + 8, 2) : number(entry + 8, 4);
-    if (tag == 256) width = std::max<std::uint64_t>(width, value);  // of several the largest, as above
+    const std::uint32_t value =
+        number(entry + 2, 2) == 3 ? number(entry + 8, 2) : number(entry + 8, 4);
+    if (tag == 256)
+      width = std::max<std::uint64_t>(width, value);  // of several the largest, as above
     if (tag == 257) height = std::max<std::uint64_t>(height, value);
   }
   return sized("image/tiff", width, height);
@@ -124,11 +132,13 @@ MediaType sniff_media(View bytes) {
     return bytes.size() >= 10 ? sized("image/gif", little(bytes, 6, 2), little(bytes, 8, 2))
                               : MediaType{"image/gif", 0, 0};
   if (bytes.size() >= 8 && has(bytes, 0, "II\x2A") && bytes[3] == 0) return tiff(bytes, false);
-  if (bytes.size() >= 8 && has(bytes, 0, "MM") && bytes[2] == 0 && bytes[3] == 0x2A) return tiff(bytes, true);
+  if (bytes.size() >= 8 && has(bytes, 0, "MM") && bytes[2] == 0 && bytes[3] == 0x2A)
+    return tiff(bytes, true);
   if (has(bytes, 4, "ftyp")) return iso(bytes);
   if (has(bytes, 0, "\x1A\x45\xDF\xA3")) return {"video/webm", 0, 0};
   // Two letters prove little: the sizes in the header must fit too.
-  if (has(bytes, 0, "BM") && bytes.size() >= 26 && little(bytes, 14, 4) >= 12 && little(bytes, 14, 4) <= 124)
+  if (has(bytes, 0, "BM") && bytes.size() >= 26 && little(bytes, 14, 4) >= 12 &&
+      little(bytes, 14, 4) <= 124)
     return bmp(bytes);
   return {};
 }

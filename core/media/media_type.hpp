@@ -10,7 +10,8 @@ namespace dt2it {
 // What the first bytes of a file say, without decoding.
 struct MediaType {
   std::string_view mime;  // empty when unknown
-  int width = 0;          // pixels, as stored (EXIF orientation not applied); 0 when the header does not say
+  int width =
+      0;  // pixels, as stored (EXIF orientation not applied); 0 when the header does not say
   int height = 0;
   bool video() const { return mime.starts_with("video/"); }
 };

@@ -26,7 +26,8 @@ Media PassingMediaStore::keep(Media media) {
 
 MediaStore& PassingMediaStore::store_of(const Media& media) const {
   if (!others_) return below_;
-  const std::string& id = media.id.empty() && !media.frames.empty() ? media.frames.front() : media.id;
+  const std::string& id =
+      media.id.empty() && !media.frames.empty() ? media.frames.front() : media.id;
   std::lock_guard lock(mutex_);
   return kept_.contains(id) ? below_ : *others_;
 }

@@ -38,7 +38,8 @@ class PassingMediaStore final : public MediaStore {
   MediaStore& below_;
   const std::filesystem::path folder_;
   MediaStore* const others_;
-  mutable std::mutex mutex_;  // also held while bytes are put, so that nothing is removed in between
+  mutable std::mutex
+      mutex_;  // also held while bytes are put, so that nothing is removed in between
   std::unordered_map<std::string, std::size_t> kept_;
 };
 

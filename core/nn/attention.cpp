@@ -24,7 +24,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-at::Tensor index_of(const std::vector<std::int64_t>& values, at::Device device, at::ScalarType type = at::kLong) {
+at::Tensor index_of(const std::vector<std::int64_t>& values, at::Device device,
+                    at::ScalarType type = at::kLong) {
   at::Tensor host = at::empty({static_cast<std::int64_t>(values.size())}, at::kLong);
   std::copy(values.begin(), values.end(), host.data_ptr<std::int64_t>());
   return host.to(device, type);
@@ -38,8 +39,12 @@ struct VarlenCall {
   at::Tensor query_ends, key_ends;  // cumulative lengths, int32, beginning with 0
   std::int64_t longest_query = 0, longest_key = 0;
 
-  at::Tensor queries(const at::Tensor& x) const { return query_rows.defined() ? x.index_select(0, query_rows) : x; }
-  at::Tensor keys(const at::Tensor& x) const { return key_rows.defined() ? x.index_select(0, key_rows) : x; }
+  at::Tensor queries(const at::Tensor& x) const {
+    return query_rows.defined() ? x.index_select(0, query_rows) : x;
+  }
+  at::Tensor keys(const at::Tensor& x) const {
+    return key_rows.defined() ? x.index_select(0, key_rows) : x;
+  }
 };
 
 class CallBuilder {
@@ -47,7 +52,8 @@ class CallBuilder {
   explicit CallBuilder(bool causal) : causal_(causal) {}
   void add(std::int64_t query, std::int64_t count, std::int64_t key, std::int64_t key_count) {
     // Neighbours that see the same keys are one sequence.
-    if (!causal_ && !keys_.empty() && last_key_ == key && last_count_ == key_count && queries_.back() + 1 == query) {
+    if (!causal_ && !keys_.empty() && last_key_ == key && last_count_ == key_count &&
+        queries_.back() + 1 == query) {
       append(queries_, query, count);
       query_ends_.back() += count;
     } else {
@@ -106,21 +112,28 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
     AttentionPlan plan;
   };
 
-  static cpu::AttentionShape shape_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-    return {q.size(1), k.size(1), q.size(2), q.stride(0), k.stride(0), v.stride(0),
+  static cpu::AttentionShape shape_of(const at::Tensor& q, const at::Tensor& k,
+                                      const at::Tensor& v) {
+    return {q.size(1),
+            k.size(1),
+            q.size(2),
+            q.stride(0),
+            k.stride(0),
+            v.stride(0),
             static_cast<float>(1 / std::sqrt(static_cast<double>(q.size(2))))};
   }
-  static at::Tensor run(const AttentionPlan& plan, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                        at::Tensor* log_sums) {
+  static at::Tensor run(const AttentionPlan& plan, const at::Tensor& q, const at::Tensor& k,
+                        const at::Tensor& v, at::Tensor* log_sums) {
     at::Tensor out = at::empty({q.size(0), q.size(1) * q.size(2)}, q.options());
     if (log_sums) *log_sums = at::empty({q.size(0), q.size(1)}, q.options());
-    cpu::attention(plan, shape_of(q, k, v), q.const_data_ptr<float>(), k.const_data_ptr<float>(), v.const_data_ptr<float>(),
-                   out.data_ptr<float>(), log_sums ? log_sums->data_ptr<float>() : nullptr);
+    cpu::attention(plan, shape_of(q, k, v), q.const_data_ptr<float>(), k.const_data_ptr<float>(),
+                   v.const_data_ptr<float>(), out.data_ptr<float>(),
+                   log_sums ? log_sums->data_ptr<float>() : nullptr);
     return out;
   }
 
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const c10::intrusive_ptr<Held>& held) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const c10::intrusive_ptr<Held>& held) {
     at::Tensor log_sums;
     at::Tensor out = run(held->plan, q, k, v, &log_sums);
     context->save_for_backward({q, k, v, out, log_sums});
@@ -130,13 +143,16 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const auto held = c10::static_intrusive_pointer_cast<Held>(context->saved_data["plan"].toCapsule());
+    const auto held =
+        c10::static_intrusive_pointer_cast<Held>(context->saved_data["plan"].toCapsule());
     const at::Tensor dout = gradients[0].contiguous();
     at::Tensor dq = at::zeros(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options());
     at::Tensor dv = at::zeros(v.sizes(), v.options());
-    cpu::attention_backward(held->plan, shape_of(q, k, v), q.const_data_ptr<float>(), k.const_data_ptr<float>(),
-                            v.const_data_ptr<float>(), saved[3].const_data_ptr<float>(), saved[4].const_data_ptr<float>(),
-                            dout.const_data_ptr<float>(), dq.data_ptr<float>(), dk.data_ptr<float>(), dv.data_ptr<float>());
+    cpu::attention_backward(held->plan, shape_of(q, k, v), q.const_data_ptr<float>(),
+                            k.const_data_ptr<float>(), v.const_data_ptr<float>(),
+                            saved[3].const_data_ptr<float>(), saved[4].const_data_ptr<float>(),
+                            dout.const_data_ptr<float>(), dq.data_ptr<float>(),
+                            dk.data_ptr<float>(), dv.data_ptr<float>());
     return {dq, dk, dv, at::Tensor()};
   }
 };
@@ -150,12 +166,14 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
   };
 
   // Output [queries, heads, dim] and log-sums [heads, queries].
-  static std::pair<at::Tensor, at::Tensor> run(const std::vector<VarlenCall>& calls, const at::Tensor& q, const at::Tensor& k,
+  static std::pair<at::Tensor, at::Tensor> run(const std::vector<VarlenCall>& calls,
+                                               const at::Tensor& q, const at::Tensor& k,
                                                const at::Tensor& v) {
     at::Tensor out, sums;
     for (const VarlenCall& call : calls) {
-      const auto part = at::_flash_attention_forward(call.queries(q), call.keys(k), call.keys(v), call.query_ends, call.key_ends,
-                                                     call.longest_query, call.longest_key, 0.0, call.causal, false);
+      const auto part = at::_flash_attention_forward(
+          call.queries(q), call.keys(k), call.keys(v), call.query_ends, call.key_ends,
+          call.longest_query, call.longest_key, 0.0, call.causal, false);
       const at::Tensor part_out = std::get<0>(part), part_sums = std::get<1>(part);
       if (!out.defined()) {  // the first call has every query
         out = part_out;
@@ -166,8 +184,11 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
         return call.query_rows.defined() ? x.index_select(axis, call.query_rows) : x;
       };
       const at::Tensor before = select(sums, 1), joined = at::logaddexp(before, part_sums);
-      const auto weight = [&](const at::Tensor& log_sum) { return (log_sum - joined).exp().t().unsqueeze(-1); };
-      const at::Tensor mixed = (select(out, 0) * weight(before) + part_out * weight(part_sums)).to(out.scalar_type());
+      const auto weight = [&](const at::Tensor& log_sum) {
+        return (log_sum - joined).exp().t().unsqueeze(-1);
+      };
+      const at::Tensor mixed =
+          (select(out, 0) * weight(before) + part_out * weight(part_sums)).to(out.scalar_type());
       if (call.query_rows.defined()) {
         out.index_copy_(0, call.query_rows, mixed);
         sums.index_copy_(1, call.query_rows, joined);
@@ -179,8 +200,8 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
     return {out, sums};
   }
 
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const c10::intrusive_ptr<Held>& held) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const c10::intrusive_ptr<Held>& held) {
     auto [out, sums] = run(held->calls, q, k, v);
     context->save_for_backward({q, k, v, out, sums});
     context->saved_data["calls"] = c10::IValue::make_capsule(held);
@@ -189,10 +210,12 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &sums = saved[4];
-    const auto held = c10::static_intrusive_pointer_cast<Held>(context->saved_data["calls"].toCapsule());
+    const auto held =
+        c10::static_intrusive_pointer_cast<Held>(context->saved_data["calls"].toCapsule());
     at::Tensor dq = at::zeros(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options());
     at::Tensor dv = at::zeros(v.sizes(), v.options());
-    const at::Tensor state = at::zeros({2}, q.options().dtype(at::kUInt64)), unused = at::empty({0}, q.options());
+    const at::Tensor state = at::zeros({2}, q.options().dtype(at::kUInt64)),
+                     unused = at::empty({0}, q.options());
     const auto add = [](at::Tensor& to, const at::Tensor& rows, const at::Tensor& part) {
       if (rows.defined())
         to.index_add_(0, rows, part);
@@ -200,11 +223,12 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
         to.add_(part);
     };
     for (const VarlenCall& call : held->calls) {
-      const at::Tensor own_sums = call.query_rows.defined() ? sums.index_select(1, call.query_rows) : sums;
+      const at::Tensor own_sums =
+          call.query_rows.defined() ? sums.index_select(1, call.query_rows) : sums;
       const auto [to_q, to_k, to_v] = at::_flash_attention_backward(
-          call.queries(gradients[0].contiguous()), call.queries(q), call.keys(k), call.keys(v), call.queries(out),
-          own_sums.contiguous(), call.query_ends, call.key_ends, call.longest_query, call.longest_key, 0.0, call.causal, state,
-          unused);
+          call.queries(gradients[0].contiguous()), call.queries(q), call.keys(k), call.keys(v),
+          call.queries(out), own_sums.contiguous(), call.query_ends, call.key_ends,
+          call.longest_query, call.longest_key, 0.0, call.causal, state, unused);
       add(dq, call.query_rows, to_q);
       add(dk, call.key_rows, to_k);
       add(dv, call.key_rows, to_v);
@@ -214,20 +238,23 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
 };
 
 // Run by run with a mask: for types and devices without a kernel of their own.
-at::Tensor masked_attention(const AttentionPlan& plan, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+at::Tensor masked_attention(const AttentionPlan& plan, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v) {
   std::vector<at::Tensor> outputs;
   const auto batched = [](const at::Tensor& x) { return x.transpose(0, 1).unsqueeze(0); };
   for (const AttentionRun& run : plan.runs) {
     const auto keys_of = [&](const at::Tensor& x) {
-      return at::cat(at::TensorList{x.narrow(0, run.full, run.full_count), x.narrow(0, run.own, run.own_count)});
+      return at::cat(at::TensorList{x.narrow(0, run.full, run.full_count),
+                                    x.narrow(0, run.own, run.own_count)});
     };
     const at::TensorOptions whole = at::TensorOptions().dtype(at::kLong).device(q.device());
-    const at::Tensor last = at::arange(run.count, whole).unsqueeze(1) + (run.full_count + run.own_count - run.count);
+    const at::Tensor last =
+        at::arange(run.count, whole).unsqueeze(1) + (run.full_count + run.own_count - run.count);
     const at::Tensor mask = at::arange(run.full_count + run.own_count, whole).unsqueeze(0) <=
                             (run.own_count == 0 ? last + run.count : last);
-    const at::Tensor out =
-        at::scaled_dot_product_attention(batched(q.narrow(0, run.query, run.count)), batched(keys_of(k)), batched(keys_of(v)),
-                                         mask, 0.0, false, std::nullopt, q.size(1) != k.size(1));
+    const at::Tensor out = at::scaled_dot_product_attention(
+        batched(q.narrow(0, run.query, run.count)), batched(keys_of(k)), batched(keys_of(v)), mask,
+        0.0, false, std::nullopt, q.size(1) != k.size(1));
     outputs.push_back(out.squeeze(0).transpose(0, 1).reshape({run.count, q.size(1) * q.size(2)}));
   }
   return at::cat(outputs);
@@ -242,8 +269,10 @@ at::Tensor dense_heads(const at::Tensor& x) {
 Attention::Attention(AttentionPlan plan) : plan_(std::move(plan)) {}
 Attention::~Attention() = default;
 
-at::Tensor Attention::operator()(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in) const {
-  const bool records = at::GradMode::is_enabled() && (q_in.requires_grad() || k_in.requires_grad() || v_in.requires_grad());
+at::Tensor Attention::operator()(const at::Tensor& q_in, const at::Tensor& k_in,
+                                 const at::Tensor& v_in) const {
+  const bool records = at::GradMode::is_enabled() &&
+                       (q_in.requires_grad() || k_in.requires_grad() || v_in.requires_grad());
   if (q_in.device().is_cuda()) return on_cuda(q_in, k_in, v_in);
   if (q_in.scalar_type() != at::kFloat) {  // short types are read, the arithmetic is float32
     const at::Tensor q = q_in.to(at::kFloat), k = k_in.to(at::kFloat), v = v_in.to(at::kFloat);
@@ -255,7 +284,8 @@ at::Tensor Attention::operator()(const at::Tensor& q_in, const at::Tensor& k_in,
 }
 
 at::Tensor Attention::on_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) const {
-  const bool flash = (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) && q.size(2) % 8 == 0 && q.size(2) <= 256;
+  const bool flash = (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) &&
+                     q.size(2) % 8 == 0 && q.size(2) <= 256;
   if (!flash) return masked_attention(plan_, q, k, v);
   if (!device_) {
     CallBuilder own(true), full(false);
@@ -265,15 +295,19 @@ at::Tensor Attention::on_cuda(const at::Tensor& q, const at::Tensor& k, const at
     }
     device_ = std::make_unique<Device>();
     for (const CallBuilder* builder : {&own, &full})
-      if (!builder->empty()) device_->calls.push_back(builder->build(q.device(), q.size(0), k.size(0)));
+      if (!builder->empty())
+        device_->calls.push_back(builder->build(q.device(), q.size(0), k.size(0)));
   }
   const auto held = c10::make_intrusive<FlashAttention::Held>(device_->calls);
-  const bool records = at::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad());
-  const at::Tensor out = records ? FlashAttention::apply(q, k, v, held) : FlashAttention::run(device_->calls, q, k, v).first;
+  const bool records =
+      at::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad());
+  const at::Tensor out = records ? FlashAttention::apply(q, k, v, held)
+                                 : FlashAttention::run(device_->calls, q, k, v).first;
   return out.reshape({q.size(0), q.size(1) * q.size(2)});
 }
 
-at::Tensor reference_attention(const AttentionPlan& plan, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+at::Tensor reference_attention(const AttentionPlan& plan, const at::Tensor& q, const at::Tensor& k,
+                               const at::Tensor& v) {
   return masked_attention(plan, q, k, v);
 }
 

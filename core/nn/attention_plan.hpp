@@ -9,9 +9,13 @@ namespace dt2it::nn {
 // Consecutive queries and the keys that they see. Indices are rows of q and of k and v.
 struct AttentionRun {
   std::int64_t query = 0, count = 0;
-  std::int64_t full = 0, full_count = 0;  // keys that every query sees: the prompt of a branch, the window of a patch
-  std::int64_t own = 0, own_count = 0;    // keys of which query i sees the first own_count - count + 1 + i: causal, the
-                                          // last query sees all of them
+  std::int64_t full = 0,
+               full_count =
+                   0;  // keys that every query sees: the prompt of a branch, the window of a patch
+  std::int64_t
+      own = 0,
+      own_count = 0;  // keys of which query i sees the first own_count - count + 1 + i: causal, the
+                      // last query sees all of them
 };
 
 // Who sees whom in one packed batch. Every query is in exactly one run.

@@ -13,17 +13,18 @@ namespace dt2it::nn::cpu {
 
 struct AttentionShape {
   std::int64_t heads = 1, kv_heads = 1, dim = 1;  // heads is a multiple of kv_heads
-  std::int64_t q_stride = 0, k_stride = 0, v_stride = 0;  // floats from one row to the next; heads within are dense
+  std::int64_t q_stride = 0, k_stride = 0,
+               v_stride = 0;  // floats from one row to the next; heads within are dense
   float scale = 1;
 };
 
 // out [queries, heads, dim] dense; log_sums [queries, heads] (of the scaled scores) may be null. A query without keys gives 0.
-void attention(const AttentionPlan& plan, const AttentionShape& shape, const float* q, const float* k, const float* v,
-               float* out, float* log_sums);
+void attention(const AttentionPlan& plan, const AttentionShape& shape, const float* q,
+               const float* k, const float* v, float* out, float* log_sums);
 
 // Gradients; dq [queries, heads, dim], dk, dv [keys, kv_heads, dim] are dense and must be zero before.
-void attention_backward(const AttentionPlan& plan, const AttentionShape& shape, const float* q, const float* k,
-                        const float* v, const float* out, const float* log_sums, const float* dout, float* dq, float* dk,
-                        float* dv);
+void attention_backward(const AttentionPlan& plan, const AttentionShape& shape, const float* q,
+                        const float* k, const float* v, const float* out, const float* log_sums,
+                        const float* dout, float* dq, float* dk, float* dv);
 
 }  // namespace dt2it::nn::cpu

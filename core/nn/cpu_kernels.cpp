@@ -53,7 +53,8 @@ DT2IT_INLINE void exponential(Floats& x) {
   x = x > high ? high : x;
   const Floats scaled = x * 1.44269504f;
   const Floats zero{};
-  const Integers n = __builtin_convertvector(scaled + (scaled < zero ? zero - 0.5f : zero + 0.5f), Integers);
+  const Integers n =
+      __builtin_convertvector(scaled + (scaled < zero ? zero - 0.5f : zero + 0.5f), Integers);
   const Floats whole = __builtin_convertvector(n, Floats);
   const Floats r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
   Floats p = Floats{} + 1.9875691500e-4f;
@@ -77,8 +78,8 @@ DT2IT_INLINE void sigmoid(Floats& x) {
 
 }  // namespace
 
-DT2IT_CLONES void rms_norm(const float* x, const float* weight, float* y, float* scale, std::int64_t rows, std::int64_t width,
-                           float epsilon) {
+DT2IT_CLONES void rms_norm(const float* x, const float* weight, float* y, float* scale,
+                           std::int64_t rows, std::int64_t width, float epsilon) {
   for (std::int64_t row = 0; row < rows; ++row, x += width, y += width) {
     Floats squares{}, v, w;
     std::int64_t i = 0;
@@ -99,8 +100,9 @@ DT2IT_CLONES void rms_norm(const float* x, const float* weight, float* y, float*
   }
 }
 
-DT2IT_CLONES void rms_norm_backward(const float* dy, const float* x, const float* weight, const float* scale, float* dx,
-                                    float* dweight, std::int64_t rows, std::int64_t width) {
+DT2IT_CLONES void rms_norm_backward(const float* dy, const float* x, const float* weight,
+                                    const float* scale, float* dx, float* dweight,
+                                    std::int64_t rows, std::int64_t width) {
   for (std::int64_t row = 0; row < rows; ++row, x += width, dy += width, dx += width) {
     const float by = scale[row];
     Floats along{}, v, w, g, d;
@@ -129,8 +131,9 @@ DT2IT_CLONES void rms_norm_backward(const float* dy, const float* x, const float
   }
 }
 
-DT2IT_CLONES void rotate(const float* x, std::int64_t stride, const float* cos, const float* sin, float sign, float* y,
-                         std::int64_t rows, std::int64_t heads, std::int64_t dim) {
+DT2IT_CLONES void rotate(const float* x, std::int64_t stride, const float* cos, const float* sin,
+                         float sign, float* y, std::int64_t rows, std::int64_t heads,
+                         std::int64_t dim) {
   const std::int64_t half = dim / 2;
   for (std::int64_t row = 0; row < rows; ++row, x += stride, cos += half, sin += half) {
     const float* in = x;
@@ -174,8 +177,8 @@ DT2IT_CLONES void silu_mul(const float* gate, const float* up, float* out, std::
   }
 }
 
-DT2IT_CLONES void silu_mul_backward(const float* dout, const float* gate, const float* up, float* dgate, float* dup,
-                                    std::int64_t count) {
+DT2IT_CLONES void silu_mul_backward(const float* dout, const float* gate, const float* up,
+                                    float* dgate, float* dup, std::int64_t count) {
   Floats d, g, u, s;
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const std::int64_t room = count - i;
@@ -201,7 +204,8 @@ DT2IT_CLONES void silu_mul_backward(const float* dout, const float* gate, const 
   }
 }
 
-DT2IT_CLONES float exp_row(float* scores, std::int64_t visible, std::int64_t width, float& maximum) {
+DT2IT_CLONES float exp_row(float* scores, std::int64_t visible, std::int64_t width,
+                           float& maximum) {
   Floats most = Floats{} + maximum, v;
   std::int64_t i = 0;
   for (; i + kLanes <= visible; i += kLanes) {
@@ -227,11 +231,13 @@ DT2IT_CLONES float exp_row(float* scores, std::int64_t visible, std::int64_t wid
     total += v;
     store_part(v, visible - i, scores + i);
   }
-  if (visible < width) std::memset(scores + visible, 0, static_cast<std::size_t>(width - visible) * sizeof(float));
+  if (visible < width)
+    std::memset(scores + visible, 0, static_cast<std::size_t>(width - visible) * sizeof(float));
   return sum(total);
 }
 
-DT2IT_CLONES void probability_row(float* scores, std::int64_t visible, std::int64_t width, float log_sum) {
+DT2IT_CLONES void probability_row(float* scores, std::int64_t visible, std::int64_t width,
+                                  float log_sum) {
   Floats v;
   std::int64_t i = 0;
   for (; i + kLanes <= visible; i += kLanes) {
@@ -246,10 +252,12 @@ DT2IT_CLONES void probability_row(float* scores, std::int64_t visible, std::int6
     exponential(v);
     store_part(v, visible - i, scores + i);
   }
-  if (visible < width) std::memset(scores + visible, 0, static_cast<std::size_t>(width - visible) * sizeof(float));
+  if (visible < width)
+    std::memset(scores + visible, 0, static_cast<std::size_t>(width - visible) * sizeof(float));
 }
 
-DT2IT_CLONES void score_gradient_row(const float* probabilities, float* gradients, std::int64_t width, float mean) {
+DT2IT_CLONES void score_gradient_row(const float* probabilities, float* gradients,
+                                     std::int64_t width, float mean) {
   Floats p, g;
   std::int64_t i = 0;
   for (; i + kLanes <= width; i += kLanes) {

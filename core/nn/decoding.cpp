@@ -26,13 +26,18 @@ at::Tensor integers(std::span<const std::int64_t> values, at::Device device) {
 
 }  // namespace
 
-PackedDecoding::PackedDecoding(VlModel& model, const ImageProcessorConfig& images, std::span<const TokenTree* const> prompts,
+PackedDecoding::PackedDecoding(VlModel& model, const ImageProcessorConfig& images,
+                               std::span<const TokenTree* const> prompts,
                                std::span<const std::size_t> samples)
-    : model_(model), images_(images), room_(kFirstRoom), logits_(at::empty({0, model.config().text.vocabulary}, at::kFloat)) {
+    : model_(model),
+      images_(images),
+      room_(kFirstRoom),
+      logits_(at::empty({0, model.config().text.vocabulary}, at::kFloat)) {
   join(prompts, samples);
 }
 
-void PackedDecoding::join(std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) {
+void PackedDecoding::join(std::span<const TokenTree* const> prompts,
+                          std::span<const std::size_t> samples) {
   const at::NoGradGuard no_grad;
   std::int64_t rows = 0, sequences = 0;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
@@ -48,9 +53,11 @@ void PackedDecoding::join(std::span<const TokenTree* const> prompts, std::span<c
     const at::Tensor row = prefill(*prompts[i], base);
     const auto length = static_cast<std::int64_t>(prompts[i]->tokens.size());
     std::int64_t next = 0;
-    for (const auto& position : prompts[i]->positions) next = std::max({next, position[0] + 1, position[1] + 1, position[2] + 1});
+    for (const auto& position : prompts[i]->positions)
+      next = std::max({next, position[0] + 1, position[1] + 1, position[2] + 1});
     for (std::size_t k = 0; k < samples[i]; ++k) {
-      live_.push_back({base, length, prompt_rows_ + static_cast<std::int64_t>(live_.size()) * room_, 0, next});
+      live_.push_back(
+          {base, length, prompt_rows_ + static_cast<std::int64_t>(live_.size()) * room_, 0, next});
       logits.push_back(row);
     }
     base += length;
@@ -81,7 +88,8 @@ at::Tensor PackedDecoding::prefill(const TokenTree& prompt, std::int64_t base) {
 
 // A new cache: the prompts that are still in use, rows for more of them, then `room` rows for each sequence and, last, one
 // for the rows that fill up a block. What finished sequences held is given back here.
-void PackedDecoding::lay_out(std::int64_t room, std::int64_t more_prompt_rows, std::int64_t more_sequences) {
+void PackedDecoding::lay_out(std::int64_t room, std::int64_t more_prompt_rows,
+                             std::int64_t more_sequences) {
   struct Move {
     std::int64_t from, to, count;
   };
@@ -103,9 +111,12 @@ void PackedDecoding::lay_out(std::int64_t room, std::int64_t more_prompt_rows, s
   }
   KeyValueCache fresh = model_.make_cache(own + more_sequences * room + 1);
   for (std::size_t layer = 0; layer < cache_.keys.size(); ++layer)
-    for (const auto& [from, to] : {std::pair{&cache_.keys, &fresh.keys}, std::pair{&cache_.values, &fresh.values}}) {
+    for (const auto& [from, to] :
+         {std::pair{&cache_.keys, &fresh.keys}, std::pair{&cache_.values, &fresh.values}}) {
       for (const Move& move : moves)
-        (*to)[layer].narrow(0, move.to, move.count).copy_((*from)[layer].narrow(0, move.from, move.count));
+        (*to)[layer]
+            .narrow(0, move.to, move.count)
+            .copy_((*from)[layer].narrow(0, move.from, move.count));
       (*from)[layer].reset();  // not both whole caches at once
     }
   cache_ = std::move(fresh);
@@ -113,9 +124,11 @@ void PackedDecoding::lay_out(std::int64_t room, std::int64_t more_prompt_rows, s
   room_ = room;
 }
 
-at::Tensor PackedDecoding::block_logits(std::span<const std::int64_t> tokens, std::span<Sequence> sequences) {
+at::Tensor PackedDecoding::block_logits(std::span<const std::int64_t> tokens,
+                                        std::span<Sequence> sequences) {
   const std::int64_t rows = block_rows(model_), spare = cache_.keys[0].size(0) - 1;
-  std::vector<std::int64_t> ids(static_cast<std::size_t>(rows), 0), places(ids), cache_rows(static_cast<std::size_t>(rows), spare);
+  std::vector<std::int64_t> ids(static_cast<std::size_t>(rows), 0), places(ids),
+      cache_rows(static_cast<std::size_t>(rows), spare);
   AttentionPlan plan;
   for (std::int64_t i = 0; i < rows; ++i) {
     const auto k = static_cast<std::size_t>(i);
@@ -146,13 +159,15 @@ void PackedDecoding::advance(std::span<const std::int64_t> tokens) {
   const at::NoGradGuard no_grad;
   if (tokens.size() != live_.size()) throw ModelError("each live sequence needs one token");
   if (live_.empty()) return;
-  if (std::any_of(live_.begin(), live_.end(), [&](const Sequence& s) { return s.length == room_; })) lay_out(2 * room_, 0, 0);
+  if (std::any_of(live_.begin(), live_.end(), [&](const Sequence& s) { return s.length == room_; }))
+    lay_out(2 * room_, 0, 0);
   std::vector<at::Tensor> parts;
   const auto step = static_cast<std::size_t>(block_rows(model_));
   for (std::size_t begin = 0; begin < live_.size(); begin += step) {
     const std::size_t count = std::min(step, live_.size() - begin);
-    parts.push_back(block_logits(tokens.subspan(begin, count), std::span(live_).subspan(begin, count))
-                        .narrow(0, 0, static_cast<std::int64_t>(count)));
+    parts.push_back(
+        block_logits(tokens.subspan(begin, count), std::span(live_).subspan(begin, count))
+            .narrow(0, 0, static_cast<std::int64_t>(count)));
   }
   logits_ = at::cat(parts);
 }

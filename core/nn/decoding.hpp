@@ -16,13 +16,14 @@ namespace dt2it::nn {
 // tokens in blocks of a fixed number of rows: a sequence never notices what is computed beside it.
 class PackedDecoding final : public Decoding {
  public:
-  PackedDecoding(VlModel& model, const ImageProcessorConfig& images, std::span<const TokenTree* const> prompts,
-                 std::span<const std::size_t> samples);
+  PackedDecoding(VlModel& model, const ImageProcessorConfig& images,
+                 std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples);
 
   const at::Tensor& logits() const override { return logits_; }
   void advance(std::span<const std::int64_t> tokens) override;
   void keep(std::span<const std::size_t> rows) override;
-  void join(std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) override;
+  void join(std::span<const TokenTree* const> prompts,
+            std::span<const std::size_t> samples) override;
 
  private:
   struct Sequence {
@@ -38,8 +39,9 @@ class PackedDecoding final : public Decoding {
   const ImageProcessorConfig& images_;
   std::vector<Sequence> live_;
   KeyValueCache cache_;
-  std::int64_t prompt_rows_ = 0;  // rows that hold prompts, all of them at the beginning of the cache
-  std::int64_t room_ = 0;         // tokens of its own that each sequence has rows for
+  std::int64_t prompt_rows_ =
+      0;                   // rows that hold prompts, all of them at the beginning of the cache
+  std::int64_t room_ = 0;  // tokens of its own that each sequence has rows for
   at::Tensor logits_;
 };
 

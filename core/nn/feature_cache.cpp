@@ -66,7 +66,8 @@ FeatureCache::FeatureCache(const FeatureCacheOptions& options)
   }
 }
 
-std::shared_ptr<FeatureMemory> FeatureMemory::shared(const std::string& identity, std::uint64_t bytes) {
+std::shared_ptr<FeatureMemory> FeatureMemory::shared(const std::string& identity,
+                                                     std::uint64_t bytes) {
   static std::mutex mutex;
   static std::unordered_map<std::string, std::weak_ptr<FeatureMemory>> memories;
   const std::lock_guard lock(mutex);

@@ -65,8 +65,9 @@ class FeatureCache {
   void begin(std::uint64_t version, const std::function<std::string()>& identity);
   VisionFeatures get(const PreparedVisual& visual, const std::function<VisionFeatures()>& make);
   // Of several at once: `make` is called once, with the places of those that are to be made.
-  std::vector<VisionFeatures> get_all(std::span<const std::shared_ptr<const PreparedVisual>> visuals,
-                                      const std::function<std::vector<VisionFeatures>(std::span<const std::size_t>)>& make);
+  std::vector<VisionFeatures> get_all(
+      std::span<const std::shared_ptr<const PreparedVisual>> visuals,
+      const std::function<std::vector<VisionFeatures>(std::span<const std::size_t>)>& make);
   bool shared() const { return options_.shared; }
 
   std::uint64_t made() const { return made_; }  // how often `make` was called

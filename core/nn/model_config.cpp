@@ -51,22 +51,24 @@ class Reader {
   simdjson::dom::element object_;
 };
 
-std::vector<std::int64_t> integers(simdjson::simdjson_result<simdjson::dom::element> list, const std::string& file,
-                                   const char* name) {
+std::vector<std::int64_t> integers(simdjson::simdjson_result<simdjson::dom::element> list,
+                                   const std::string& file, const char* name) {
   std::vector<std::int64_t> values;
   simdjson::dom::array array;
-  if (list.get(array)) throw ModelError(fmt::format("{}: {} must be a list of integers", file, name));
+  if (list.get(array))
+    throw ModelError(fmt::format("{}: {} must be a list of integers", file, name));
   for (const auto item : array) {
     std::int64_t value = 0;
-    if (item.get(value)) throw ModelError(fmt::format("{}: {} must be a list of integers", file, name));
+    if (item.get(value))
+      throw ModelError(fmt::format("{}: {} must be a list of integers", file, name));
     values.push_back(value);
   }
   return values;
 }
 
 // What both families have in common. transformers 4.5x and 5 nest it as text_config; the hub's Qwen2.5-VL keeps it flat.
-TextConfig read_text(const std::string& file, const Reader& text, simdjson::dom::element object, const Reader& top,
-                     Family family) {
+TextConfig read_text(const std::string& file, const Reader& text, simdjson::dom::element object,
+                     const Reader& top, Family family) {
   TextConfig t;
   t.layers = text.positive("num_hidden_layers");
   t.hidden = text.positive("hidden_size");
@@ -79,14 +81,17 @@ TextConfig read_text(const std::string& file, const Reader& text, simdjson::dom:
   t.initial_deviation = text.number("initializer_range", 0.02);
   t.tied = top.flag("tie_word_embeddings", text.flag("tie_word_embeddings", false));
   if (text.text("hidden_act", "silu") != "silu") text.fail("hidden_act", "must be silu");
-  if (family == Family::qwen3_vl && text.flag("attention_bias", false)) text.fail("attention_bias", "is not supported");
+  if (family == Family::qwen3_vl && text.flag("attention_bias", false))
+    text.fail("attention_bias", "is not supported");
   if (text.flag("use_sliding_window", false)) text.fail("use_sliding_window", "is not supported");
-  if (t.heads % t.kv_heads != 0) text.fail("num_key_value_heads", "must divide num_attention_heads");
+  if (t.heads % t.kv_heads != 0)
+    text.fail("num_key_value_heads", "must divide num_attention_heads");
   if (t.head_dim % 2 != 0) text.fail("head_dim", "must be even");
 
   // transformers 4 calls it rope_scaling (with rope_theta beside it), 5 puts both into rope_parameters.
   simdjson::dom::element rope;
-  if (object["rope_scaling"].get(rope) && object["rope_parameters"].get(rope)) text.fail("rope_scaling", "is missing");
+  if (object["rope_scaling"].get(rope) && object["rope_parameters"].get(rope))
+    text.fail("rope_scaling", "is missing");
   const Reader scaling(file, "rope_scaling.", rope);
   const std::string type = scaling.text("rope_type", scaling.text("type", "default").c_str());
   if (type != "default" && type != "mrope") scaling.fail("rope_type", "must be default or mrope");
@@ -100,13 +105,14 @@ TextConfig read_text(const std::string& file, const Reader& text, simdjson::dom:
   return t;
 }
 
-void check_blocks(const Reader& vision, const char* name, const std::vector<std::int64_t>& blocks, std::int64_t depth) {
+void check_blocks(const Reader& vision, const char* name, const std::vector<std::int64_t>& blocks,
+                  std::int64_t depth) {
   for (const std::int64_t block : blocks)
     if (block < 0 || block >= depth) vision.fail(name, "names a block that does not exist");
 }
 
-VisionConfig read_vision(const std::string& file, const Reader& vision, simdjson::dom::element object, Family family,
-                         const TextConfig& text) {
+VisionConfig read_vision(const std::string& file, const Reader& vision,
+                         simdjson::dom::element object, Family family, const TextConfig& text) {
   VisionConfig v;
   v.depth = vision.positive("depth");
   v.hidden = vision.positive("hidden_size");
@@ -119,14 +125,17 @@ VisionConfig read_vision(const std::string& file, const Reader& vision, simdjson
   v.channels = vision.positive("in_channels", vision.positive("in_chans", 3));
   if (v.hidden % v.heads != 0 || v.hidden / v.heads % 4 != 0)
     vision.fail("num_heads", "must divide hidden_size into heads of a multiple of 4");
-  if (v.out_hidden != text.hidden) vision.fail("out_hidden_size", "must equal the hidden_size of the language model");
+  if (v.out_hidden != text.hidden)
+    vision.fail("out_hidden_size", "must equal the hidden_size of the language model");
   if (v.channels != 3) vision.fail("in_channels", "must be 3");
-  const std::string activation = vision.text("hidden_act", family == Family::qwen3_vl ? "gelu_pytorch_tanh" : "silu");
+  const std::string activation =
+      vision.text("hidden_act", family == Family::qwen3_vl ? "gelu_pytorch_tanh" : "silu");
   if (family == Family::qwen3_vl) {
     v.deepstack = integers(object["deepstack_visual_indexes"], file, "deepstack_visual_indexes");
     const std::int64_t places = vision.positive("num_position_embeddings");
     v.position_side = std::llround(std::sqrt(static_cast<double>(places)));
-    if (v.position_side * v.position_side != places) vision.fail("num_position_embeddings", "must be a square number");
+    if (v.position_side * v.position_side != places)
+      vision.fail("num_position_embeddings", "must be a square number");
     if (activation != "gelu_pytorch_tanh") vision.fail("hidden_act", "must be gelu_pytorch_tanh");
     if (static_cast<std::int64_t>(v.deepstack.size()) > text.layers)
       vision.fail("deepstack_visual_indexes", "has more entries than there are text layers");
@@ -154,7 +163,8 @@ std::vector<std::int64_t> TextConfig::frequency_axes(Family family) const {
       axes[i] = place < mrope_section[0] ? 0 : place < mrope_section[0] + mrope_section[1] ? 1 : 2;
     } else {
       for (std::int64_t axis : {1, 2})
-        if (place % 3 == axis && place < 3 * mrope_section[static_cast<std::size_t>(axis)]) axes[i] = axis;
+        if (place % 3 == axis && place < 3 * mrope_section[static_cast<std::size_t>(axis)])
+          axes[i] = axis;
     }
   }
   return axes;
@@ -165,7 +175,8 @@ ModelConfig ModelConfig::read(const std::filesystem::path& path) {
   const std::string json = read_text_file(path);
   simdjson::dom::parser parser;
   simdjson::dom::element root, text_object, vision_object;
-  if (parser.parse(json).get(root) || !root.is_object()) throw ModelError(file + ": is not a JSON object");
+  if (parser.parse(json).get(root) || !root.is_object())
+    throw ModelError(file + ": is not a JSON object");
   const Reader top(file, "", root);
   ModelConfig config;
   const std::string type = top.text("model_type", "(none)");
@@ -173,14 +184,17 @@ ModelConfig ModelConfig::read(const std::filesystem::path& path) {
   if (type == "qwen2_5_vl")
     config.family = Family::qwen2_5_vl;
   else if (type != "qwen3_vl")
-    throw ModelError(fmt::format("{}: model_type is '{}' (qwen2_5_vl and qwen3_vl are supported)", file, type));
+    throw ModelError(
+        fmt::format("{}: model_type is '{}' (qwen2_5_vl and qwen3_vl are supported)", file, type));
   if (root["text_config"].get(text_object)) {
-    if (config.family == Family::qwen3_vl) throw ModelError(file + ": needs text_config and vision_config");
+    if (config.family == Family::qwen3_vl)
+      throw ModelError(file + ": needs text_config and vision_config");
     text_object = root;
     nested = false;
   }
   if (root["vision_config"].get(vision_object)) throw ModelError(file + ": needs vision_config");
-  const Reader text(file, nested ? "text_config." : "", text_object), vision(file, "vision_config.", vision_object);
+  const Reader text(file, nested ? "text_config." : "", text_object),
+      vision(file, "vision_config.", vision_object);
 
   config.image_token = top.positive("image_token_id");
   config.video_token = top.positive("video_token_id", config.image_token);
@@ -192,7 +206,9 @@ ModelConfig ModelConfig::read(const std::filesystem::path& path) {
   for (const Reader* reader : {&text, &top})
     for (const char* name : {"dtype", "torch_dtype"})
       if (const std::string stored = reader->text(name, ""); !stored.empty())
-        config.type = stored == "bfloat16" ? at::kBFloat16 : stored == "float16" ? at::kHalf : at::kFloat;
+        config.type = stored == "bfloat16"  ? at::kBFloat16
+                      : stored == "float16" ? at::kHalf
+                                            : at::kFloat;
   return config;
 }
 

@@ -30,7 +30,8 @@ struct VisionConfig {
 };
 
 struct TextConfig {
-  std::int64_t layers = 0, hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0, vocabulary = 0;
+  std::int64_t layers = 0, hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0,
+               vocabulary = 0;
   double rope_theta = 0, norm_epsilon = 1e-6, initial_deviation = 0.02;
   std::array<std::int64_t, 3> mrope_section{};  // frequencies of time, height, width
   bool tied = false;                            // the output layer is the embedding table

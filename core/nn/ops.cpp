@@ -34,10 +34,12 @@ bool records(const at::Tensor& a, const at::Tensor& b) {
 
 template <class Work>
 void for_rows(std::int64_t rows, std::int64_t width, Work work) {
-  at::parallel_for(0, rows, std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, width)), work);
+  at::parallel_for(0, rows, std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, width)),
+                   work);
 }
 
-at::Tensor rms_norm_cpu(const at::Tensor& x, const at::Tensor& weight, double epsilon, at::Tensor* scales) {
+at::Tensor rms_norm_cpu(const at::Tensor& x, const at::Tensor& weight, double epsilon,
+                        at::Tensor* scales) {
   const std::int64_t width = x.size(-1), rows = x.numel() / width;
   at::Tensor y = at::empty(x.sizes(), x.options());
   float* scale = nullptr;
@@ -49,14 +51,15 @@ at::Tensor rms_norm_cpu(const at::Tensor& x, const at::Tensor& weight, double ep
   const auto* w = weight.const_data_ptr<float>();
   auto* out = y.data_ptr<float>();
   for_rows(rows, width, [&](std::int64_t begin, std::int64_t end) {
-    cpu::rms_norm(in + begin * width, w, out + begin * width, scale ? scale + begin : nullptr, end - begin, width,
-                  static_cast<float>(epsilon));
+    cpu::rms_norm(in + begin * width, w, out + begin * width, scale ? scale + begin : nullptr,
+                  end - begin, width, static_cast<float>(epsilon));
   });
   return y;
 }
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            double epsilon) {
     at::Tensor scales;
     at::Tensor y = rms_norm_cpu(x, weight, epsilon, &scales);
     context->save_for_backward({x, weight, scales});
@@ -75,39 +78,44 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     const auto *g = dy.const_data_ptr<float>(), *in = x.const_data_ptr<float>();
     const auto *w = weight.const_data_ptr<float>(), *s = scales.const_data_ptr<float>();
     auto *out = dx.data_ptr<float>(), *dw = dweight.data_ptr<float>();
-    at::parallel_for(0, kSlices, std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, slice * width)),
-                     [&](std::int64_t first, std::int64_t last) {
-                       for (std::int64_t i = first; i < last; ++i) {
-                         const std::int64_t begin = i * slice, end = std::min(rows, begin + slice);
-                         if (begin < end)
-                           cpu::rms_norm_backward(g + begin * width, in + begin * width, w, s + begin, out + begin * width,
-                                                  dw + i * width, end - begin, width);
-                       }
-                     });
+    at::parallel_for(
+        0, kSlices, std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, slice * width)),
+        [&](std::int64_t first, std::int64_t last) {
+          for (std::int64_t i = first; i < last; ++i) {
+            const std::int64_t begin = i * slice, end = std::min(rows, begin + slice);
+            if (begin < end)
+              cpu::rms_norm_backward(g + begin * width, in + begin * width, w, s + begin,
+                                     out + begin * width, dw + i * width, end - begin, width);
+          }
+        });
     return {dx, dweight.sum(0), at::Tensor()};
   }
 };
 
-at::Tensor rotate_cpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, float sign) {
+at::Tensor rotate_cpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                      float sign) {
   const std::int64_t rows = x.size(0), heads = x.size(1), dim = x.size(2), stride = x.stride(0);
   at::Tensor y = at::empty({rows, heads, dim}, x.options());
-  const auto *in = x.const_data_ptr<float>(), *c = cos.const_data_ptr<float>(), *s = sin.const_data_ptr<float>();
+  const auto *in = x.const_data_ptr<float>(), *c = cos.const_data_ptr<float>(),
+             *s = sin.const_data_ptr<float>();
   auto* out = y.data_ptr<float>();
   for_rows(rows, heads * dim, [&](std::int64_t begin, std::int64_t end) {
-    cpu::rotate(in + begin * stride, stride, c + begin * dim / 2, s + begin * dim / 2, sign, out + begin * heads * dim,
-                end - begin, heads, dim);
+    cpu::rotate(in + begin * stride, stride, c + begin * dim / 2, s + begin * dim / 2, sign,
+                out + begin * heads * dim, end - begin, heads, dim);
   });
   return y;
 }
 
 struct Rotate : torch::autograd::Function<Rotate> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
+                            const at::Tensor& sin) {
     context->save_for_backward({cos, sin});
     return rotate_cpu(x, cos, sin, 1);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    return {rotate_cpu(gradients[0].contiguous(), saved[0], saved[1], -1), at::Tensor(), at::Tensor()};
+    return {rotate_cpu(gradients[0].contiguous(), saved[0], saved[1], -1), at::Tensor(),
+            at::Tensor()};
   }
 };
 
@@ -122,7 +130,8 @@ at::Tensor silu_mul_cpu(const at::Tensor& gate, const at::Tensor& up) {
 }
 
 struct SiluMul : torch::autograd::Function<SiluMul> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate, const at::Tensor& up) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate,
+                            const at::Tensor& up) {
     context->save_for_backward({gate, up});
     return silu_mul_cpu(gate, up);
   }
@@ -130,10 +139,12 @@ struct SiluMul : torch::autograd::Function<SiluMul> {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor d = gradients[0].contiguous();
     at::Tensor dgate = at::empty_like(saved[0]), dup = at::empty_like(saved[1]);
-    const auto *o = d.const_data_ptr<float>(), *g = saved[0].const_data_ptr<float>(), *u = saved[1].const_data_ptr<float>();
+    const auto *o = d.const_data_ptr<float>(), *g = saved[0].const_data_ptr<float>(),
+               *u = saved[1].const_data_ptr<float>();
     auto *to_gate = dgate.data_ptr<float>(), *to_up = dup.data_ptr<float>();
     for_rows(d.numel(), 1, [&](std::int64_t begin, std::int64_t end) {
-      cpu::silu_mul_backward(o + begin, g + begin, u + begin, to_gate + begin, to_up + begin, end - begin);
+      cpu::silu_mul_backward(o + begin, g + begin, u + begin, to_gate + begin, to_up + begin,
+                             end - begin);
     });
     return {dgate, dup};
   }
@@ -144,7 +155,8 @@ struct SiluMul : torch::autograd::Function<SiluMul> {
 at::Tensor rms_norm(const at::Tensor& x_in, const at::Tensor& weight, double epsilon) {
   if (!fused(x_in)) return at::rms_norm(x_in, {x_in.size(-1)}, weight, epsilon);
   const at::Tensor x = x_in.contiguous();
-  return records(x, weight) ? RmsNorm::apply(x, weight, epsilon) : rms_norm_cpu(x, weight, epsilon, nullptr);
+  return records(x, weight) ? RmsNorm::apply(x, weight, epsilon)
+                            : rms_norm_cpu(x, weight, epsilon, nullptr);
 }
 
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos_in, const at::Tensor& sin_in) {

@@ -43,6 +43,7 @@ class Attention {
 
 // The same run by run with explicit masks on ATen's operators: for types and devices without a kernel here, and the
 // oracle of the tests.
-at::Tensor reference_attention(const AttentionPlan& plan, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+at::Tensor reference_attention(const AttentionPlan& plan, const at::Tensor& q, const at::Tensor& k,
+                               const at::Tensor& v);
 
 }  // namespace dt2it::nn

@@ -58,12 +58,14 @@ OptimizerStateFiles::OptimizerStateFiles(const std::vector<std::filesystem::path
     }
   }
   for (auto& [name, pieces] : pieces_)
-    std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.begin < b.begin; });
+    std::sort(pieces.begin(), pieces.end(),
+              [](const Piece& a, const Piece& b) { return a.begin < b.begin; });
 }
 
 bool OptimizerStateFiles::contains(const std::string& name) const { return pieces_.contains(name); }
 
-at::Tensor OptimizerStateFiles::load(const std::string& name, std::int64_t begin, std::int64_t count) const {
+at::Tensor OptimizerStateFiles::load(const std::string& name, std::int64_t begin,
+                                     std::int64_t count) const {
   const auto found = pieces_.find(name);
   at::Tensor result;
   std::int64_t done = begin;
@@ -74,26 +76,31 @@ at::Tensor OptimizerStateFiles::load(const std::string& name, std::int64_t begin
       if (!result.defined()) result = at::empty({count}, flat.options());
       const std::int64_t end = std::min(piece.begin + flat.numel(), begin + count);
       if (piece.begin > done || end <= done) continue;
-      result.narrow(0, done - begin, end - done).copy_(flat.narrow(0, done - piece.begin, end - done));
+      result.narrow(0, done - begin, end - done)
+          .copy_(flat.narrow(0, done - piece.begin, end - done));
       done = end;
     }
   if (!result.defined() || done != begin + count)
-    throw ModelError(fmt::format("saved state of the training: elements {} to {} of '{}' are in none of its files", done,
-                                 begin + count, name));
+    throw ModelError(fmt::format(
+        "saved state of the training: elements {} to {} of '{}' are in none of its files", done,
+        begin + count, name));
   return result;
 }
 
 // ---- the optimiser
 
-Optimizer::Optimizer(const std::vector<NamedParameter>& parameters, const OptimizerConfig& config, ProcessGroup* group)
+Optimizer::Optimizer(const std::vector<NamedParameter>& parameters, const OptimizerConfig& config,
+                     ProcessGroup* group)
     : config_(config), group_(group && group->size() > 1 ? group : nullptr) {
-  if (config.muon && group_) throw ConfigError("the optimizer muon works in one process only (allowed with several: adamw)");
+  if (config.muon && group_)
+    throw ConfigError("the optimizer muon works in one process only (allowed with several: adamw)");
   for (const NamedParameter& parameter : parameters) {
     if (!parameter.trainable) continue;
     Slot slot;
     slot.name = parameter.name;
     slot.parameter = parameter.tensor;
-    slot.muon = config.muon && parameter.tensor.dim() == 2 && parameter.name.find(".layers.") != std::string::npos;
+    slot.muon = config.muon && parameter.tensor.dim() == 2 &&
+                parameter.name.find(".layers.") != std::string::npos;
     slot.rate = config.rate_of ? config.rate_of(parameter.name) : 1;
     slot.decay = parameter.tensor.dim() > 1 || config.decay_vectors ? config.weight_decay : 0;
     slot.count = parameter.tensor.numel();
@@ -163,8 +170,9 @@ void Optimizer::make_buckets() {
   std::int64_t room = 0;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     if (!slots_[i].active || in_bucket_[i]) continue;
-    const bool other = fresh.empty() || room < slots_[i].parameter.numel() ||
-                       slots_[fresh.back().back()].parameter.scalar_type() != slots_[i].parameter.scalar_type();
+    const bool other =
+        fresh.empty() || room < slots_[i].parameter.numel() ||
+        slots_[fresh.back().back()].parameter.scalar_type() != slots_[i].parameter.scalar_type();
     if (other) {
       fresh.emplace_back();
       room = kBucketElements;
@@ -177,17 +185,21 @@ void Optimizer::make_buckets() {
     Bucket bucket;
     std::int64_t total = 0;
     for (const std::size_t i : members) total += slots_[i].parameter.numel();
-    const std::int64_t part = (total + group_->size() - 1) / group_->size(), mine = part * group_->rank();
-    const at::TensorOptions wide = slots_[members[0]].parameter.options().dtype(at::kFloat).requires_grad(false);
+    const std::int64_t part = (total + group_->size() - 1) / group_->size(),
+                       mine = part * group_->rank();
+    const at::TensorOptions wide =
+        slots_[members[0]].parameter.options().dtype(at::kFloat).requires_grad(false);
     bucket.gradients = at::zeros({part * group_->size()}, wide);
     bucket.gradient_part = at::zeros({part}, wide);
-    bucket.weights = at::zeros({part * group_->size()}, wide.dtype(slots_[members[0]].parameter.scalar_type()));
+    bucket.weights =
+        at::zeros({part * group_->size()}, wide.dtype(slots_[members[0]].parameter.scalar_type()));
     bucket.weight_part = at::zeros({part}, wide);
     std::int64_t base = 0;
     for (const std::size_t i : members) {
       Slot& slot = slots_[i];
       const std::int64_t size = slot.parameter.numel();
-      const std::int64_t from = std::clamp(mine - base, std::int64_t{0}, size), to = std::clamp(mine + part - base, std::int64_t{0}, size);
+      const std::int64_t from = std::clamp(mine - base, std::int64_t{0}, size),
+                         to = std::clamp(mine + part - base, std::int64_t{0}, size);
       slot.begin = from;
       slot.count = to - from;
       const std::int64_t place = slot.count > 0 ? base + from - mine : 0;
@@ -265,7 +277,8 @@ void Optimizer::step(double scale) {
   std::vector<Same> groups;
   for (Slot& slot : slots_) {
     if (!slot.active) continue;
-    if (!slot.gradient.defined()) slot.gradient = gradient_of(slot);  // step() without clip_gradients()
+    if (!slot.gradient.defined())
+      slot.gradient = gradient_of(slot);  // step() without clip_gradients()
     ensure_state(slot);
     if (slot.muon) {
       muon_step(slot, scale);
@@ -277,7 +290,8 @@ void Optimizer::step(double scale) {
     auto same = std::find_if(groups.begin(), groups.end(), [&](const Same& group) {
       return group.rate == slot.rate && group.decay == slot.decay && group.type == type;
     });
-    if (same == groups.end()) same = groups.insert(groups.end(), Same{slot.rate, slot.decay, type, {}, {}, {}, {}, {}});
+    if (same == groups.end())
+      same = groups.insert(groups.end(), Same{slot.rate, slot.decay, type, {}, {}, {}, {}, {}});
     same->weights.push_back(slot.weight);
     same->gradients.push_back(slot.gradient.to(type));
     same->first.push_back(slot.first);
@@ -286,8 +300,8 @@ void Optimizer::step(double scale) {
   }
   for (Same& group : groups)
     at::_fused_adamw_(group.weights, group.gradients, group.first, group.second, {}, group.steps,
-                      config_.learning_rate * scale * group.rate, config_.betas[0], config_.betas[1], group.decay,
-                      config_.epsilon, false, false);
+                      config_.learning_rate * scale * group.rate, config_.betas[0],
+                      config_.betas[1], group.decay, config_.epsilon, false, false);
   for (Slot& slot : slots_)
     if (slot.active && slot.master.defined()) slot.parameter.detach().copy_(slot.master);
   for (Bucket& bucket : buckets_) gather(bucket);
@@ -300,7 +314,8 @@ void Optimizer::muon_step(Slot& slot, double scale) {
   slot.momentum.mul_(kMomentum).add_(gradient);
   const at::Tensor update = orthogonalised(gradient + kMomentum * slot.momentum);
   const double rate = config_.muon_learning_rate * scale * slot.rate;
-  const double shape = std::sqrt(std::max(1.0, static_cast<double>(tensor.size(0)) / static_cast<double>(tensor.size(1))));
+  const double shape = std::sqrt(
+      std::max(1.0, static_cast<double>(tensor.size(0)) / static_cast<double>(tensor.size(1))));
   tensor.mul_(1 - rate * config_.weight_decay).add_(update, -rate * shape);
 }
 
@@ -315,20 +330,23 @@ NamedTensors Optimizer::state() const {
     add("second/", slot.second);
     add("master/", group_ && slot.steps.defined() ? slot.weight : slot.master);
     add("momentum/", slot.momentum);
-    if (slot.steps.defined() && (!group_ || group_->rank() == 0)) all.emplace_back("steps/" + slot.name, slot.steps);
+    if (slot.steps.defined() && (!group_ || group_->rank() == 0))
+      all.emplace_back("steps/" + slot.name, slot.steps);
   }
   return all;
 }
 
 void Optimizer::load(const OptimizerStateFiles& files) {
   const at::NoGradGuard no_grad;
-  for (Slot& slot : slots_) slot.active = files.contains("steps/" + slot.name) || files.contains("momentum/" + slot.name);
+  for (Slot& slot : slots_)
+    slot.active = files.contains("steps/" + slot.name) || files.contains("momentum/" + slot.name);
   if (group_) make_buckets();
   for (Slot& slot : slots_) {
     if (!slot.active) continue;
     ensure_state(slot);
     const auto read = [&](const char* what, at::Tensor& tensor) {
-      if (tensor.defined() && slot.count > 0) tensor.copy_(files.load(what + slot.name, slot.begin, slot.count).view_as(tensor));
+      if (tensor.defined() && slot.count > 0)
+        tensor.copy_(files.load(what + slot.name, slot.begin, slot.count).view_as(tensor));
     };
     if (slot.muon) {
       read("momentum/", slot.momentum);
@@ -341,7 +359,10 @@ void Optimizer::load(const OptimizerStateFiles& files) {
         if (files.contains("master/" + slot.name))
           read("master/", slot.weight);
         else
-          slot.weight.copy_(slot.parameter.detach().reshape({-1}).narrow(0, slot.begin, slot.count).view_as(slot.weight));
+          slot.weight.copy_(slot.parameter.detach()
+                                .reshape({-1})
+                                .narrow(0, slot.begin, slot.count)
+                                .view_as(slot.weight));
       }
     }
     slot.active = false;
@@ -359,15 +380,18 @@ double after_warmup(Schedule schedule, double progress) {
 
 }  // namespace
 
-double scheduled_rate(Schedule schedule, std::int64_t step, std::int64_t total, double warmup_ratio) {
+double scheduled_rate(Schedule schedule, std::int64_t step, std::int64_t total,
+                      double warmup_ratio) {
   const double warm = warmup_ratio * static_cast<double>(total), now = static_cast<double>(step);
   if (now < warm) return std::min(1.0, (now + 1) / warm);
   const double rest = static_cast<double>(total) - warm;
   return after_warmup(schedule, rest > 0 ? (now - warm) / rest : 1);
 }
 
-double transformers_scheduled_rate(Schedule schedule, std::int64_t step, std::int64_t total, double warmup_ratio) {
-  const double warm = std::ceil(warmup_ratio * static_cast<double>(total)), now = static_cast<double>(step);
+double transformers_scheduled_rate(Schedule schedule, std::int64_t step, std::int64_t total,
+                                   double warmup_ratio) {
+  const double warm = std::ceil(warmup_ratio * static_cast<double>(total)),
+               now = static_cast<double>(step);
   if (now < warm) return now / std::max(1.0, warm);
   return after_warmup(schedule, (now - warm) / std::max(1.0, static_cast<double>(total) - warm));
 }

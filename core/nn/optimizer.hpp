@@ -56,7 +56,8 @@ class OptimizerStateFiles {
 // weights gathered. Not thread-safe.
 class Optimizer {
  public:
-  Optimizer(const std::vector<NamedParameter>& parameters, const OptimizerConfig& config, ProcessGroup* group = nullptr);
+  Optimizer(const std::vector<NamedParameter>& parameters, const OptimizerConfig& config,
+            ProcessGroup* group = nullptr);
 
   void zero_grad();
   // After each backward pass but the last of a step, where short types are accumulated in float32.
@@ -80,8 +81,8 @@ class Optimizer {
     bool muon = false;
     double rate = 1, decay = 0;
     at::Tensor first, second, steps, momentum;  // undefined until there was a gradient
-    at::Tensor master;                          // float32, where the parameter is short and in one process
-    at::Tensor sum;                             // float32, of collected gradients
+    at::Tensor master;  // float32, where the parameter is short and in one process
+    at::Tensor sum;     // float32, of collected gradients
     // The elements that this process trains, as views: with a process group of a bucket's part, else the whole.
     std::int64_t begin = 0, count = 0;
     at::Tensor weight, gradient;
@@ -114,8 +115,10 @@ enum class Schedule : std::uint8_t { cosine, linear, constant };
 
 // Share of the full learning rate at step `step` (0 ... total - 1). The warm-up rises in a line over warmup_ratio * total
 // steps, reaching the full rate with its last one.
-double scheduled_rate(Schedule schedule, std::int64_t step, std::int64_t total, double warmup_ratio);
+double scheduled_rate(Schedule schedule, std::int64_t step, std::int64_t total,
+                      double warmup_ratio);
 // As transformers' get_scheduler: ceil(warmup_ratio * total) steps of warm-up, the first of which has the rate 0.
-double transformers_scheduled_rate(Schedule schedule, std::int64_t step, std::int64_t total, double warmup_ratio);
+double transformers_scheduled_rate(Schedule schedule, std::int64_t step, std::int64_t total,
+                                   double warmup_ratio);
 
 }  // namespace dt2it::nn

@@ -23,23 +23,31 @@ struct Placed {
 // The prompt, then each branch, causal within itself; branches see the whole prompt.
 void add_runs(const TokenTree& tree, Placed at, AttentionPlan& plan) {
   const auto prefix = static_cast<std::int64_t>(tree.prefix);
-  if (prefix > 0) plan.add({.query = at.query, .count = prefix, .own = at.base, .own_count = prefix});
+  if (prefix > 0)
+    plan.add({.query = at.query, .count = prefix, .own = at.base, .own_count = prefix});
   for (std::size_t branch = 0; branch < tree.branch_ends.size(); ++branch) {
     const auto begin = static_cast<std::int64_t>(tree.branch_begin(branch));
     const auto count = static_cast<std::int64_t>(tree.branch_ends[branch]) - begin;
     if (count == 0) continue;
-    plan.add({.query = at.query + begin, .count = count, .full = at.base, .full_count = prefix, .own = at.base + begin,
+    plan.add({.query = at.query + begin,
+              .count = count,
+              .full = at.base,
+              .full_count = prefix,
+              .own = at.base + begin,
               .own_count = count});
   }
   plan.end_group();
 }
 
 // The same for some tokens of a tree only (their indices, increasing).
-void add_chosen_runs(const TokenTree& tree, std::span<const std::int64_t> tokens, Placed at, AttentionPlan& plan) {
+void add_chosen_runs(const TokenTree& tree, std::span<const std::int64_t> tokens, Placed at,
+                     AttentionPlan& plan) {
   std::size_t branch = 0;
   for (std::size_t i = 0; i < tokens.size();) {
     const std::int64_t first = tokens[i];
-    while (branch < tree.branch_ends.size() && first >= static_cast<std::int64_t>(tree.branch_ends[branch])) ++branch;
+    while (branch < tree.branch_ends.size() &&
+           first >= static_cast<std::int64_t>(tree.branch_ends[branch]))
+      ++branch;
     const bool in_prompt = first < static_cast<std::int64_t>(tree.prefix);
     const std::int64_t begin = in_prompt ? 0 : static_cast<std::int64_t>(tree.branch_begin(branch));
     const auto end = static_cast<std::int64_t>(in_prompt ? tree.prefix : tree.branch_ends[branch]);
@@ -47,7 +55,10 @@ void add_chosen_runs(const TokenTree& tree, std::span<const std::int64_t> tokens
     while (i + static_cast<std::size_t>(count) < tokens.size() && first + count < end &&
            tokens[i + static_cast<std::size_t>(count)] == first + count)
       ++count;
-    AttentionRun run{.query = at.query, .count = count, .own = at.base + begin, .own_count = first + count - begin};
+    AttentionRun run{.query = at.query,
+                     .count = count,
+                     .own = at.base + begin,
+                     .own_count = first + count - begin};
     if (!in_prompt) {
       run.full = at.base;
       run.full_count = static_cast<std::int64_t>(tree.prefix);
@@ -75,7 +86,8 @@ PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProce
   struct Encoded {
     std::int64_t first_feature;
   };
-  std::unordered_map<const PreparedVisual*, Encoded> encoded;  // the same image in several trees is encoded once
+  std::unordered_map<const PreparedVisual*, Encoded>
+      encoded;  // the same image in several trees is encoded once
   std::vector<std::int64_t> visual_rows, feature_rows, chosen;
   std::int64_t features = 0, base = 0;
   std::size_t next_row = 0;
@@ -85,12 +97,14 @@ PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProce
     std::copy(tree->tokens.begin(), tree->tokens.end(), tokens + base);
     for (std::int64_t i = 0; i < size; ++i)
       for (std::int64_t axis = 0; axis < 3; ++axis)
-        positions[axis * total + base + i] = tree->positions[static_cast<std::size_t>(i)][static_cast<std::size_t>(axis)];
+        positions[axis * total + base + i] =
+            tree->positions[static_cast<std::size_t>(i)][static_cast<std::size_t>(axis)];
     add_runs(*tree, {base, base}, plan);
     if (!rows.empty()) {
       chosen.clear();
       const std::size_t before = next_row;
-      for (; next_row < rows.size() && rows[next_row] < base + size; ++next_row) chosen.push_back(rows[next_row] - base);
+      for (; next_row < rows.size() && rows[next_row] < base + size; ++next_row)
+        chosen.push_back(rows[next_row] - base);
       add_chosen_runs(*tree, chosen, {base, static_cast<std::int64_t>(before)}, last_plan);
     }
     for (const VisualRun& run : tree->visual_runs) {
@@ -102,7 +116,8 @@ PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProce
       }
       for (std::size_t i = 0; i < run.count; ++i) {
         visual_rows.push_back(base + static_cast<std::int64_t>(run.begin + i));
-        feature_rows.push_back(place->second.first_feature + static_cast<std::int64_t>(run.first_feature + i));
+        feature_rows.push_back(place->second.first_feature +
+                               static_cast<std::int64_t>(run.first_feature + i));
       }
     }
     base += size;
@@ -116,7 +131,8 @@ PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProce
 
   input.visual_rows = index_tensor(visual_rows);
   bool in_order = static_cast<std::int64_t>(feature_rows.size()) == features;
-  for (std::size_t i = 0; in_order && i < feature_rows.size(); ++i) in_order = feature_rows[i] == static_cast<std::int64_t>(i);
+  for (std::size_t i = 0; in_order && i < feature_rows.size(); ++i)
+    in_order = feature_rows[i] == static_cast<std::int64_t>(i);
   if (!in_order) batch.feature_rows = index_tensor(feature_rows);
   batch.images = images;
   for (const auto& visual : batch.visuals) {
@@ -129,7 +145,8 @@ PackedBatch pack_trees(std::span<const TokenTree* const> trees, const ImageProce
 namespace {
 
 // Some visuals of a batch through the tower, in the order given.
-VisionFeatures computed(VlModel& model, const PackedBatch& batch, std::span<const std::size_t> which) {
+VisionFeatures computed(VlModel& model, const PackedBatch& batch,
+                        std::span<const std::size_t> which) {
   std::vector<Grid> grids;
   std::int64_t patches = 0;
   for (const std::size_t k : which) {
@@ -152,15 +169,18 @@ std::vector<std::size_t> all_of(const PackedBatch& batch) {
 }
 
 // The features of each, apart. Copies, so that those of one do not hold the others' memory.
-std::vector<VisionFeatures> computed_apart(VlModel& model, const PackedBatch& batch, std::span<const std::size_t> which) {
+std::vector<VisionFeatures> computed_apart(VlModel& model, const PackedBatch& batch,
+                                           std::span<const std::size_t> which) {
   const VisionFeatures together = computed(model, batch, which);
   std::vector<VisionFeatures> apart;
   std::int64_t first = 0;
   for (const std::size_t k : which) {
-    const std::int64_t tokens = batch.grids[k].patches() / (batch.images.merge * batch.images.merge);
+    const std::int64_t tokens =
+        batch.grids[k].patches() / (batch.images.merge * batch.images.merge);
     VisionFeatures& one = apart.emplace_back();
     one.output = together.output.narrow(0, first, tokens).clone();
-    for (const at::Tensor& deep : together.deepstack) one.deepstack.push_back(deep.narrow(0, first, tokens).clone());
+    for (const at::Tensor& deep : together.deepstack)
+      one.deepstack.push_back(deep.narrow(0, first, tokens).clone());
     first += tokens;
   }
   return apart;
@@ -170,7 +190,9 @@ VisionFeatures cached(VlModel& model, const PackedBatch& batch, FeatureCache& ca
   const at::NoGradGuard no_grad;
   std::vector<VisionFeatures> all;
   if (cache.shared()) {
-    all = cache.get_all(batch.visuals, [&](std::span<const std::size_t> missing) { return computed_apart(model, batch, missing); });
+    all = cache.get_all(batch.visuals, [&](std::span<const std::size_t> missing) {
+      return computed_apart(model, batch, missing);
+    });
   } else {
     // One by one: what is in the cache must not depend on what else was seen with it, for a training that goes on.
     for (std::size_t k = 0; k < batch.visuals.size(); ++k)
@@ -194,7 +216,8 @@ VisionFeatures cached(VlModel& model, const PackedBatch& batch, FeatureCache& ca
 
 VisionFeatures vision_features(VlModel& model, const PackedBatch& batch) {
   FeatureCache* cache = model.usable_feature_cache(batch.images);
-  VisionFeatures features = cache ? cached(model, batch, *cache) : computed(model, batch, all_of(batch));
+  VisionFeatures features =
+      cache ? cached(model, batch, *cache) : computed(model, batch, all_of(batch));
   if (batch.feature_rows.defined()) {
     const at::Tensor rows = batch.feature_rows.to(model.device());
     features.output = features.output.index_select(0, rows);
@@ -213,8 +236,9 @@ at::Tensor forward_packed(VlModel& model, PackedBatch& batch, HiddenState state)
   return model.decode(input, seeing ? &features : nullptr, state);
 }
 
-at::Tensor forward_trees(VlModel& model, std::span<const TokenTree* const> trees, const ImageProcessorConfig& images,
-                         HiddenState state, std::span<const std::int64_t> rows) {
+at::Tensor forward_trees(VlModel& model, std::span<const TokenTree* const> trees,
+                         const ImageProcessorConfig& images, HiddenState state,
+                         std::span<const std::int64_t> rows) {
   PackedBatch batch = pack_trees(trees, images, rows);
   return forward_packed(model, batch, state);
 }

@@ -18,11 +18,12 @@
 namespace dt2it::nn {
 
 struct PackedBatch {
-  DecoderInput input;  // on the CPU
+  DecoderInput input;                                          // on the CPU
   std::vector<std::shared_ptr<const PreparedVisual>> visuals;  // the different images and videos
-  std::vector<Grid> grids;  // of these
+  std::vector<Grid> grids;                                     // of these
   ImageProcessorConfig images;
-  at::Tensor feature_rows;  // which merged tokens of these go to visual_rows; undefined: all, in order
+  at::Tensor
+      feature_rows;  // which merged tokens of these go to visual_rows; undefined: all, in order
 };
 
 // `rows`: see Backbone::forward.
@@ -35,7 +36,8 @@ VisionFeatures vision_features(VlModel& model, const PackedBatch& batch);
 
 // Hidden states [tokens or rows, hidden] of a packed batch.
 at::Tensor forward_packed(VlModel& model, PackedBatch& batch, HiddenState state);
-at::Tensor forward_trees(VlModel& model, std::span<const TokenTree* const> trees, const ImageProcessorConfig& images,
-                         HiddenState state, std::span<const std::int64_t> rows = {});
+at::Tensor forward_trees(VlModel& model, std::span<const TokenTree* const> trees,
+                         const ImageProcessorConfig& images, HiddenState state,
+                         std::span<const std::int64_t> rows = {});
 
 }  // namespace dt2it::nn

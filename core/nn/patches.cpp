@@ -63,10 +63,13 @@ DT2IT_AVX2 void store(float* to, __m256 values) {
 
 // One channel of 14 or 16 pixels. Subtraction, then division: what torch does, to the last bit.
 template <int kCount, bool kStream>
-DT2IT_AVX2 void channel_avx2(__m128i levels, const Normal& normal, std::size_t channel, const Target& to) {
+DT2IT_AVX2 void channel_avx2(__m128i levels, const Normal& normal, std::size_t channel,
+                             const Target& to) {
   constexpr int kSecond = kCount - 8;  // the second half begins here and may overlap the first
-  const __m256 mean = _mm256_set1_ps(normal.mean[channel]), deviation = _mm256_set1_ps(normal.deviation[channel]);
-  const __m256 low = normalised(levels, mean, deviation), high = normalised(_mm_srli_si128(levels, kSecond), mean, deviation);
+  const __m256 mean = _mm256_set1_ps(normal.mean[channel]),
+               deviation = _mm256_set1_ps(normal.deviation[channel]);
+  const __m256 low = normalised(levels, mean, deviation),
+               high = normalised(_mm_srli_si128(levels, kSecond), mean, deviation);
   const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(channel) * to.channel;
   store<kStream>(to.first + at, low);
   store<kStream>(to.first + at + kSecond, high);
@@ -78,18 +81,22 @@ DT2IT_AVX2 void channel_avx2(__m128i levels, const Normal& normal, std::size_t c
 
 // Reads 48 bytes. kStream: past the caches, to targets at multiples of 32 bytes.
 template <int kCount, bool kStream>
-__attribute__((target("avx2"))) void line_avx2(const std::uint8_t* pixels, const Normal& normal, const Target& to) {
+__attribute__((target("avx2"))) void line_avx2(const std::uint8_t* pixels, const Normal& normal,
+                                               const Target& to) {
   const auto* in = reinterpret_cast<const __m128i*>(pixels);
   const __m128i a = _mm_loadu_si128(in), b = _mm_loadu_si128(in + 1), c = _mm_loadu_si128(in + 2);
-  const __m128i red = pick(a, b, c, _mm_setr_epi8(0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
-                           _mm_setr_epi8(-1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14, -1, -1, -1, -1, -1),
-                           _mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 1, 4, 7, 10, 13));
-  const __m128i green = pick(a, b, c, _mm_setr_epi8(1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
-                             _mm_setr_epi8(-1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1),
-                             _mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14));
-  const __m128i blue = pick(a, b, c, _mm_setr_epi8(2, 5, 8, 11, 14, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
-                            _mm_setr_epi8(-1, -1, -1, -1, -1, 1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1),
-                            _mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15));
+  const __m128i red =
+      pick(a, b, c, _mm_setr_epi8(0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
+           _mm_setr_epi8(-1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14, -1, -1, -1, -1, -1),
+           _mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 1, 4, 7, 10, 13));
+  const __m128i green =
+      pick(a, b, c, _mm_setr_epi8(1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
+           _mm_setr_epi8(-1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1),
+           _mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14));
+  const __m128i blue =
+      pick(a, b, c, _mm_setr_epi8(2, 5, 8, 11, 14, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
+           _mm_setr_epi8(-1, -1, -1, -1, -1, 1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1),
+           _mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15));
   channel_avx2<kCount, kStream>(red, normal, 0, to);
   channel_avx2<kCount, kStream>(green, normal, 1, to);
   channel_avx2<kCount, kStream>(blue, normal, 2, to);
@@ -102,7 +109,8 @@ using Line = void (*)(const std::uint8_t*, const Normal&, const Target&);
 // Patches beyond this leave the caches before anybody reads them: they need not be fetched into them to be written.
 constexpr std::size_t kStreamed = std::size_t{8} << 20;
 
-Line vector_line([[maybe_unused]] int patch, [[maybe_unused]] const float* out, [[maybe_unused]] std::size_t bytes) {
+Line vector_line([[maybe_unused]] int patch, [[maybe_unused]] const float* out,
+                 [[maybe_unused]] std::size_t bytes) {
 #if defined(__x86_64__)
   if (!vector_kernels()) return nullptr;
   if (patch == 16) {
@@ -132,7 +140,8 @@ void write_patches(const PreparedVisual& visual, const ImageProcessorConfig& con
       normal.of_level[c][level] =
           (static_cast<float>(level) - normal.mean[c]) / normal.deviation[c];
   }
-  const auto bytes = static_cast<std::size_t>(patch_count(visual, config) * config.patch_length()) * sizeof(float);
+  const auto bytes =
+      static_cast<std::size_t>(patch_count(visual, config) * config.patch_length()) * sizeof(float);
   const Line fast = vector ? vector_line(p, out, bytes) : nullptr;
   const std::ptrdiff_t stride = std::ptrdiff_t{visual.width} * 3,
                        frame_bytes = stride * visual.height;

@@ -32,9 +32,12 @@ int number_in_environment(const char* name, int low, int high) {
   const std::string text = environment(name);
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size() || value < low || value > high)
-    throw ConfigError(fmt::format("WORLD_SIZE is set, but {} is '{}' (a number from {} to {} is expected, as torchrun sets it)",
-                                  name, text, low, high));
+  if (text.empty() || error != std::errc() || end != text.data() + text.size() || value < low ||
+      value > high)
+    throw ConfigError(
+        fmt::format("WORLD_SIZE is set, but {} is '{}' (a number from {} to {} is expected, as "
+                    "torchrun sets it)",
+                    name, text, low, high));
   return value;
 }
 
@@ -69,13 +72,15 @@ ProcessGroup::ProcessGroup(const Place& place, double seconds, at::Device device
     options.isServer = place.rank == 0 && environment("TORCHELASTIC_USE_AGENT_STORE") != "True";
     options.numWorkers = static_cast<std::size_t>(place.size);
     options.waitWorkers = false;
-    backend.store = c10::make_intrusive<c10d::PrefixStore>("dt2it/" + environment("TORCHELASTIC_RESTART_COUNT"),
-                                                           c10::make_intrusive<c10d::TCPStore>(place.address, options));
+    backend.store = c10::make_intrusive<c10d::PrefixStore>(
+        "dt2it/" + environment("TORCHELASTIC_RESTART_COUNT"),
+        c10::make_intrusive<c10d::TCPStore>(place.address, options));
     if (device.is_cuda()) {
 #ifdef DT2IT_HAS_NCCL
       auto nccl = c10d::ProcessGroupNCCL::Options::create();
       nccl->timeout = limit;
-      backend.group = c10::make_intrusive<c10d::ProcessGroupNCCL>(backend.store, place.rank, place.size, nccl);
+      backend.group =
+          c10::make_intrusive<c10d::ProcessGroupNCCL>(backend.store, place.rank, place.size, nccl);
       return;
 #else
       throw ConfigError("several processes on CUDA need NCCL, which this build has not (nccl.h and USE_C10D_NCCL)");
@@ -86,7 +91,8 @@ ProcessGroup::ProcessGroup(const Place& place, double seconds, at::Device device
     gloo->devices.push_back(local ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
                                   : c10d::ProcessGroupGloo::createDefaultDevice());
     gloo->threads = 2;
-    backend.group = c10::make_intrusive<c10d::ProcessGroupGloo>(backend.store, place.rank, place.size, gloo);
+    backend.group =
+        c10::make_intrusive<c10d::ProcessGroupGloo>(backend.store, place.rank, place.size, gloo);
   });
 }
 
@@ -100,8 +106,9 @@ void ProcessGroup::run(const char* what, const std::function<void(Backend&)>& op
   } catch (const std::exception& error) {
     std::string reason = error.what();
     reason.resize(std::min(reason.size(), reason.find('\n')));
-    throw ModelError(fmt::format("process {} of {}: {} failed: another process is gone, or did not answer within {} s ({})",
-                                 place_.rank, place_.size, what, seconds_, reason));
+    throw ModelError(fmt::format(
+        "process {} of {}: {} failed: another process is gone, or did not answer within {} s ({})",
+        place_.rank, place_.size, what, seconds_, reason));
   }
 }
 
@@ -122,11 +129,13 @@ void ProcessGroup::sum(double* values, std::size_t count) {
 }
 
 void ProcessGroup::reduce_scatter(at::Tensor& part, at::Tensor& whole) {
-  run("adding up gradients", [&](Backend& backend) { backend.group->_reduce_scatter_base(part, whole)->wait(); });
+  run("adding up gradients",
+      [&](Backend& backend) { backend.group->_reduce_scatter_base(part, whole)->wait(); });
 }
 
 void ProcessGroup::all_gather(at::Tensor& whole, at::Tensor& part) {
-  run("exchanging weights", [&](Backend& backend) { backend.group->_allgather_base(whole, part)->wait(); });
+  run("exchanging weights",
+      [&](Backend& backend) { backend.group->_allgather_base(whole, part)->wait(); });
 }
 
 void ProcessGroup::barrier() {

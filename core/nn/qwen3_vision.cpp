@@ -19,7 +19,8 @@ constexpr std::size_t kKeptGrids = 256;
 class Qwen3Vision final : public VisionTower {
  public:
   Qwen3Vision(const VisionConfig& config, ParameterTable& parameters);
-  VisionFeatures forward(const at::Tensor& pixels, std::span<const Grid> grids, const VisionPass& pass) override;
+  VisionFeatures forward(const at::Tensor& pixels, std::span<const Grid> grids,
+                         const VisionPass& pass) override;
 
  private:
   struct Merger {
@@ -31,7 +32,8 @@ class Qwen3Vision final : public VisionTower {
     Linear qkv, proj, fc1, fc2;
   };
   static std::vector<at::Tensor> weights_of(const Block& block) {
-    return weights_in({&block.norm1, &block.norm2}, {&block.qkv, &block.proj, &block.fc1, &block.fc2});
+    return weights_in({&block.norm1, &block.norm2},
+                      {&block.qkv, &block.proj, &block.fc1, &block.fc2});
   }
   // Where each patch of a frame takes its position embedding from (bilinear in the learned table, corners aligned) and its
   // rotary angles; in block order.
@@ -50,7 +52,8 @@ class Qwen3Vision final : public VisionTower {
     Frames(at::Tensor c, at::Tensor s, AttentionPlan plan, const AdapterPass& a)
         : cos(std::move(c)), sin(std::move(s)), attention(std::move(plan)), adapters(a) {}
   };
-  static at::Tensor run(const Block& block, std::int64_t heads, const at::Tensor& x, const Frames& frames, bool keep);
+  static at::Tensor run(const Block& block, std::int64_t heads, const at::Tensor& x,
+                        const Frames& frames, bool keep);
   static at::Tensor normalise(const Norm& norm, const at::Tensor& x) {
     return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, kVisionNormEpsilon);
   }
@@ -65,11 +68,14 @@ class Qwen3Vision final : public VisionTower {
   std::map<std::pair<std::int64_t, std::int64_t>, GridTables> tables_;
 };
 
-Qwen3Vision::Qwen3Vision(const VisionConfig& v, ParameterTable& parameters) : config_(v), options_(parameters.options()) {
+Qwen3Vision::Qwen3Vision(const VisionConfig& v, ParameterTable& parameters)
+    : config_(v), options_(parameters.options()) {
   const std::string visual = "model.visual.";
-  patch_embed_.weight = parameters.add(visual + "patch_embed.proj.weight", {v.hidden, v.channels, v.temporal, v.patch, v.patch});
+  patch_embed_.weight = parameters.add(visual + "patch_embed.proj.weight",
+                                       {v.hidden, v.channels, v.temporal, v.patch, v.patch});
   patch_embed_.bias = parameters.add(visual + "patch_embed.proj.bias", {v.hidden});
-  position_table_ = parameters.add(visual + "pos_embed.weight", {v.position_side * v.position_side, v.hidden});
+  position_table_ =
+      parameters.add(visual + "pos_embed.weight", {v.position_side * v.position_side, v.hidden});
   for (std::int64_t i = 0; i < v.depth; ++i) {
     const std::string block = fmt::format("{}blocks.{}.", visual, i);
     Block made;
@@ -106,7 +112,8 @@ const Qwen3Vision::GridTables& Qwen3Vision::tables(const Grid& grid) {
   auto* weights = table.weights.data_ptr<float>();
   auto* cos = table.cos.data_ptr<float>();
   auto* sin = table.sin.data_ptr<float>();
-  const auto place = [&](std::int64_t i, std::int64_t size) {  // in float32, as the reference's linspace
+  const auto place = [&](std::int64_t i,
+                         std::int64_t size) {  // in float32, as the reference's linspace
     const auto last = static_cast<float>(v.position_side - 1);
     return size == 1 ? 0.f : static_cast<float>(i) * (last / static_cast<float>(size - 1));
   };
@@ -114,7 +121,8 @@ const Qwen3Vision::GridTables& Qwen3Vision::tables(const Grid& grid) {
   for_patches(grid, v.merge, [&](std::int64_t row, std::int64_t column) {
     const float y = place(row, grid.rows), x = place(column, grid.columns);
     const auto y0 = static_cast<std::int64_t>(y), x0 = static_cast<std::int64_t>(x);
-    const std::int64_t y1 = std::min(y0 + 1, v.position_side - 1), x1 = std::min(x0 + 1, v.position_side - 1);
+    const std::int64_t y1 = std::min(y0 + 1, v.position_side - 1),
+                       x1 = std::min(x0 + 1, v.position_side - 1);
     const float dy = y - static_cast<float>(y0), dx = x - static_cast<float>(x0);
     const std::int64_t rows[4] = {y0, y0, y1, y1}, columns[4] = {x0, x1, x0, x1};
     const float share[4] = {(1 - dy) * (1 - dx), (1 - dy) * dx, dy * (1 - dx), dy * dx};
@@ -126,27 +134,33 @@ const Qwen3Vision::GridTables& Qwen3Vision::tables(const Grid& grid) {
     ++p;
   });
   const at::Device device = options_.device();
-  table = {table.taps.to(device), table.weights.to(options_), table.cos.to(device), table.sin.to(device)};
+  table = {table.taps.to(device), table.weights.to(options_), table.cos.to(device),
+           table.sin.to(device)};
   return tables_.emplace(key, std::move(table)).first->second;
 }
 
-at::Tensor Qwen3Vision::merge(const Merger& merger, const at::Tensor& x, bool norm_after_grouping) const {
+at::Tensor Qwen3Vision::merge(const Merger& merger, const at::Tensor& x,
+                              bool norm_after_grouping) const {
   const std::int64_t wide = merger.fc1.weight.size(1);
-  const at::Tensor grouped = norm_after_grouping ? normalise(merger.norm, x.view({-1, wide})) : normalise(merger.norm, x).view({-1, wide});
+  const at::Tensor grouped = norm_after_grouping ? normalise(merger.norm, x.view({-1, wide}))
+                                                 : normalise(merger.norm, x).view({-1, wide});
   return apply(merger.fc2, at::gelu(apply(merger.fc1, grouped)));
 }
 
-at::Tensor Qwen3Vision::run(const Block& block, std::int64_t heads, const at::Tensor& x, const Frames& frames, bool keep) {
+at::Tensor Qwen3Vision::run(const Block& block, std::int64_t heads, const at::Tensor& x,
+                            const Frames& frames, bool keep) {
   const AdapterPass& adapters = frames.adapters;
-  const at::Tensor attended =
-      vision_attention(normalise(block.norm1, x), block.qkv, heads, frames.cos, frames.sin, frames.attention, adapters);
+  const at::Tensor attended = vision_attention(normalise(block.norm1, x), block.qkv, heads,
+                                               frames.cos, frames.sin, frames.attention, adapters);
   const at::Tensor y = add_linear(x, block.proj, attended, keep, adapters);
   at::Tensor wide = apply(block.fc1, normalise(block.norm2, y), adapters);
-  wide = at::GradMode::is_enabled() && wide.requires_grad() ? at::gelu(wide, "tanh") : at::gelu_(wide, "tanh");
+  wide = at::GradMode::is_enabled() && wide.requires_grad() ? at::gelu(wide, "tanh")
+                                                            : at::gelu_(wide, "tanh");
   return add_linear(y, block.fc2, wide, false, adapters);
 }
 
-VisionFeatures Qwen3Vision::forward(const at::Tensor& pixels, std::span<const Grid> grids, const VisionPass& pass) {
+VisionFeatures Qwen3Vision::forward(const at::Tensor& pixels, std::span<const Grid> grids,
+                                    const VisionPass& pass) {
   const VisionConfig& v = config_;
   const auto observe = [&](const std::string& name, const at::Tensor& value) {
     if (pass.observer) pass.observer(name, value);
@@ -158,7 +172,9 @@ VisionFeatures Qwen3Vision::forward(const at::Tensor& pixels, std::span<const Gr
     const GridTables& table = tables(grid);
     const std::int64_t frame = grid.rows * grid.columns;
     const at::Tensor place =
-        (position_table_.index_select(0, table.taps.view({-1})).view({4, frame, v.hidden}) * table.weights).sum(0);
+        (position_table_.index_select(0, table.taps.view({-1})).view({4, frame, v.hidden}) *
+         table.weights)
+            .sum(0);
     for (std::int64_t t = 0; t < grid.frames; ++t) {
       places.push_back(place);
       cosines.push_back(table.cos);
@@ -168,8 +184,11 @@ VisionFeatures Qwen3Vision::forward(const at::Tensor& pixels, std::span<const Gr
       at += frame;
     }
   }
-  const auto join = [](const std::vector<at::Tensor>& parts) { return parts.size() == 1 ? parts[0] : at::cat(parts); };
-  const auto frames = std::make_shared<const Frames>(join(cosines), join(sines), std::move(plan), pass.adapters);
+  const auto join = [](const std::vector<at::Tensor>& parts) {
+    return parts.size() == 1 ? parts[0] : at::cat(parts);
+  };
+  const auto frames =
+      std::make_shared<const Frames>(join(cosines), join(sines), std::move(plan), pass.adapters);
 
   at::Tensor x = at::linear(pixels, patch_embed_.weight.view({v.hidden, -1}), patch_embed_.bias);
   observe("patch_embed", x);
@@ -201,7 +220,8 @@ VisionFeatures Qwen3Vision::forward(const at::Tensor& pixels, std::span<const Gr
 
 }  // namespace
 
-std::unique_ptr<VisionTower> make_qwen3_vision(const VisionConfig& config, ParameterTable& parameters) {
+std::unique_ptr<VisionTower> make_qwen3_vision(const VisionConfig& config,
+                                               ParameterTable& parameters) {
   return std::make_unique<Qwen3Vision>(config, parameters);
 }
 

@@ -61,7 +61,8 @@ struct Sum {
 
 template <bool kSplit>
 DT2IT_AVX2 __m256i joined(Sum sum) {
-  if constexpr (kSplit) return _mm256_add_epi32(_mm256_slli_epi32(sum.upper, kLowerBits), sum.lower);
+  if constexpr (kSplit)
+    return _mm256_add_epi32(_mm256_slli_epi32(sum.upper, kLowerBits), sum.lower);
   return sum.upper;
 }
 
@@ -74,34 +75,38 @@ DT2IT_AVX2 __m256i rounded(Sum sum, __m256i half, __m128i bits) {
 // shuffles make [r0 r1 g0 g1 b0 b1 - -] and [r2 r3 ...] in 16 bits, which are multiplied and added in pairs.
 template <bool kSplit>
 DT2IT_AVX2 void add_block(const std::uint8_t* in, const __m256i* weights, Sum& sum) {
-  const __m256i front =
-      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
-  const __m256i back =
-      _mm256_broadcastsi128_si256(_mm_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1));
+  const __m256i front = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
+  const __m256i back = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1));
   const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
   const __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + 12));
   const __m256i bytes = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
   const __m256i a = _mm256_shuffle_epi8(bytes, front), b = _mm256_shuffle_epi8(bytes, back);
-  sum.upper = _mm256_add_epi32(sum.upper, _mm256_add_epi32(_mm256_madd_epi16(a, _mm256_loadu_si256(weights)),
-                                                           _mm256_madd_epi16(b, _mm256_loadu_si256(weights + 1))));
+  sum.upper = _mm256_add_epi32(
+      sum.upper, _mm256_add_epi32(_mm256_madd_epi16(a, _mm256_loadu_si256(weights)),
+                                  _mm256_madd_epi16(b, _mm256_loadu_si256(weights + 1))));
   if constexpr (kSplit)
-    sum.lower = _mm256_add_epi32(sum.lower, _mm256_add_epi32(_mm256_madd_epi16(a, _mm256_loadu_si256(weights + 2)),
-                                                             _mm256_madd_epi16(b, _mm256_loadu_si256(weights + 3))));
+    sum.lower = _mm256_add_epi32(
+        sum.lower, _mm256_add_epi32(_mm256_madd_epi16(a, _mm256_loadu_si256(weights + 2)),
+                                    _mm256_madd_epi16(b, _mm256_loadu_si256(weights + 3))));
 }
 
 // The sums of two rows, [a | b], each red, green, blue, nothing.
 template <bool kSplit>
 DT2IT_AVX2 __m256i two_rows(Sum a, Sum b, __m256i half, __m128i bits) {
   const __m256i x = joined<kSplit>(a), y = joined<kSplit>(b);
-  const __m256i sum = _mm256_add_epi32(_mm256_permute2x128_si256(x, y, 0x20), _mm256_permute2x128_si256(x, y, 0x31));
+  const __m256i sum = _mm256_add_epi32(_mm256_permute2x128_si256(x, y, 0x20),
+                                       _mm256_permute2x128_si256(x, y, 0x31));
   return _mm256_sra_epi32(_mm256_add_epi32(sum, half), bits);
 }
 
 // Four rows; fewer are the last one again.
 template <bool kSplit>
-__attribute__((target("avx2"))) void columns_avx2(const AxisWeights& axis, const std::int16_t* pairs,
-                                                  const std::uint8_t* const* in, std::uint8_t* const* out, int rows,
-                                                  int width) {
+__attribute__((target("avx2"))) void columns_avx2(const AxisWeights& axis,
+                                                  const std::int16_t* pairs,
+                                                  const std::uint8_t* const* in,
+                                                  std::uint8_t* const* out, int rows, int width) {
   const __m256i half = _mm256_set1_epi32(1 << (axis.bits - 1)), zero = _mm256_setzero_si256();
   const __m128i bits = _mm_cvtsi32_si128(axis.bits);
   const int blocks = axis.blocks();
@@ -118,8 +123,9 @@ __attribute__((target("avx2"))) void columns_avx2(const AxisWeights& axis, const
       add_block<kSplit>(in2 + at, weights, sum2);
       add_block<kSplit>(in3 + at, weights, sum3);
     }
-    const __m256i words = _mm256_packs_epi32(two_rows<kSplit>(sum0, sum1, half, bits),
-                                             two_rows<kSplit>(sum2, sum3, half, bits));  // rows 0 and 2 | 1 and 3
+    const __m256i words =
+        _mm256_packs_epi32(two_rows<kSplit>(sum0, sum1, half, bits),
+                           two_rows<kSplit>(sum2, sum3, half, bits));  // rows 0 and 2 | 1 and 3
     const __m256i bytes = _mm256_packus_epi16(words, words);
     const __m128i even = _mm256_castsi256_si128(bytes), odd = _mm256_extracti128_si256(bytes, 1);
     const int rgb0 = _mm_cvtsi128_si32(even), rgb1 = _mm_cvtsi128_si32(odd);
@@ -143,12 +149,14 @@ __attribute__((target("avx2"))) void columns_avx2(const AxisWeights& axis, const
 template <bool kSplit>
 DT2IT_AVX2 void add_pair(__m256i bytes, __m256i weight, __m256i lower_weight, Sum& sum) {
   sum.upper = _mm256_add_epi32(sum.upper, _mm256_madd_epi16(bytes, weight));
-  if constexpr (kSplit) sum.lower = _mm256_add_epi32(sum.lower, _mm256_madd_epi16(bytes, lower_weight));
+  if constexpr (kSplit)
+    sum.lower = _mm256_add_epi32(sum.lower, _mm256_madd_epi16(bytes, lower_weight));
 }
 
 template <bool kSplit>
-__attribute__((target("avx2"))) void rows_avx2(const AxisWeights& axis, int y, const std::uint8_t* const* in,
-                                               std::uint8_t* out, std::size_t bytes) {
+__attribute__((target("avx2"))) void rows_avx2(const AxisWeights& axis, int y,
+                                               const std::uint8_t* const* in, std::uint8_t* out,
+                                               std::size_t bytes) {
   const std::int32_t* weights = axis.weights.data() + axis.offset[static_cast<std::size_t>(y)];
   const int count = axis.count(y);
   const __m256i half = _mm256_set1_epi32(1 << (axis.bits - 1)), zero = _mm256_setzero_si256();
@@ -159,18 +167,22 @@ __attribute__((target("avx2"))) void rows_avx2(const AxisWeights& axis, int y, c
     for (int k = 0; k < count; k += 2) {
       const bool pair = k + 1 < count;
       const std::int32_t w0 = weights[k], w1 = pair ? weights[k + 1] : 0;
-      const __m256i weight = _mm256_set1_epi32(kSplit ? paired(w0 >> kLowerBits, w1 >> kLowerBits) : paired(w0, w1));
+      const __m256i weight =
+          _mm256_set1_epi32(kSplit ? paired(w0 >> kLowerBits, w1 >> kLowerBits) : paired(w0, w1));
       const __m256i lower_weight = _mm256_set1_epi32(paired(w0 & kLowerMask, w1 & kLowerMask));
       const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in[k] + at));
-      const __m256i b = pair ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in[k + 1] + at)) : zero;
+      const __m256i b =
+          pair ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in[k + 1] + at)) : zero;
       const __m256i low = _mm256_unpacklo_epi8(a, b), high = _mm256_unpackhi_epi8(a, b);
       add_pair<kSplit>(_mm256_unpacklo_epi8(low, zero), weight, lower_weight, sum0);
       add_pair<kSplit>(_mm256_unpackhi_epi8(low, zero), weight, lower_weight, sum1);
       add_pair<kSplit>(_mm256_unpacklo_epi8(high, zero), weight, lower_weight, sum2);
       add_pair<kSplit>(_mm256_unpackhi_epi8(high, zero), weight, lower_weight, sum3);
     }
-    const __m256i first = _mm256_packs_epi32(rounded<kSplit>(sum0, half, bits), rounded<kSplit>(sum1, half, bits));
-    const __m256i second = _mm256_packs_epi32(rounded<kSplit>(sum2, half, bits), rounded<kSplit>(sum3, half, bits));
+    const __m256i first =
+        _mm256_packs_epi32(rounded<kSplit>(sum0, half, bits), rounded<kSplit>(sum1, half, bits));
+    const __m256i second =
+        _mm256_packs_epi32(rounded<kSplit>(sum2, half, bits), rounded<kSplit>(sum3, half, bits));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + at), _mm256_packus_epi16(first, second));
   }
 }

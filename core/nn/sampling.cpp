@@ -20,7 +20,8 @@ bool likelier(const WeightedToken& a, const WeightedToken& b) {
   return a.probability > b.probability || (a.probability == b.probability && a.token < b.token);
 }
 
-std::vector<float> penalised(std::span<const float> logits, std::span<const std::int64_t> history, double penalty) {
+std::vector<float> penalised(std::span<const float> logits, std::span<const std::int64_t> history,
+                             double penalty) {
   std::vector<float> scores(logits.begin(), logits.end());
   if (penalty == 1) return scores;
   const auto factor = static_cast<float>(penalty);
@@ -38,7 +39,8 @@ std::size_t likeliest(std::span<const float> scores) {
     if (std::isnan(scores[i])) throw ModelError("the model gave a logit that is not a number");
     if (scores[i] > scores[best]) best = i;
   }
-  if (scores.empty() || !std::isfinite(scores[best])) throw ModelError("the model gave no finite logit");
+  if (scores.empty() || !std::isfinite(scores[best]))
+    throw ModelError("the model gave no finite logit");
   return best;
 }
 
@@ -51,7 +53,8 @@ void normalise(std::vector<WeightedToken>& tokens) {
     token.probability = std::exp(token.probability - most);
     sum += token.probability;
   }
-  for (WeightedToken& token : tokens) token.probability = static_cast<float>(token.probability / sum);
+  for (WeightedToken& token : tokens)
+    token.probability = static_cast<float>(token.probability / sum);
 }
 
 // Leaves out the unlikeliest tokens whose probabilities together are at most 1 - top_p. Few tokens usually hold most of
@@ -62,7 +65,8 @@ void keep_top_p(std::vector<WeightedToken>& tokens, double top_p) {
   std::size_t head = 64;
   for (;; head *= 8) {
     head = std::min(head, tokens.size());
-    std::nth_element(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(head - 1), tokens.end(), likelier);
+    std::nth_element(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(head - 1),
+                     tokens.end(), likelier);
     tail = 0;
     for (std::size_t i = head; i < tokens.size(); ++i) tail += tokens[i].probability;
     if (head == tokens.size() || static_cast<float>(tail) <= spare) break;
@@ -78,7 +82,8 @@ void keep_top_p(std::vector<WeightedToken>& tokens, double top_p) {
 
 }  // namespace
 
-std::vector<WeightedToken> next_tokens(std::span<const float> logits, std::span<const std::int64_t> history,
+std::vector<WeightedToken> next_tokens(std::span<const float> logits,
+                                       std::span<const std::int64_t> history,
                                        const SamplingSettings& settings) {
   std::vector<float> scores = penalised(logits, history, settings.repetition_penalty);
   const std::size_t best = likeliest(scores);
@@ -89,33 +94,38 @@ std::vector<WeightedToken> next_tokens(std::span<const float> logits, std::span<
   float lowest = kNever;
   if (const auto k = static_cast<std::size_t>(settings.top_k); k > 0 && k < scores.size()) {
     std::vector<float> ordered = scores;
-    std::nth_element(ordered.begin(), ordered.begin() + static_cast<std::ptrdiff_t>(k - 1), ordered.end(), std::greater<>());
+    std::nth_element(ordered.begin(), ordered.begin() + static_cast<std::ptrdiff_t>(k - 1),
+                     ordered.end(), std::greater<>());
     lowest = ordered[k - 1];
   }
   std::vector<WeightedToken> tokens;
   for (std::size_t i = 0; i < scores.size(); ++i)
-    if (scores[i] >= lowest && scores[i] > kNever) tokens.push_back({static_cast<std::int64_t>(i), scores[i]});
+    if (scores[i] >= lowest && scores[i] > kNever)
+      tokens.push_back({static_cast<std::int64_t>(i), scores[i]});
   normalise(tokens);
   double kept = 1;
   if (settings.top_p < 1) keep_top_p(tokens, settings.top_p);
   if (settings.min_p > 0) {
     // Relative to the likeliest token, so it does not matter that what top_p left sums to less than 1.
-    const float least = static_cast<float>(settings.min_p) * std::max_element(tokens.begin(), tokens.end(), [](auto& a, auto& b) {
-                                                               return a.probability < b.probability;
-                                                             })->probability;
+    const float least = static_cast<float>(settings.min_p) *
+                        std::max_element(tokens.begin(), tokens.end(), [](auto& a, auto& b) {
+                          return a.probability < b.probability;
+                        })->probability;
     std::erase_if(tokens, [&](const WeightedToken& token) { return token.probability < least; });
   }
   if (settings.top_p < 1 || settings.min_p > 0) {
-    std::sort(tokens.begin(), tokens.end(), [](const auto& a, const auto& b) { return a.token < b.token; });
+    std::sort(tokens.begin(), tokens.end(),
+              [](const auto& a, const auto& b) { return a.token < b.token; });
     kept = 0;
     for (const WeightedToken& token : tokens) kept += token.probability;
   }
-  for (WeightedToken& token : tokens) token.probability = static_cast<float>(token.probability / kept);
+  for (WeightedToken& token : tokens)
+    token.probability = static_cast<float>(token.probability / kept);
   return tokens;
 }
 
-std::int64_t draw_token(std::span<const float> logits, std::span<const std::int64_t> history, const SamplingSettings& settings,
-                        Rng& rng) {
+std::int64_t draw_token(std::span<const float> logits, std::span<const std::int64_t> history,
+                        const SamplingSettings& settings, Rng& rng) {
   const std::vector<WeightedToken> tokens = next_tokens(logits, history, settings);
   if (settings.temperature < kGreedyBelow) return tokens[0].token;
   double sum = 0;
@@ -124,7 +134,9 @@ std::int64_t draw_token(std::span<const float> logits, std::span<const std::int6
   for (const WeightedToken& token : tokens)
     if (token.probability > 0 && (left -= token.probability) < 0) return token.token;
   // Rounding only: the last one that has a probability at all.
-  return std::find_if(tokens.rbegin(), tokens.rend(), [](const auto& token) { return token.probability > 0; })->token;
+  return std::find_if(tokens.rbegin(), tokens.rend(),
+                      [](const auto& token) { return token.probability > 0; })
+      ->token;
 }
 
 }  // namespace dt2it::nn

@@ -28,11 +28,12 @@ struct WeightedToken {
 // The tokens that may come next, by id; their probabilities sum to 1. Of equal tokens at the border of top_p the ones with
 // smaller ids stay. `history`: prompt and answer so far. Throws ModelError where no logit is a finite number, or one is not
 // a number.
-std::vector<WeightedToken> next_tokens(std::span<const float> logits, std::span<const std::int64_t> history,
+std::vector<WeightedToken> next_tokens(std::span<const float> logits,
+                                       std::span<const std::int64_t> history,
                                        const SamplingSettings& settings);
 
 // Draws from these; takes one number from the stream, none where the temperature is 0.
-std::int64_t draw_token(std::span<const float> logits, std::span<const std::int64_t> history, const SamplingSettings& settings,
-                        Rng& rng);
+std::int64_t draw_token(std::span<const float> logits, std::span<const std::int64_t> history,
+                        const SamplingSettings& settings, Rng& rng);
 
 }  // namespace dt2it::nn

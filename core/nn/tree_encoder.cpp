@@ -127,15 +127,17 @@ namespace {
 // All that decides how a medium becomes pixels.
 std::string rules_of(const MediaStore& media, const TreeEncoder::Options& options) {
   const ImageProcessorConfig& images = options.images;
-  std::string rules = fmt::format("{} {} | {} {} {} {} {} | {} {}", fmt::ptr(&media), static_cast<int>(options.family),
-                                  images.patch, images.merge, images.temporal, images.min_pixels, images.max_pixels,
+  std::string rules = fmt::format("{} {} | {} {} {} {} {} | {} {}", fmt::ptr(&media),
+                                  static_cast<int>(options.family), images.patch, images.merge,
+                                  images.temporal, images.min_pixels, images.max_pixels,
                                   options.image_min_pixels, options.image_max_pixels);
   if (options.videos) {
     const VideoOptions& videos = *options.videos;
-    rules += fmt::format(" | {} {} {} {} {} {} {} {} {} {} {}", static_cast<int>(videos.sampling.rule), videos.sampling.fps,
-                         videos.sampling.min_frames, videos.sampling.max_frames, videos.limits.min_pixels,
-                         videos.limits.max_pixels, videos.min_pixels, videos.max_pixels, videos.nominal_rate,
-                         videos.tokens_per_second, videos.max_bytes);
+    rules += fmt::format(
+        " | {} {} {} {} {} {} {} {} {} {} {}", static_cast<int>(videos.sampling.rule),
+        videos.sampling.fps, videos.sampling.min_frames, videos.sampling.max_frames,
+        videos.limits.min_pixels, videos.limits.max_pixels, videos.min_pixels, videos.max_pixels,
+        videos.nominal_rate, videos.tokens_per_second, videos.max_bytes);
   }
   return rules;
 }

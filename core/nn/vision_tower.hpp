@@ -37,7 +37,8 @@ using Observer = std::function<void(std::string_view name, const at::Tensor& val
 
 struct VisionPass {
   Observer observer;
-  bool recompute = false;  // blocks keep only their input for the backward pass; not with an observer
+  bool recompute =
+      false;  // blocks keep only their input for the backward pass; not with an observer
   AdapterPass adapters;
 };
 
@@ -45,12 +46,15 @@ class VisionTower {
  public:
   virtual ~VisionTower() = default;
   // pixels: [patches, 3 * temporal * patch^2] in the order in which write_patches gives them, grid after grid.
-  virtual VisionFeatures forward(const at::Tensor& pixels, std::span<const Grid> grids, const VisionPass& pass) = 0;
+  virtual VisionFeatures forward(const at::Tensor& pixels, std::span<const Grid> grids,
+                                 const VisionPass& pass) = 0;
 };
 
 // Parameters under "visual.".
-std::unique_ptr<VisionTower> make_qwen2_5_vision(const VisionConfig& config, ParameterTable& parameters);
+std::unique_ptr<VisionTower> make_qwen2_5_vision(const VisionConfig& config,
+                                                 ParameterTable& parameters);
 // Parameters under "model.visual.".
-std::unique_ptr<VisionTower> make_qwen3_vision(const VisionConfig& config, ParameterTable& parameters);
+std::unique_ptr<VisionTower> make_qwen3_vision(const VisionConfig& config,
+                                               ParameterTable& parameters);
 
 }  // namespace dt2it::nn

@@ -57,13 +57,19 @@ class VlBackbone : public Backbone {
   VlBackbone(Family family, const VlBackboneParams& params, Context& context);
 
   EncodedTree encode(const Prompt& prompt, std::span<const std::string_view> responses) override;
-  at::Tensor forward(std::span<const TokenTree* const> trees, HiddenState state, std::span<const std::int64_t> rows) override;
+  at::Tensor forward(std::span<const TokenTree* const> trees, HiddenState state,
+                     std::span<const std::int64_t> rows) override;
   at::Tensor logits(const at::Tensor& hidden) override;
-  std::unique_ptr<Decoding> decode(std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) override;
+  std::unique_ptr<Decoding> decode(std::span<const TokenTree* const> prompts,
+                                   std::span<const std::size_t> samples) override;
   std::vector<NamedParameter> parameters() override;
   std::int64_t hidden_size() const override { return config_.text.hidden; }
-  std::vector<std::int64_t> tokenize(std::string_view text) const override { return tokenizer_.encode(text); }
-  std::string detokenize(std::span<const std::int64_t> ids) const override { return tokenizer_.decode(ids, true); }
+  std::vector<std::int64_t> tokenize(std::string_view text) const override {
+    return tokenizer_.encode(text);
+  }
+  std::string detokenize(std::span<const std::int64_t> ids) const override {
+    return tokenizer_.decode(ids, true);
+  }
   std::vector<std::int64_t> end_tokens() const override;
   void reload() override;
   const std::filesystem::path& checkpoint() const override { return params_.checkpoint; }

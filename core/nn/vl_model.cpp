@@ -31,11 +31,13 @@ std::atomic<int> models_alive{0};  // in this process
 
 VlModel::~VlModel() { --models_alive; }
 
-VlModel::VlModel(const ModelConfig& config, at::TensorOptions options) : config_(config), table_(options) {
+VlModel::VlModel(const ModelConfig& config, at::TensorOptions options)
+    : config_(config), table_(options) {
   ++models_alive;
   const TextConfig& t = config.text;
   const bool qwen3 = config.family == Family::qwen3_vl;
-  tower_ = qwen3 ? make_qwen3_vision(config.vision, table_) : make_qwen2_5_vision(config.vision, table_);
+  tower_ =
+      qwen3 ? make_qwen3_vision(config.vision, table_) : make_qwen2_5_vision(config.vision, table_);
   const std::string language = qwen3 ? "model.language_model." : "model.";
   embeddings_ = table_.add(language + "embed_tokens.weight", {t.vocabulary, t.hidden});
   for (std::int64_t i = 0; i < t.layers; ++i) {
@@ -60,8 +62,9 @@ VlModel::VlModel(const ModelConfig& config, at::TensorOptions options) : config_
   lm_head_ = t.tied ? embeddings_ : table_.add("lm_head.weight", {t.vocabulary, t.hidden});
 
   const std::int64_t frequencies = t.head_dim / 2;
-  inverse_frequencies_ =
-      at::pow(t.rope_theta, at::arange(frequencies, at::kFloat) * (-1.0 / static_cast<double>(frequencies))).to(device());
+  inverse_frequencies_ = at::pow(t.rope_theta, at::arange(frequencies, at::kFloat) *
+                                                   (-1.0 / static_cast<double>(frequencies)))
+                             .to(device());
   const std::vector<std::int64_t> axes = t.frequency_axes(config.family);
   frequency_axes_ = at::empty({frequencies}, at::kLong);
   std::copy(axes.begin(), axes.end(), frequency_axes_.data_ptr<std::int64_t>());
@@ -89,7 +92,8 @@ at::Tensor VlModel::merged_parameter(const std::string& name) const {
 AdapterPass VlModel::adapter_pass() const {
   AdapterPass pass;
   pass.on = adapters_on_;
-  pass.dropout = at::GradMode::is_enabled() && adapters_on_ && adapters_ && adapters_->dropout() > 0;
+  pass.dropout =
+      at::GradMode::is_enabled() && adapters_on_ && adapters_ && adapters_->dropout() > 0;
   if (pass.dropout) {
     at::Generator generator = at::detail::getDefaultCPUGenerator();
     const std::lock_guard<std::mutex> lock(generator.mutex());
@@ -114,17 +118,19 @@ FeatureCache* VlModel::usable_feature_cache(const ImageProcessorConfig& images) 
 // Everything that the features of given pixels depend on, to the last bit on one machine.
 std::string VlModel::tower_identity(const ImageProcessorConfig& images) const {
   const VisionConfig& v = config_.vision;
-  std::string text = fmt::format("{} {} {} {} {} {} {} {} {} ", static_cast<int>(config_.family), v.heads, v.patch, v.merge,
-                                 v.temporal, v.position_side, v.window, fmt::join(v.deepstack, ","),
-                                 fmt::join(v.full_attention, ","));
-  text += fmt::format("{} {} {} {} {} ", fmt::join(images.mean, ","), fmt::join(images.deviation, ","), device().str(),
-                      at::get_num_threads(), at::get_cpu_capability());
+  std::string text = fmt::format("{} {} {} {} {} {} {} {} {} ", static_cast<int>(config_.family),
+                                 v.heads, v.patch, v.merge, v.temporal, v.position_side, v.window,
+                                 fmt::join(v.deepstack, ","), fmt::join(v.full_attention, ","));
+  text +=
+      fmt::format("{} {} {} {} {} ", fmt::join(images.mean, ","), fmt::join(images.deviation, ","),
+                  device().str(), at::get_num_threads(), at::get_cpu_capability());
   for (const auto& [name, tensor] : parameters()) {
     if (name.find("visual.") == std::string::npos) continue;
     const at::Tensor host = tensor.detach().to(at::kCPU).contiguous();
     const auto* bytes = static_cast<const std::uint8_t*>(host.const_data_ptr());
     text += fmt::format("{} {} {} {} ", name, static_cast<int>(host.scalar_type()),
-                        fmt::join(host.sizes().vec(), "x"), sha256_hex(std::span(bytes, host.nbytes())));
+                        fmt::join(host.sizes().vec(), "x"),
+                        sha256_hex(std::span(bytes, host.nbytes())));
   }
   return sha256_hex(text);
 }
@@ -150,19 +156,23 @@ at::Tensor VlModel::parameter(const std::string& name) const {
   throw ModelError(fmt::format("this model has no parameter '{}'", name));
 }
 
-VisionFeatures VlModel::vision(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer) {
-  return tower_->forward(pixels.to(device(), type()), grids, {observer, recompute_, adapter_pass()});
+VisionFeatures VlModel::vision(const at::Tensor& pixels, std::span<const Grid> grids,
+                               const Observer& observer) {
+  return tower_->forward(pixels.to(device(), type()), grids,
+                         {observer, recompute_, adapter_pass()});
 }
 
 // cos and sin [T, head_dim / 2] for positions [3, T].
 std::pair<at::Tensor, at::Tensor> VlModel::rotary(const at::Tensor& positions) const {
-  const at::Tensor angles = positions.index_select(0, frequency_axes_).t().contiguous().to(at::kFloat) * inverse_frequencies_;
+  const at::Tensor angles =
+      positions.index_select(0, frequency_axes_).t().contiguous().to(at::kFloat) *
+      inverse_frequencies_;
   return {angles.cos(), angles.sin()};
 }
 
 // A projection cut into heads, each normed where the family does that. [T, count, head_dim]
-at::Tensor VlModel::heads(const Linear& layer, const at::Tensor& x, std::int64_t count, const at::Tensor& norm,
-                          const AdapterPass& adapters) const {
+at::Tensor VlModel::heads(const Linear& layer, const at::Tensor& x, std::int64_t count,
+                          const at::Tensor& norm, const AdapterPass& adapters) const {
   const at::Tensor all = apply(layer, x, adapters).view({x.size(0), count, config_.text.head_dim});
   return norm.defined() ? rms_norm(all, norm, config_.text.norm_epsilon) : all;
 }
@@ -175,13 +185,14 @@ std::vector<at::Tensor> VlModel::weights_of(const Layer& layer) {
   return all;
 }
 
-at::Tensor VlModel::run_layer(std::size_t i, at::Tensor x, const LayerPass& pass, bool pruned, bool keep,
-                              const Observer& observer) const {
+at::Tensor VlModel::run_layer(std::size_t i, at::Tensor x, const LayerPass& pass, bool pruned,
+                              bool keep, const Observer& observer) const {
   const TextConfig& t = config_.text;
   const Layer& layer = layers_[i];
   const AdapterPass& adapters = pass.adapters;
   const at::Tensor normed = rms_norm(x, layer.input_norm, t.norm_epsilon);
-  at::Tensor k = rotate(heads(layer.k, normed, t.kv_heads, layer.k_norm, adapters), pass.cos, pass.sin);
+  at::Tensor k =
+      rotate(heads(layer.k, normed, t.kv_heads, layer.k_norm, adapters), pass.cos, pass.sin);
   at::Tensor v = heads(layer.v, normed, t.kv_heads, {}, adapters);
   at::Tensor asking = normed, own_cos = pass.cos, own_sin = pass.sin;
   if (pruned) {
@@ -192,7 +203,8 @@ at::Tensor VlModel::run_layer(std::size_t i, at::Tensor x, const LayerPass& pass
     x = select(x);
     keep = false;
   }
-  const at::Tensor q = rotate(heads(layer.q, asking, t.heads, layer.q_norm, adapters), own_cos, own_sin);
+  const at::Tensor q =
+      rotate(heads(layer.q, asking, t.heads, layer.q_norm, adapters), own_cos, own_sin);
   if (pass.cache) {
     k = pass.cache->keys[i].index_copy_(0, pass.cache_rows, k);
     v = pass.cache->values[i].index_copy_(0, pass.cache_rows, v);
@@ -208,10 +220,12 @@ at::Tensor VlModel::run_layer(std::size_t i, at::Tensor x, const LayerPass& pass
   x = add(layer.o, attended, "attn");
   keep = false;
   const at::Tensor g = rms_norm(x, layer.post_norm, t.norm_epsilon);
-  return add(layer.down, silu_mul(apply(layer.gate, g, adapters), apply(layer.up, g, adapters)), "mlp");
+  return add(layer.down, silu_mul(apply(layer.gate, g, adapters), apply(layer.up, g, adapters)),
+             "mlp");
 }
 
-at::Tensor VlModel::decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state, const Observer& observer) {
+at::Tensor VlModel::decode(const DecoderInput& input, const VisionFeatures* features,
+                           HiddenState state, const Observer& observer) {
   const bool recording = at::GradMode::is_enabled();
   const auto observe = [&](const std::string& name, const at::Tensor& value) {
     if (observer) observer(name, value);
@@ -263,8 +277,10 @@ at::Tensor VlModel::logits(const at::Tensor& hidden) const { return at::linear(h
 KeyValueCache VlModel::make_cache(std::int64_t capacity) const {
   KeyValueCache cache;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    cache.keys.push_back(at::empty({capacity, config_.text.kv_heads, config_.text.head_dim}, table_.options()));
-    cache.values.push_back(at::empty({capacity, config_.text.kv_heads, config_.text.head_dim}, table_.options()));
+    cache.keys.push_back(
+        at::empty({capacity, config_.text.kv_heads, config_.text.head_dim}, table_.options()));
+    cache.values.push_back(
+        at::empty({capacity, config_.text.kv_heads, config_.text.head_dim}, table_.options()));
   }
   return cache;
 }

@@ -15,12 +15,12 @@
 #include <vector>
 
 #include "core/nn/adapters.hpp"
+#include "core/nn/checkpoint.hpp"
 #include "core/nn/feature_cache.hpp"
 #include "core/nn/image_processor.hpp"
 #include "core/nn/model_config.hpp"
 #include "core/nn/ops.hpp"
 #include "core/nn/parameter_table.hpp"
-#include "core/nn/checkpoint.hpp"
 #include "core/nn/vision_tower.hpp"
 #include "dt2it/backbone.hpp"
 #include "dt2it/rng.hpp"
@@ -85,9 +85,11 @@ class VlModel {
   FeatureCache* usable_feature_cache(const ImageProcessorConfig& images);
 
   // pixels: [patches, 3 * temporal * patch^2], on any device and in any type.
-  VisionFeatures vision(const at::Tensor& pixels, std::span<const Grid> grids, const Observer& observer = {});
+  VisionFeatures vision(const at::Tensor& pixels, std::span<const Grid> grids,
+                        const Observer& observer = {});
   // Hidden states [T or rows, hidden], normed or not. `features` are those of the placeholders, in order.
-  at::Tensor decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state, const Observer& observer = {});
+  at::Tensor decode(const DecoderInput& input, const VisionFeatures* features, HiddenState state,
+                    const Observer& observer = {});
   // The final norm, of any hidden states.
   at::Tensor normed(const at::Tensor& hidden) const;
   // Next-token logits of normed hidden states.
@@ -108,10 +110,11 @@ class VlModel {
     AdapterPass adapters;
   };
   std::pair<at::Tensor, at::Tensor> rotary(const at::Tensor& positions) const;
-  at::Tensor heads(const Linear& layer, const at::Tensor& x, std::int64_t count, const at::Tensor& norm,
-                   const AdapterPass& adapters) const;
+  at::Tensor heads(const Linear& layer, const at::Tensor& x, std::int64_t count,
+                   const at::Tensor& norm, const AdapterPass& adapters) const;
   // The layer's output; `pruned`: of pass.rows only; `keep`: x is not overwritten.
-  at::Tensor run_layer(std::size_t i, at::Tensor x, const LayerPass& pass, bool pruned, bool keep, const Observer& observer) const;
+  at::Tensor run_layer(std::size_t i, at::Tensor x, const LayerPass& pass, bool pruned, bool keep,
+                       const Observer& observer) const;
   static std::vector<at::Tensor> weights_of(const Layer& layer);
   AdapterPass adapter_pass() const;
   std::string tower_identity(const ImageProcessorConfig& images) const;

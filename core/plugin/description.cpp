@@ -85,8 +85,8 @@ ParamSpec spec_of(const dom::object& object) {
 bool same(const ParamSpec& a, const ParamSpec& b) {
   return a.name == b.name && a.type == b.type && a.list == b.list && a.required == b.required &&
          a.argument == b.argument && a.path == b.path && a.component_kind == b.component_kind &&
-         (a.type != ParamType::table || a.table_of == b.table_of) && a.min == b.min && a.max == b.max &&
-         a.choices == b.choices;
+         (a.type != ParamType::table || a.table_of == b.table_of) && a.min == b.min &&
+         a.max == b.max && a.choices == b.choices;
 }
 
 }  // namespace
@@ -108,17 +108,20 @@ PluginDescription read_description(const std::filesystem::path& file) {
       one.help = string_of(component, "help");
       one.plugin = result.name;
       one.version = result.version;
-      for (const dom::object param : dom::array(component["params"])) one.params.push_back(spec_of(param));
+      for (const dom::object param : dom::array(component["params"]))
+        one.params.push_back(spec_of(param));
     }
     return result;
   } catch (const std::exception& error) {
-    throw PluginError(fmt::format("{}: not a plugin description ({}); build the plugin again, or remove "
-                                  "the file",
-                                  file.string(), error.what()));
+    throw PluginError(
+        fmt::format("{}: not a plugin description ({}); build the plugin again, or remove "
+                    "the file",
+                    file.string(), error.what()));
   }
 }
 
-PluginDescription describe(const PluginManifest& manifest, const std::vector<ComponentType>& types) {
+PluginDescription describe(const PluginManifest& manifest,
+                           const std::vector<ComponentType>& types) {
   PluginDescription result;
   result.name = manifest_text(manifest.name);
   result.version = manifest_text(manifest.version);
@@ -126,32 +129,38 @@ PluginDescription describe(const PluginManifest& manifest, const std::vector<Com
   result.toolchain = manifest_text(manifest.toolchain);
   result.torch = manifest_text(manifest.torch);
   for (const ComponentType& type : types)
-    result.components.push_back({type.kind, type.name, type.help, type.params, result.name, result.version});
+    result.components.push_back(
+        {type.kind, type.name, type.help, type.params, result.name, result.version});
   return result;
 }
 
-std::optional<std::string> difference(const PluginDescription& file, const PluginDescription& library) {
+std::optional<std::string> difference(const PluginDescription& file,
+                                      const PluginDescription& library) {
   const auto differs = [](std::string_view what, const auto& a, const auto& b) {
     return fmt::format("{} '{}' against '{}'", what, a, b);
   };
   if (file.name != library.name) return differs("name", file.name, library.name);
   if (file.abi != library.abi) return differs("SDK ABI", file.abi, library.abi);
   if (file.version != library.version) return differs("version", file.version, library.version);
-  if (file.toolchain != library.toolchain) return differs("toolchain", file.toolchain, library.toolchain);
+  if (file.toolchain != library.toolchain)
+    return differs("toolchain", file.toolchain, library.toolchain);
   if (file.torch != library.torch) return differs("LibTorch", file.torch, library.torch);
   if (file.components.size() != library.components.size())
-    return fmt::format("{} components against {}", file.components.size(), library.components.size());
+    return fmt::format("{} components against {}", file.components.size(),
+                       library.components.size());
   for (const ComponentDescription& one : file.components) {
-    const auto other = std::ranges::find_if(library.components, [&](const ComponentDescription& candidate) {
-      return candidate.kind == one.kind && candidate.name == one.name;
-    });
+    const auto other =
+        std::ranges::find_if(library.components, [&](const ComponentDescription& candidate) {
+          return candidate.kind == one.kind && candidate.name == one.name;
+        });
     if (other == library.components.end())
       return fmt::format("component {}/{} is not in the library", one.kind, one.name);
     for (std::size_t i = 0; i < std::max(one.params.size(), other->params.size()); ++i)
-      if (i >= one.params.size() || i >= other->params.size() || !same(one.params[i], other->params[i]))
+      if (i >= one.params.size() || i >= other->params.size() ||
+          !same(one.params[i], other->params[i]))
         return fmt::format("parameter '{}' of {}/{}",
-                           i < one.params.size() ? one.params[i].name : other->params[i].name, one.kind,
-                           one.name);
+                           i < one.params.size() ? one.params[i].name : other->params[i].name,
+                           one.kind, one.name);
   }
   return std::nullopt;
 }

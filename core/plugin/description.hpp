@@ -32,6 +32,7 @@ PluginDescription describe(const PluginManifest& manifest, const std::vector<Com
 
 // The first thing in which the two differ, as "version 1.0.0 against 1.1.0"; nothing when they agree.
 // Defaults are not compared: they may depend on the machine.
-std::optional<std::string> difference(const PluginDescription& file, const PluginDescription& library);
+std::optional<std::string> difference(const PluginDescription& file,
+                                      const PluginDescription& library);
 
 }  // namespace dt2it

@@ -29,7 +29,8 @@ std::string type_text(const ParamSpec& spec) {
   if (!spec.component_kind.empty()) type = "name of [" + spec.component_kind + ".*]";
   if (spec.type == ParamType::table) return "table of " + std::string(word(spec.table_of)) + "s";
   if (!spec.list) return type;
-  return "list of " + (spec.component_kind.empty() ? type + "s" : "names of [" + spec.component_kind + ".*]");
+  return "list of " +
+         (spec.component_kind.empty() ? type + "s" : "names of [" + spec.component_kind + ".*]");
 }
 
 std::string limits_text(const ParamSpec& spec) {
@@ -87,7 +88,8 @@ std::string table_of(const ComponentDescription& component) {
 
 std::string component_help(const ComponentDescription& component) {
   std::string out = fmt::format("{}/{}", component.kind, component.name);
-  if (!component.plugin.empty()) out += fmt::format("  (plugin {} {})", component.plugin, component.version);
+  if (!component.plugin.empty())
+    out += fmt::format("  (plugin {} {})", component.plugin, component.version);
   out += "\n" + wrapped(component.help, 2) + "\n";
   out += fmt::format("{}\ntype = \"{}\"\n", table_of(component), component.name);
   if (component.params.empty()) out += "It takes no parameters.\n";
@@ -118,7 +120,8 @@ std::string component_list(const Catalog& catalog) {
 
 std::string reference_markdown(const Catalog& catalog) {
   std::string out =
-      "# Reference\n\nGenerated from the descriptions of all plugins; edit the help texts in the sources, "
+      "# Reference\n\nGenerated from the descriptions of all plugins; edit the help texts in the "
+      "sources, "
       "not this page.\n";
   for (const std::string& kind : catalog.kinds()) {
     const auto components = catalog.of_kind(kind);

@@ -60,7 +60,7 @@ struct Plugin {
   std::size_t folder = 0;  // rank in the search path
   std::optional<PluginDescription> description;
   bool loaded = false;
-  std::string problem;  // not empty: unusable, and why
+  std::string problem;                 // not empty: unusable, and why
   std::map<Key, ComponentType> types;  // after loading
 };
 
@@ -107,14 +107,14 @@ struct PluginRegistry::State {
     if (!by_place.emplace(plugin->name, plugin.get()).second) return;  // an earlier folder has it
     Plugin& added = *plugins.emplace_back(std::move(plugin));
     if (!fs::exists(added.library, ignored)) {
-      added.problem = fmt::format("{}: the library {} beside this description is missing", file.string(),
-                                  added.library.filename().string());
+      added.problem = fmt::format("{}: the library {} beside this description is missing",
+                                  file.string(), added.library.filename().string());
     } else if (fs::exists(file, ignored)) {
       try {
         PluginDescription description = read_description(file);
         if (description.name != added.name)
-          throw PluginError(fmt::format("{}: this plugin is named '{}', but it lies at '{}'", file.string(),
-                                        description.name, added.name));
+          throw PluginError(fmt::format("{}: this plugin is named '{}', but it lies at '{}'",
+                                        file.string(), description.name, added.name));
         added.description = std::move(description);
         offer(added);
       } catch (const PluginError& error) {
@@ -133,9 +133,10 @@ struct PluginRegistry::State {
       if (old.plugin->folder > plugin.folder) {
         old = {component, &plugin, ""};
       } else {
-        old.problem = fmt::format("{}/{} is offered twice, by {} (version {}) and {} (version {}); remove one",
-                                  component.kind, component.name, old.plugin->library.string(),
-                                  old.description.version, plugin.library.string(), component.version);
+        old.problem = fmt::format(
+            "{}/{} is offered twice, by {} (version {}) and {} (version {}); remove one",
+            component.kind, component.name, old.plugin->library.string(), old.description.version,
+            plugin.library.string(), component.version);
       }
     }
   }
@@ -155,9 +156,10 @@ struct PluginRegistry::State {
 
   void check_torch(const Plugin& plugin, std::string_view version) {
     if (version.empty() || torch.empty() || version == torch) return;
-    throw PluginError(fmt::format("{}: it was built with LibTorch {}, but {} is loaded with LibTorch {}; "
-                                  "build both with the same LibTorch",
-                                  plugin.library.string(), version, torch_owner, torch));
+    throw PluginError(
+        fmt::format("{}: it was built with LibTorch {}, but {} is loaded with LibTorch {}; "
+                    "build both with the same LibTorch",
+                    plugin.library.string(), version, torch_owner, torch));
   }
 
   // Throws PluginError; a plugin that failed once keeps failing with the same words.
@@ -175,11 +177,14 @@ struct PluginRegistry::State {
 
   void open(Plugin& plugin) {
     const std::string path = plugin.library.string();
-    const auto refuse = [&](const std::string& why) -> void { throw PluginError(path + ": " + why); };
+    const auto refuse = [&](const std::string& why) -> void {
+      throw PluginError(path + ": " + why);
+    };
     if (plugin.description) {  // what the description tells needs no loading of foreign code
       PluginManifest manifest = make_manifest("", "");
       manifest.abi = plugin.description->abi;
-      const std::string toolchain = plugin.description->toolchain.substr(0, sizeof manifest.toolchain - 1);
+      const std::string toolchain =
+          plugin.description->toolchain.substr(0, sizeof manifest.toolchain - 1);
       std::memset(manifest.toolchain, 0, sizeof manifest.toolchain);
       std::memcpy(manifest.toolchain, toolchain.data(), toolchain.size());
       if (const std::string problem = manifest_problem(manifest); !problem.empty()) refuse(problem);
@@ -194,21 +199,25 @@ struct PluginRegistry::State {
       refuse("it cannot be loaded: " + loader_message(error.what()));
     }
     if (!library->has("dt2it_plugin_manifest"))
-      refuse(fmt::format("it is no dt2it plugin: the symbol dt2it_plugin_manifest is missing (this is SDK "
-                         "ABI {})", DT2IT_SDK_ABI));
+      refuse(fmt::format(
+          "it is no dt2it plugin: the symbol dt2it_plugin_manifest is missing (this is SDK "
+          "ABI {})",
+          DT2IT_SDK_ABI));
     const PluginManifest& manifest = library->get<const PluginManifest>("dt2it_plugin_manifest");
     if (const std::string problem = manifest_problem(manifest); !problem.empty()) refuse(problem);
     if (manifest_text(manifest.name) != plugin.name)
-      refuse(fmt::format("this plugin is named '{}', but it lies at '{}'", manifest_text(manifest.name),
-                         plugin.name));
+      refuse(fmt::format("this plugin is named '{}', but it lies at '{}'",
+                         manifest_text(manifest.name), plugin.name));
     check_torch(plugin, manifest_text(manifest.torch));
-    if (!library->has("dt2it_plugin_register")) refuse("the symbol dt2it_plugin_register is missing");
+    if (!library->has("dt2it_plugin_register"))
+      refuse("the symbol dt2it_plugin_register is missing");
 
     Collector collector;
     try {
       library->get<void(Registrar&)>("dt2it_plugin_register")(collector);
     } catch (const std::exception& error) {
-      refuse(fmt::format("plugin {} threw while it registered: {}", plugin.name, first_line(error.what())));
+      refuse(fmt::format("plugin {} threw while it registered: {}", plugin.name,
+                         first_line(error.what())));
     } catch (...) {
       refuse(fmt::format("plugin {} threw something that is no std::exception while it registered",
                          plugin.name));
@@ -245,12 +254,14 @@ struct PluginRegistry::State {
       return &found->second;
     }
     const auto place = by_place.find(key.first + "/" + key.second);
-    if (place != by_place.end() && !place->second->problem.empty()) throw PluginError(place->second->problem);
+    if (place != by_place.end() && !place->second->problem.empty())
+      throw PluginError(place->second->problem);
     return nullptr;
   }
 };
 
-PluginRegistry::PluginRegistry(std::vector<fs::path> search_path) : state_(std::make_unique<State>()) {
+PluginRegistry::PluginRegistry(std::vector<fs::path> search_path)
+    : state_(std::make_unique<State>()) {
   std::set<fs::path> seen;
   std::size_t rank = 0;
   for (const fs::path& folder : search_path) {
@@ -261,22 +272,26 @@ PluginRegistry::PluginRegistry(std::vector<fs::path> search_path) : state_(std::
 
 PluginRegistry::~PluginRegistry() = default;
 
-std::vector<fs::path> PluginRegistry::default_search_path(const std::vector<std::string>& command_line) {
+std::vector<fs::path> PluginRegistry::default_search_path(
+    const std::vector<std::string>& command_line) {
   std::vector<fs::path> result(command_line.begin(), command_line.end());
   if (const char* variable = std::getenv("DT2IT_PLUGIN_PATH")) {
     std::string_view rest = variable;
     while (!rest.empty()) {
       const std::size_t colon = rest.find(':');
-      if (const std::string_view part = rest.substr(0, colon); !part.empty()) result.emplace_back(part);
+      if (const std::string_view part = rest.substr(0, colon); !part.empty())
+        result.emplace_back(part);
       rest = colon == std::string_view::npos ? "" : rest.substr(colon + 1);
     }
   }
   const fs::path program = boost::dll::program_location();
-  result.push_back((program.parent_path().parent_path() / "lib" / "dt2it" / "plugins").lexically_normal());
+  result.push_back(
+      (program.parent_path().parent_path() / "lib" / "dt2it" / "plugins").lexically_normal());
   return result;
 }
 
-const ComponentDescription* PluginRegistry::find(std::string_view kind, std::string_view type) const {
+const ComponentDescription* PluginRegistry::find(std::string_view kind,
+                                                 std::string_view type) const {
   std::lock_guard lock(state_->mutex);
   const State::Item* item = state_->item(kind, type);
   return item ? &item->description : nullptr;
@@ -334,7 +349,8 @@ std::shared_ptr<void> PluginRegistry::make(std::string_view kind, std::string_vi
       std::vector<std::string> names;
       for (const auto& [key, one] : state_->items)
         if (key.first == kind && one.plugin) names.push_back(key.second);
-      throw ConfigError(fmt::format("there is no {} type '{}'{}", kind, type, allowed_text(type, names)));
+      throw ConfigError(
+          fmt::format("there is no {} type '{}'{}", kind, type, allowed_text(type, names)));
     }
     state_->load(*item->plugin);
     component = &item->plugin->types.at({std::string(kind), std::string(type)});

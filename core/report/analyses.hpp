@@ -50,7 +50,8 @@ struct CalibrationBin {
 struct Calibration {
   std::vector<CalibrationBin> bins;
   std::int64_t count = 0;
-  double error = 0;  // expected calibration error: mean distance of accuracy and confidence, by count
+  double error =
+      0;  // expected calibration error: mean distance of accuracy and confidence, by count
   double brier = 0;  // mean square of (probability of the chosen response - 1)
 };
 Calibration calibration(std::span<const Answer> answers, int bins = 10);

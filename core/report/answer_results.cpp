@@ -57,7 +57,8 @@ AnswerResult result_of(const element& json, const std::string& stage) {
   });
   each(json, "gains", [&](const element& item) {
     result.model = text_of(item, "by");
-    result.gains.push_back({text_of(item, "metric"), number_of(item, "mean"), number_of(item, "low"), number_of(item, "high")});
+    result.gains.push_back({text_of(item, "metric"), number_of(item, "mean"),
+                            number_of(item, "low"), number_of(item, "high")});
   });
   return result;
 }
@@ -70,21 +71,26 @@ struct Cells {
     texts.push_back(std::move(text));
     values.push_back(value);
   }
-  void figure(double value, bool rating) { std::isnan(value) ? text("") : add(figure_text(value, rating), value); }
+  void figure(double value, bool rating) {
+    std::isnan(value) ? text("") : add(figure_text(value, rating), value);
+  }
   void into(TextTable& table) {
     table.rows.push_back(std::move(texts));
     table.values.push_back(std::move(values));
   }
 };
 
-std::string label_of(const RunSummary& run, const AnswerResult& result, std::span<const RunSummary> runs) {
+std::string label_of(const RunSummary& run, const AnswerResult& result,
+                     std::span<const RunSummary> runs) {
   std::set<std::string> stages;
   for (const AnswerResult& one : read_answers(run)) stages.insert(one.stage);
   static_cast<void>(runs);
   return stages.size() > 1 ? run.label + " / " + result.stage : run.label;
 }
 
-std::string points(double value, bool rating) { return rating ? fmt::format("{:+.2f}", value) : fmt::format("{:+.1f}", 100 * value); }
+std::string points(double value, bool rating) {
+  return rating ? fmt::format("{:+.2f}", value) : fmt::format("{:+.1f}", 100 * value);
+}
 
 }  // namespace
 
@@ -104,7 +110,8 @@ std::vector<AnswerResult> read_answers(const RunSummary& run) {
   for (const StageSummary& stage : run.stages) {
     simdjson::dom::parser parser;
     element root;
-    if (stage.type != "answer_table" || !read_json(stage.folder / "answers.json", parser, root)) continue;
+    if (stage.type != "answer_table" || !read_json(stage.folder / "answers.json", parser, root))
+      continue;
     each(root, "benchmarks", [&](const element& json) {
       AnswerResult result = result_of(json, stage.name);
       if (!result.picks.empty()) results.push_back(std::move(result));
@@ -116,7 +123,8 @@ std::vector<AnswerResult> read_answers(const RunSummary& run) {
 std::optional<double> figure_of(const RunSummary& run, const std::string& name) {
   if (name == "label_noise") return run.noise() ? run.noise()->fraction() : std::nullopt;
   const std::size_t dot = name.find('.');
-  const std::string head = name.substr(0, dot), rest = dot == std::string::npos ? "" : name.substr(dot + 1);
+  const std::string head = name.substr(0, dot),
+                    rest = dot == std::string::npos ? "" : name.substr(dot + 1);
   if (head == "best_of_n" || head == "offline_rl") {
     const std::size_t second = rest.find('.');
     const std::string benchmark = rest.substr(0, second);
@@ -125,7 +133,9 @@ std::optional<double> figure_of(const RunSummary& run, const std::string& name) 
       if (result.benchmark != benchmark) continue;
       const auto& metrics = result.counted().metrics;
       for (const Metric& metric : metrics)
-        if (second == std::string::npos ? &metric == &metrics.front() : metric.name == rest.substr(second + 1)) found = metric.value;
+        if (second == std::string::npos ? &metric == &metrics.front()
+                                        : metric.name == rest.substr(second + 1))
+          found = metric.value;
     }
     return found;
   }
@@ -140,7 +150,9 @@ std::optional<double> figure_of(const RunSummary& run, const std::string& name) 
 
 bool is_rating(std::string_view metric) { return metric.starts_with("rating"); }
 
-std::string figure_text(double value, bool rating) { return rating ? fmt::format("{:.2f}", value) : percent(value); }
+std::string figure_text(double value, bool rating) {
+  return rating ? fmt::format("{:.2f}", value) : percent(value);
+}
 
 TextTable answers_table(std::span<const RunSummary> runs) {
   TextTable table;
@@ -149,7 +161,8 @@ TextTable answers_table(std::span<const RunSummary> runs) {
   std::vector<std::vector<AnswerResult>> results;
   for (const RunSummary& run : runs)
     for (const AnswerResult& result : results.emplace_back(read_answers(run)))
-      if (std::ranges::find(benchmarks, result.benchmark) == benchmarks.end()) benchmarks.push_back(result.benchmark);
+      if (std::ranges::find(benchmarks, result.benchmark) == benchmarks.end())
+        benchmarks.push_back(result.benchmark);
   if (benchmarks.empty()) return table;
   table.header = {"Answers", "Of", "Picked by"};
   table.header.insert(table.header.end(), benchmarks.begin(), benchmarks.end());
@@ -191,20 +204,26 @@ TextTable answers_table(std::span<const RunSummary> runs) {
     }
     for (const AnswerResult& result : results[r]) {
       std::string note = fmt::format("{}: {}", result.benchmark, result.edition);
-      if (!result.judges.empty()) note += fmt::format(", graded by {}", fmt::join(result.judges, ", "));
+      if (!result.judges.empty())
+        note += fmt::format(", graded by {}", fmt::join(result.judges, ", "));
       if (std::ranges::find(table.notes, note) == table.notes.end()) table.notes.push_back(note);
       for (const auto& [status, count] : result.failed)
-        table.notes.push_back(fmt::format("{}, {}: {} of {} answers have no grade ({})", runs[r].label, result.benchmark, count, result.answers, status));
+        table.notes.push_back(fmt::format("{}, {}: {} of {} answers have no grade ({})",
+                                          runs[r].label, result.benchmark, count, result.answers,
+                                          status));
     }
   }
-  table.notes.push_back("random: the mean over all answers; random draw: one drawn for each question; oracle: the best by the benchmark's own grade.");
+  table.notes.push_back(
+      "random: the mean over all answers; random draw: one drawn for each question; oracle: the "
+      "best by the benchmark's own grade.");
   return table;
 }
 
 TextTable gains_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "What the model's pick has more than a blind one (95 % interval over questions)";
-  table.header = {"Answers", "Benchmark", "Figure", "Questions", "Blind", "Picked", "Gain", "Interval"};
+  table.header = {"Answers", "Benchmark", "Figure", "Questions",
+                  "Blind",   "Picked",    "Gain",   "Interval"};
   for (const RunSummary& run : runs)
     for (const AnswerResult& result : read_answers(run)) {
       const auto value = [&](const AnswerResult::Picks* picks, const std::string& name) {
@@ -233,8 +252,10 @@ TextTable gains_table(std::span<const RunSummary> runs) {
 
 TextTable before_after_table(std::span<const RunSummary> runs) {
   TextTable table;
-  table.title = "The policy before and after training: means over its answers, standard deviation over seeds";
-  table.header = {"Training", "Benchmark", "Figure", "Seeds", "Before", "After", "Change", "Deviation", "Smallest change"};
+  table.title =
+      "The policy before and after training: means over its answers, standard deviation over seeds";
+  table.header = {"Training", "Benchmark", "Figure",    "Seeds",          "Before",
+                  "After",    "Change",    "Deviation", "Smallest change"};
   struct Line {
     std::string run, benchmark, metric;
     std::vector<double> before, after;
@@ -244,15 +265,18 @@ TextTable before_after_table(std::span<const RunSummary> runs) {
     const std::vector<AnswerResult> results = read_answers(run);
     for (const AnswerResult& after : results)
       for (const AnswerResult& before : results) {
-        if (before.stage != after.stage + ".before" || before.benchmark != after.benchmark) continue;
+        if (before.stage != after.stage + ".before" || before.benchmark != after.benchmark)
+          continue;
         for (const Metric& metric : after.picks.front().metrics) {
           if (metric.name.find('/') != std::string::npos) continue;
           for (const Metric& old : before.picks.front().metrics) {
             if (old.name != metric.name) continue;
             auto at = std::ranges::find_if(lines, [&](const Line& line) {
-              return line.run == run.name && line.benchmark == after.benchmark && line.metric == metric.name;
+              return line.run == run.name && line.benchmark == after.benchmark &&
+                     line.metric == metric.name;
             });
-            if (at == lines.end()) at = lines.insert(lines.end(), {run.name, after.benchmark, metric.name, {}, {}});
+            if (at == lines.end())
+              at = lines.insert(lines.end(), {run.name, after.benchmark, metric.name, {}, {}});
             at->before.push_back(old.value);
             at->after.push_back(metric.value);
           }
@@ -267,7 +291,8 @@ TextTable before_after_table(std::span<const RunSummary> runs) {
       after += line.after[i] / n;
       least = std::min(least, line.after[i] - line.before[i]);
     }
-    for (std::size_t i = 0; i < line.before.size(); ++i) squares += std::pow(line.after[i] - line.before[i] - (after - before), 2);
+    for (std::size_t i = 0; i < line.before.size(); ++i)
+      squares += std::pow(line.after[i] - line.before[i] - (after - before), 2);
     const bool rating = is_rating(line.metric);
     Cells cells;
     cells.text(std::filesystem::path(line.run).filename().string());

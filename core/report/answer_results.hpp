@@ -55,8 +55,10 @@ std::optional<double> figure_of(const RunSummary& run, const std::string& name);
 bool is_rating(std::string_view metric);
 std::string figure_text(double value, bool rating);
 
-TextTable answers_table(std::span<const RunSummary> runs);   // layout of Table 5: who picks, and what comes of it
-TextTable gains_table(std::span<const RunSummary> runs);     // of the model's pick over a blind one
-TextTable before_after_table(std::span<const RunSummary> runs);  // offline reinforcement learning, by seeds
+TextTable answers_table(
+    std::span<const RunSummary> runs);  // layout of Table 5: who picks, and what comes of it
+TextTable gains_table(std::span<const RunSummary> runs);  // of the model's pick over a blind one
+TextTable before_after_table(
+    std::span<const RunSummary> runs);  // offline reinforcement learning, by seeds
 
 }  // namespace dt2it::report

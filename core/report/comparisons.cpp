@@ -28,7 +28,8 @@ Correct read_correct(const fs::path& file) {
     element outcome, status;
     if (line["outcome"].get(outcome)) return;
     const bool ok = text_of(outcome, "status") == "ok";
-    const bool right = ok && number_of(outcome, "chosen_reward") > number_of(outcome, "rejected_reward");
+    const bool right =
+        ok && number_of(outcome, "chosen_reward") > number_of(outcome, "rejected_reward");
     correct[text_of(line, "benchmark")].push_back(right ? 1 : 0);
   });
   return correct;
@@ -45,13 +46,15 @@ std::vector<Row> rows_of(std::span<const RunSummary> runs) {
   for (const RunSummary& run : runs)
     for (const Evaluation& evaluation : run.evaluations) {
       const std::string key = run.name + "\n" + run.profile + "\n" + evaluation.stage;
-      auto at = std::find_if(rows.begin(), rows.end(), [&](const Row& row) { return row.key == key; });
+      auto at =
+          std::find_if(rows.begin(), rows.end(), [&](const Row& row) { return row.key == key; });
       if (at == rows.end()) {
         std::string label = fs::path(run.name).filename().string();
         if (run.evaluations.size() > 1) label += " / " + evaluation.stage;
         at = rows.insert(rows.end(), Row{key, label, {}});
       }
-      if (const StageSummary* stage = run.stage(evaluation.stage)) at->seeds[run.seed] = read_correct(stage->folder / "outcomes.jsonl");
+      if (const StageSummary* stage = run.stage(evaluation.stage))
+        at->seeds[run.seed] = read_correct(stage->folder / "outcomes.jsonl");
     }
   return rows;
 }
@@ -60,7 +63,8 @@ std::string points(double difference) { return fmt::format("{:+.1f}", 100 * diff
 
 }  // namespace
 
-PairedDifference paired_bootstrap(std::span<const double> a, std::span<const double> b, int draws, std::uint64_t seed) {
+PairedDifference paired_bootstrap(std::span<const double> a, std::span<const double> b, int draws,
+                                  std::uint64_t seed) {
   PairedDifference result;
   const std::size_t n = std::min(a.size(), b.size());
   if (n == 0 || draws < 1) return result;
@@ -82,7 +86,8 @@ PairedDifference paired_bootstrap(std::span<const double> a, std::span<const dou
   }
   std::sort(means.begin(), means.end());
   const auto at = [&](double quantile) {
-    return means[std::min(means.size() - 1, static_cast<std::size_t>(quantile * static_cast<double>(means.size())))];
+    return means[std::min(means.size() - 1,
+                          static_cast<std::size_t>(quantile * static_cast<double>(means.size())))];
   };
   result.low = at(0.025);
   result.high = at(0.975);
@@ -95,10 +100,12 @@ TextTable comparisons_table(std::span<const RunSummary> runs) {
   const std::vector<Row> rows = rows_of(runs);
   if (rows.size() < 2) return table;
   const Row& base = rows.front();
-  table.title = fmt::format("Against {}: difference of accuracy in points (95 % interval), p", base.label);
+  table.title =
+      fmt::format("Against {}: difference of accuracy in points (95 % interval), p", base.label);
   table.header = {"Method", "Benchmark", "Seeds", "Items", "Difference", "Interval", "p"};
   for (const Row& row : std::span(rows).subspan(1)) {
-    std::map<std::string, std::pair<std::vector<double>, std::vector<double>>> sums;  // benchmark -> of row, of base
+    std::map<std::string, std::pair<std::vector<double>, std::vector<double>>>
+        sums;  // benchmark -> of row, of base
     std::map<std::string, int> seeds;
     std::set<std::string> unequal;
     for (const auto& [seed, own] : row.seeds) {
@@ -126,12 +133,18 @@ TextTable comparisons_table(std::span<const RunSummary> runs) {
       for (std::vector<double>* values : {&two.first, &two.second})
         for (double& value : *values) value /= count;
       const PairedDifference result = paired_bootstrap(two.first, two.second);
-      table.rows.push_back({row.label, benchmark, std::to_string(seeds[benchmark]), std::to_string(two.first.size()), points(result.mean),
-                            points(result.low) + " to " + points(result.high), result.p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", result.p)});
-      table.values.push_back({std::nan(""), std::nan(""), count, static_cast<double>(two.first.size()), result.mean, std::nan(""), result.p});
+      table.rows.push_back({row.label, benchmark, std::to_string(seeds[benchmark]),
+                            std::to_string(two.first.size()), points(result.mean),
+                            points(result.low) + " to " + points(result.high),
+                            result.p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", result.p)});
+      table.values.push_back({std::nan(""), std::nan(""), count,
+                              static_cast<double>(two.first.size()), result.mean, std::nan(""),
+                              result.p});
     }
   }
-  table.notes.push_back("Items are resampled 10,000 times with both rows' answers to them; several seeds are averaged by item first.");
+  table.notes.push_back(
+      "Items are resampled 10,000 times with both rows' answers to them; several seeds are "
+      "averaged by item first.");
   return table;
 }
 

@@ -18,7 +18,8 @@ namespace dt2it::report {
 struct PairedDifference {
   double mean = 0, low = 0, high = 0, p = 1;
 };
-PairedDifference paired_bootstrap(std::span<const double> a, std::span<const double> b, int draws = 10000, std::uint64_t seed = 0);
+PairedDifference paired_bootstrap(std::span<const double> a, std::span<const double> b,
+                                  int draws = 10000, std::uint64_t seed = 0);
 
 // Each row against the first, item by item: accuracy on every benchmark both have seen, over all seeds both were run with (an
 // item's value is its mean over seeds). Ties and items without rewards count as wrong. No rows with fewer than two runs.

@@ -390,8 +390,7 @@ class Reader {
         });
     for (const auto& [ends, sum] : agreement_) {
       const auto [first, second] = std::minmax(voices[ends.first], voices[ends.second]);
-      curation_.agreements.push_back(
-          {first, second, sum.pairs, sum.same, sum.correlation()});
+      curation_.agreements.push_back({first, second, sum.pairs, sum.same, sum.correlation()});
     }
     std::sort(curation_.agreements.begin(), curation_.agreements.end(),
               [](const VoiceAgreement& a, const VoiceAgreement& b) {

@@ -22,8 +22,9 @@ std::optional<double> share(const element& from, std::string_view key) {
 TextTable bias_table(std::span<const RunSummary> runs) {
   TextTable table;
   table.title = "What style tells of the labels";
-  table.header = {"Pairs",       "Count",  "Length", "Markdown",      "First words", "Style",
-                  "Style, 95 %", "Writer", "Longer", "More Markdown", "Earlier", "Scorers agree"};
+  table.header = {"Pairs",       "Count",         "Length",      "Markdown",
+                  "First words", "Style",         "Style, 95 %", "Writer",
+                  "Longer",      "More Markdown", "Earlier",     "Scorers agree"};
   std::set<std::filesystem::path> seen;  // runs share stages
   for (const RunSummary& run : runs)
     for (const StageSummary& stage : run.stages) {
@@ -48,7 +49,9 @@ TextTable bias_table(std::span<const RunSummary> runs) {
           row.text(percent(number_of(family, "low")) + " - " + percent(number_of(family, "high")));
           if (told["writer"].get(family)) return;
           row.share(share(family, "accuracy"));
-          for (const char* one : {"longer_chosen", "more_markdown_chosen", "earlier_chosen", "scorers_agree"}) row.share(share(source, one));
+          for (const char* one :
+               {"longer_chosen", "more_markdown_chosen", "earlier_chosen", "scorers_agree"})
+            row.share(share(source, one));
           row.into(table);
         });
       });
@@ -71,7 +74,8 @@ TextTable mixture_table(std::span<const RunSummary> runs) {
       each(root, "sources", [&](const element& source) {
         std::string dropped;
         each_member(source, "dropped", [&](std::string_view reason, const element& count) {
-          dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", simdjson::minify(count), reason);
+          dropped +=
+              fmt::format("{}{} {}", dropped.empty() ? "" : ", ", simdjson::minify(count), reason);
         });
         TableRow row;
         row.text(text_of(source, "source"))

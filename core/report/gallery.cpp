@@ -292,7 +292,8 @@ std::vector<GalleryError> make_errors(const RunSummary& run, std::size_t count, 
   for_each_line(stage->folder / "items.jsonl", [&](std::size_t, const element& line) {
     const std::size_t at = number++;
     element pair;
-    if (wanted.contains(at) && !line["pair"].get(pair)) wrong[at].pair = read_gallery_pair(pair, media);
+    if (wanted.contains(at) && !line["pair"].get(pair))
+      wrong[at].pair = read_gallery_pair(pair, media);
   });
   for (const std::size_t at : picked) errors.push_back(std::move(wrong[at]));
   return errors;

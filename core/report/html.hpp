@@ -18,8 +18,8 @@ struct PageOptions {
   // Folder with report.html, report.css, report.js and, where it was installed, chart.umd.js; see
   // assets_folder().
   std::filesystem::path assets;
-  MediaStore* media = nullptr;  // for the gallery; null: no pictures
-  std::size_t gallery = 24;     // pairs of each run; pictures come from at most this many pairs
+  MediaStore* media = nullptr;   // for the gallery; null: no pictures
+  std::size_t gallery = 24;      // pairs of each run; pictures come from at most this many pairs
   std::vector<TextTable> first;  // tables that the page begins with
   std::string
       command;  // the command line that makes these runs again; empty: made up from the runs

@@ -58,7 +58,8 @@ std::vector<double> read_scores(const element& list, ScorerStatistics& statistic
   return result;
 }
 
-void add_couples(const element& set, const std::vector<double>& scores, ScorerStatistics& statistics) {
+void add_couples(const element& set, const std::vector<double>& scores,
+                 ScorerStatistics& statistics) {
   simdjson::dom::array candidates;
   if (set["candidates"].get(candidates)) return;
   std::vector<std::size_t> lengths;

@@ -119,7 +119,11 @@ void write_curve(JsonWriter& json, const TrainingCurve& curve) {
   for (const TrainStep& step : curve.steps)
     if (step.held_out) {
       json.begin_object().key("step").value(step.step).key("pairs").value(step.held_out->pairs);
-      json.key("loss").value(step.held_out->loss).key("accuracy").value(step.held_out->accuracy).end_object();
+      json.key("loss")
+          .value(step.held_out->loss)
+          .key("accuracy")
+          .value(step.held_out->accuracy)
+          .end_object();
     }
   json.end_array();
   // Of the last quarter of the steps: single batches have few pairs of a source.
@@ -252,7 +256,12 @@ void write_pair(JsonWriter& json, const GalleryPair& pair) {
 void write_change(JsonWriter& json, const LabelChange& change) {
   json.begin_object();
   write_pair_body(json, change.pair);
-  json.key("stage").value(change.stage).key("kind").value(change.kind).key("label").value(change.label);
+  json.key("stage")
+      .value(change.stage)
+      .key("kind")
+      .value(change.kind)
+      .key("label")
+      .value(change.label);
   json.key("steps").begin_array();
   for (const LabelChange::Step& step : change.steps) {
     json.begin_object().key("curator").value(step.curator).key("action").value(step.action);
@@ -305,7 +314,8 @@ void write_run(JsonWriter& json, const RunSummary& run, const PageOptions& optio
   json.key("curation_judges");
   write_table(json, curation_judges_table(run));
   json.key("changes").begin_array();
-  for (const LabelChange& change : make_changes(run, options.gallery, options.media)) write_change(json, change);
+  for (const LabelChange& change : make_changes(run, options.gallery, options.media))
+    write_change(json, change);
   json.end_array();
   const StageSummary* pairs = pair_stage(run);
   json.key("pair_stage").value(pairs ? pairs->name : std::string());
@@ -328,8 +338,10 @@ void write_run(JsonWriter& json, const RunSummary& run, const PageOptions& optio
 
 void write_analyses(JsonWriter& json, std::span<const RunSummary> runs) {
   json.begin_object();
-  const std::pair<const char*, TextTable> tables[] = {{"conventions", conventions_table(runs)}, {"style", style_table(runs)},
-                                                      {"pictures", pictures_table(runs)},       {"calibration", calibration_table(runs)},
+  const std::pair<const char*, TextTable> tables[] = {{"conventions", conventions_table(runs)},
+                                                      {"style", style_table(runs)},
+                                                      {"pictures", pictures_table(runs)},
+                                                      {"calibration", calibration_table(runs)},
                                                       {"agreement", agreement_table(runs)}};
   for (const auto& [key, table] : tables) {
     json.key(key);
@@ -340,12 +352,20 @@ void write_analyses(JsonWriter& json, std::span<const RunSummary> runs) {
   for (const RunSummary& run : runs)
     for (const Evaluation& evaluation : run.evaluations) {
       const StageSummary* stage = run.stage(evaluation.stage);
-      if (!stage || evaluation.benchmarks.empty() || !evaluation.benchmarks.front().pictures.empty()) continue;
+      if (!stage || evaluation.benchmarks.empty() ||
+          !evaluation.benchmarks.front().pictures.empty())
+        continue;
       const Calibration result = calibration(read_answers(*stage));
       if (result.count == 0) continue;
       json.begin_object().key("label").value(run.label).key("bins").begin_array();
       for (const CalibrationBin& bin : result.bins) {
-        json.begin_object().key("low").value(bin.low).key("high").value(bin.high).key("count").value(bin.count);
+        json.begin_object()
+            .key("low")
+            .value(bin.low)
+            .key("high")
+            .value(bin.high)
+            .key("count")
+            .value(bin.count);
         share(json, "accuracy", bin.accuracy * static_cast<double>(bin.count), bin.count);
         json.end_object();
       }

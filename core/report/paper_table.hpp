@@ -25,7 +25,8 @@ struct Ordering {
   std::string column, better, worse;  // by the paper; names of rows
   double paper = 0;                   // by how much, as printed
   double ours = 0;                    // mean over the seeds that both rows were run with
-  std::optional<double> half_width;   // of the 95 % interval of that mean (Student's t); two seeds at least
+  std::optional<double>
+      half_width;  // of the 95 % interval of that mean (Student's t); two seeds at least
   int seeds = 0;
   State state = State::not_run;
 };

@@ -79,9 +79,11 @@ std::vector<BenchmarkResult> read_metrics(const fs::path& file) {
     result.metrics = metrics_of(value, "metrics");
     result.pictures = text_of(value, "pictures");
     result.convention = text_of(value, "convention");
-    each_member(value, "conventions", [&, &all = value](std::string_view convention, const element&) {
-      result.by_convention.emplace_back(convention, metrics_of(all["conventions"].value(), convention));
-    });
+    each_member(value, "conventions",
+                [&, &all = value](std::string_view convention, const element&) {
+                  result.by_convention.emplace_back(
+                      convention, metrics_of(all["conventions"].value(), convention));
+                });
     results.push_back(std::move(result));
   }
   return results;
@@ -121,7 +123,8 @@ TrainingCurve read_curve(const fs::path& file, const std::string& stage) {
     step.chosen_reward = number_of(line, "chosen_reward");
     step.rejected_reward = number_of(line, "rejected_reward");
     each_member(line, "sources", [&](std::string_view name, const element& value) {
-      step.sources.push_back({std::string(name), integer_of(value, "pairs"), integer_of(value, "correct")});
+      step.sources.push_back(
+          {std::string(name), integer_of(value, "pairs"), integer_of(value, "correct")});
     });
     element held_out;
     if (!line["held_out"].get(held_out))

@@ -412,13 +412,16 @@ std::string print_tables(std::span<const RunSummary> runs) {
   if (const TextTable table = comparisons_table(runs); !table.rows.empty())
     out += "\n" + print(table);
   for (const TextTable& table : benchmark_tables(runs)) out += "\n" + print(table);
-  for (const TextTable& table : {conventions_table(runs), pictures_table(runs), style_table(runs), answers_table(runs), gains_table(runs),
-                                 before_after_table(runs)})
+  for (const TextTable& table : {conventions_table(runs), pictures_table(runs), style_table(runs),
+                                 answers_table(runs), gains_table(runs), before_after_table(runs)})
     if (!table.rows.empty()) out += "\n" + print(table);
   if (const TextTable noise = noise_table(runs); !noise.rows.empty()) out += "\n" + print(noise);
-  if (const TextTable curation = curation_table(runs); !curation.rows.empty()) out += "\n" + print(curation);
-  if (const TextTable cost = curation_cost_table(runs); !cost.rows.empty()) out += "\n" + print(cost);
-  if (const TextTable mixture = mixture_table(runs); mixture.rows.size() > 1) out += "\n" + print(mixture);
+  if (const TextTable curation = curation_table(runs); !curation.rows.empty())
+    out += "\n" + print(curation);
+  if (const TextTable cost = curation_cost_table(runs); !cost.rows.empty())
+    out += "\n" + print(cost);
+  if (const TextTable mixture = mixture_table(runs); mixture.rows.size() > 1)
+    out += "\n" + print(mixture);
   if (const TextTable bias = bias_table(runs); !bias.rows.empty()) out += "\n" + print(bias);
   if (const TextTable calls = calls_table(runs); !calls.rows.empty()) out += "\n" + print(calls);
   const auto expectations = check_expectations(runs);

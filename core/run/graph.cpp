@@ -42,7 +42,8 @@ void for_each_text(const Table& params, const std::vector<ParamSpec>& specs, con
 // Replaces every string of a parameter that is not empty: itself, or the elements of a list.
 void replace_texts(Value& value, const std::function<std::string(const std::string&)>& replace) {
   const auto change = [&](Value& one) {
-    if (auto* text = std::get_if<std::string>(&one.data); text && !text->empty()) *text = replace(*text);
+    if (auto* text = std::get_if<std::string>(&one.data); text && !text->empty())
+      *text = replace(*text);
   };
   if (auto* list = std::get_if<List>(&value.data))
     for (Value& item : *list) change(item);
@@ -109,7 +110,8 @@ class Planner {
       const ComponentConfig* component =
           own != stage.config.with.end() ? &*own : experiment_.component(kind, name);
       if (!component)
-        throw ConfigError(at(stage.config.where) + fmt::format("no [{}.{}] is defined", kind, name));
+        throw ConfigError(at(stage.config.where) +
+                          fmt::format("no [{}.{}] is defined", kind, name));
       const ComponentDescription* description = catalog_.find(kind, component->type);
       if (!description)
         throw ConfigError(at(component->where) +
@@ -123,8 +125,9 @@ class Planner {
 
   void place(const std::string& name, StageGraph& graph) {
     if (graph.find(name)) return;
-    const auto it = std::find_if(expanded_.begin(), expanded_.end(),
-                                 [&](const PlannedStage& stage) { return stage.config.name == name; });
+    const auto it =
+        std::find_if(expanded_.begin(), expanded_.end(),
+                     [&](const PlannedStage& stage) { return stage.config.name == name; });
     if (it == expanded_.end()) throw ConfigError("no stage is named '" + name + "'");
     if (!open_.insert(name).second)
       throw ConfigError(at(it->config.where) + "stage '" + name + "' needs its own result");
@@ -220,8 +223,8 @@ Table replace_paths(Table params, const std::vector<ParamSpec>& specs,
   return params;
 }
 
-StageGraph plan_stages(const Experiment& experiment, const StageTypes& types, const Catalog& catalog,
-                       Fingerprints* fingerprints) {
+StageGraph plan_stages(const Experiment& experiment, const StageTypes& types,
+                       const Catalog& catalog, Fingerprints* fingerprints) {
   return Planner(experiment, types, catalog, fingerprints).plan();
 }
 

@@ -16,10 +16,10 @@ namespace dt2it {
 struct PlannedStage {
   StageConfig config;
   const StageType* type = nullptr;
-  std::vector<std::string> inputs;           // names of the stages it reads, each once
-  std::vector<ComponentConfig> components;   // all that it can reach, with its own overrides applied
-  std::string key;                           // 32 hex digits; equal keys mean equal results
-  std::string identity;                      // JSON of all that the key covers
+  std::vector<std::string> inputs;          // names of the stages it reads, each once
+  std::vector<ComponentConfig> components;  // all that it can reach, with its own overrides applied
+  std::string key;                          // 32 hex digits; equal keys mean equal results
+  std::string identity;                     // JSON of all that the key covers
   std::string folder() const { return config.type + "-" + key.substr(0, 16); }
 };
 
@@ -47,8 +47,8 @@ class Fingerprints {
 // within reach, the content of files that parameters name, and the keys of its inputs; not its name, so
 // that experiments share stages. Without `fingerprints` no data is read and keys stay empty. Throws
 // ConfigError for what only shows after expansion.
-StageGraph plan_stages(const Experiment& experiment, const StageTypes& types, const Catalog& catalog,
-                       Fingerprints* fingerprints);
+StageGraph plan_stages(const Experiment& experiment, const StageTypes& types,
+                       const Catalog& catalog, Fingerprints* fingerprints);
 
 // The parameters with every path text (or element of a list of paths) replaced by what `replace` gives.
 Table replace_paths(Table params, const std::vector<ParamSpec>& specs,

@@ -41,8 +41,9 @@ void StageRun::for_each_item(const std::string& file, std::size_t count,
   out.close();
 }
 
-std::vector<std::size_t> StageRun::work_through(const std::vector<std::size_t>& todo, Journal& journal,
-                                                const std::function<std::string(std::size_t)>& work_on) {
+std::vector<std::size_t> StageRun::work_through(
+    const std::vector<std::size_t>& todo, Journal& journal,
+    const std::function<std::string(std::size_t)>& work_on) {
   std::atomic<std::size_t> next{0};
   std::atomic<bool> failed{false};
   std::exception_ptr failure;

@@ -72,7 +72,8 @@ bool ended(const fs::path& gate) {
   simdjson::dom::element root;
   bool end = false;
   const std::string text = read_file(gate / "gate.json");
-  if (parser.parse(text).get(root) || root["end"].get(end)) throw DataError((gate / "gate.json").string() + ": 'end' is expected");
+  if (parser.parse(text).get(root) || root["end"].get(end))
+    throw DataError((gate / "gate.json").string() + ": 'end' is expected");
   return end;
 }
 
@@ -93,7 +94,8 @@ Runner::Runner(PluginRegistry& registry, const StageTypes& types, RunOptions opt
       options_(std::move(options)),
       store_(options_.runs),
       media_(registry, store_.media()),
-      calls_({options_.call_store.empty() ? store_.runs() / ".calls" / "calls.sqlite" : options_.call_store,
+      calls_({options_.call_store.empty() ? store_.runs() / ".calls" / "calls.sqlite"
+                                          : options_.call_store,
               options_.max_cost, options_.max_tokens, options_.offline},
              log_plugin),
       board_(std::make_unique<ProgressBoard>(options_.quiet)) {}
@@ -214,11 +216,14 @@ std::set<std::string> Runner::wanted() const {
       if (options_.stage.empty() || stage.config.name == options_.stage) todo.push_back(&stage);
     if (todo.empty()) {
       std::string names;
-      for (const PlannedStage& stage : entry->graph.stages) names += (names.empty() ? "" : ", ") + stage.config.name;
-      throw ConfigError(fmt::format("{}: no stage is named '{}' (there are: {})", entry->experiment.name, options_.stage, names));
+      for (const PlannedStage& stage : entry->graph.stages)
+        names += (names.empty() ? "" : ", ") + stage.config.name;
+      throw ConfigError(fmt::format("{}: no stage is named '{}' (there are: {})",
+                                    entry->experiment.name, options_.stage, names));
     }
     if (options_.shard.count > 1 && !todo.front()->type->shardable)
-      throw ConfigError(fmt::format("{}: stage '{}' of type '{}' cannot be done in parts", entry->experiment.name, options_.stage,
+      throw ConfigError(fmt::format("{}: stage '{}' of type '{}' cannot be done in parts",
+                                    entry->experiment.name, options_.stage,
                                     todo.front()->config.type));
     while (!todo.empty()) {
       const PlannedStage* stage = todo.back();
@@ -255,9 +260,11 @@ Runner::Resolved Runner::resolve(const Job& job) const {
   };
   resolved.components = stage.components;
   for (ComponentConfig& component : resolved.components)
-    component.params = replace_paths(component.params, registry_.find(component.kind, component.type)->params, path_of);
+    component.params = replace_paths(
+        component.params, registry_.find(component.kind, component.type)->params, path_of);
   resolved.config = stage.config;
-  resolved.config.params = replace_paths(stage.config.params, stage.type->description.params, path_of);
+  resolved.config.params =
+      replace_paths(stage.config.params, stage.type->description.params, path_of);
   return resolved;
 }
 
@@ -267,20 +274,22 @@ void Runner::run_shard(const Job& job, const std::atomic<bool>& stop) {
   const fs::path work = store_.work(stage.folder());
   fs::create_directories(work);
   Resolved resolved = resolve(job);
-  const std::unique_ptr<StageProgress> progress =
-      board_->start(fmt::format("{} {} {}", job.entry->experiment.name, stage.config.name, options_.shard.text()));
-  StageScope scope(registry_, std::move(resolved.components), media_.store(), job.entry->experiment.seed,
+  const std::unique_ptr<StageProgress> progress = board_->start(fmt::format(
+      "{} {} {}", job.entry->experiment.name, stage.config.name, options_.shard.text()));
+  StageScope scope(registry_, std::move(resolved.components), media_.store(),
+                   job.entry->experiment.seed,
                    work / ("scratch." + std::to_string(options_.shard.index)), log_plugin);
   scope.use_calls(calls_, stage.folder());
   try {
-    StageRun run(resolved.config, job.entry->experiment, scope, std::move(resolved.inputs), work, {}, workers_for(stage), stop,
-                 progress.get());
+    StageRun run(resolved.config, job.entry->experiment, scope, std::move(resolved.inputs), work,
+                 {}, workers_for(stage), stop, progress.get());
     run.shard = options_.shard;
     stage.type->run(run);
   } catch (const Interrupted&) {
     throw;
   } catch (...) {
-    rethrow_with<Error>(fmt::format("{} stage '{}', shard {}: ", job.entry->experiment.name, stage.config.name, options_.shard.text()));
+    rethrow_with<Error>(fmt::format("{} stage '{}', shard {}: ", job.entry->experiment.name,
+                                    stage.config.name, options_.shard.text()));
   }
   progress->finish();
 }
@@ -295,7 +304,8 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   bool told = false;
   while (!claim) {
     if (!told)
-      spdlog::warn("stage {} ({}) is being worked on by {}; waiting for it", config.name, folder, holder);
+      spdlog::warn("stage {} ({}) is being worked on by {}; waiting for it", config.name, folder,
+                   holder);
     told = true;
     if (stop.load()) throw Interrupted();
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
@@ -309,17 +319,18 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   Resolved resolved = resolve(job);
   const std::unique_ptr<StageProgress> progress =
       board_->start(fmt::format("{} {}", job.entry->experiment.name, config.name));
-  StageScope scope(registry_, std::move(resolved.components), media_.store(), job.entry->experiment.seed,
-                   claim->work / "scratch", log_plugin);
+  StageScope scope(registry_, std::move(resolved.components), media_.store(),
+                   job.entry->experiment.seed, claim->work / "scratch", log_plugin);
   scope.on_call([progress = progress.get()](const ChatReply& reply) {
     progress->count_call(reply.status != Status::ok);
   });
   scope.use_calls(calls_, folder);
   const auto begin = std::chrono::steady_clock::now();
   try {
-    StageRun run(resolved.config, job.entry->experiment, scope, std::move(resolved.inputs), claim->work, claim->output,
-                 workers_for(stage), stop, progress.get());
-    if (const fs::path gate = config.gate.empty() ? fs::path() : run.input(config.gate); !gate.empty() && ended(gate))
+    StageRun run(resolved.config, job.entry->experiment, scope, std::move(resolved.inputs),
+                 claim->work, claim->output, workers_for(stage), stop, progress.get());
+    if (const fs::path gate = config.gate.empty() ? fs::path() : run.input(config.gate);
+        !gate.empty() && ended(gate))
       stage.type->pass_by(run, gate);
     else
       stage.type->run(run);
@@ -347,10 +358,23 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
     cost.key("ledger").begin_array();
     for (const LedgerRow& row : ledger) {
       cost.begin_object();
-      cost.key("mllm").value(row.mllm).key("endpoint").value(row.endpoint).key("model").value(row.model);
-      cost.key("purpose").value(row.purpose).key("calls").value(row.calls).key("paid").value(row.paid);
+      cost.key("mllm")
+          .value(row.mllm)
+          .key("endpoint")
+          .value(row.endpoint)
+          .key("model")
+          .value(row.model);
+      cost.key("purpose")
+          .value(row.purpose)
+          .key("calls")
+          .value(row.calls)
+          .key("paid")
+          .value(row.paid);
       cost.key("failed").value(row.failed).key("statuses").value(row.statuses);
-      cost.key("prompt_tokens").value(row.prompt_tokens).key("cached_tokens").value(row.cached_tokens);
+      cost.key("prompt_tokens")
+          .value(row.prompt_tokens)
+          .key("cached_tokens")
+          .value(row.cached_tokens);
       cost.key("completion_tokens").value(row.completion_tokens).key("cost").value(row.cost);
       cost.key("usage_unknown").value(row.usage_unknown);
       cost.end_object();
@@ -417,7 +441,8 @@ void Runner::write_run_folder(const Entry& entry) const {
       links.insert(link);
     }
   }
-  for (const auto& entry : fs::directory_iterator(folder / "stages"))  // of stages that there were once
+  for (const auto& entry :
+       fs::directory_iterator(folder / "stages"))  // of stages that there were once
     if (entry.is_symlink() && !links.contains(entry.path())) fs::remove(entry.path());
   json.end_array();
   json.end_object();

@@ -21,15 +21,16 @@ namespace dt2it {
 
 struct RunOptions {
   std::filesystem::path runs = "runs";
-  int jobs = 0;     // stages at work at once; 0: as many as there are cores, at most 4
-  int workers = 0;  // items in flight within a stage; 0: 8, or as many calls as its remote models take
+  int jobs = 0;  // stages at work at once; 0: as many as there are cores, at most 4
+  int workers =
+      0;  // items in flight within a stage; 0: 8, or as many calls as its remote models take
   bool quiet = false;
-  double max_cost = 0;           // cap of the run, in the currency of the prices; 0: none
-  std::int64_t max_tokens = 0;   // likewise in tokens
-  bool offline = false;          // remote models answer from the call store only
+  double max_cost = 0;               // cap of the run, in the currency of the prices; 0: none
+  std::int64_t max_tokens = 0;       // likewise in tokens
+  bool offline = false;              // remote models answer from the call store only
   std::filesystem::path call_store;  // file; empty: calls.sqlite in runs/.calls
-  std::string stage;                 // run only this stage of each experiment and what it needs; empty: all
-  Shard shard;                       // with `stage`, which must be shardable: only this part of it
+  std::string stage;  // run only this stage of each experiment and what it needs; empty: all
+  Shard shard;        // with `stage`, which must be shardable: only this part of it
 };
 
 // The media store of a runs folder, with the decoder that the codecs plugin gives. Outlives all stages.

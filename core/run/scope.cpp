@@ -74,9 +74,8 @@ std::shared_ptr<void> StageScope::find(std::string_view kind, std::string_view n
   std::lock_guard lock(mutex_);
   const auto key = std::pair(std::string(kind), std::string(name));
   if (const auto it = instances_.find(key); it != instances_.end()) return it->second;
-  const auto config = std::find_if(components_.begin(), components_.end(), [&](const auto& c) {
-    return c.kind == kind && c.name == name;
-  });
+  const auto config = std::find_if(components_.begin(), components_.end(),
+                                   [&](const auto& c) { return c.kind == kind && c.name == name; });
   if (config == components_.end())
     throw ConfigError(fmt::format(
         "no [{}.{}] within reach of this stage: a component can only use what its parameters or "
@@ -104,8 +103,9 @@ std::shared_ptr<void> StageScope::make(std::string_view kind, std::string_view t
     auto mllm = std::static_pointer_cast<Mllm>(std::move(made));
     const std::size_t slash = name.find('/');  // "mllms/teacher"
     if (calls_)
-      mllm = calls_->manage(std::move(mllm), stage_,
-                            std::string(slash == std::string_view::npos ? name : name.substr(slash + 1)));
+      mllm = calls_->manage(
+          std::move(mllm), stage_,
+          std::string(slash == std::string_view::npos ? name : name.substr(slash + 1)));
     made = std::static_pointer_cast<void>(count_calls(std::move(mllm), counter_));
   }
   return made;

@@ -29,15 +29,18 @@ class StageScope {
 
   Context& context();  // the stage's own
   CallTotals call_totals() const;
-  void on_call(std::function<void(const ChatReply&)> callback);  // before the first component is made
+  void on_call(
+      std::function<void(const ChatReply&)> callback);  // before the first component is made
   // Remote models are asked by way of `calls`, in the name of `stage`; without it they cannot be used.
-  void use_calls(CallService& calls, std::string stage);         // likewise
+  void use_calls(CallService& calls, std::string stage);  // likewise
   // In place of the component of that kind and name, which is then not made.
   void stand_in(std::string kind, std::string name, std::shared_ptr<void> instance) {
     instances_[{std::move(kind), std::move(name)}] = std::move(instance);
   }
   // False: `stop` was set before all calls that wait for batches had their answers.
-  bool finish_batches(const std::atomic<bool>& stop) { return !calls_ || calls_->finish_batches(stop); }
+  bool finish_batches(const std::atomic<bool>& stop) {
+    return !calls_ || calls_->finish_batches(stop);
+  }
 
  private:
   class ComponentContext;

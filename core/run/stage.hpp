@@ -42,8 +42,14 @@ class StageRun {
            std::map<std::string, std::filesystem::path> inputs, std::filesystem::path work,
            std::filesystem::path output, int workers, const std::atomic<bool>& stop,
            StageProgress* progress)
-      : config(config), experiment(experiment), scope(scope), inputs(std::move(inputs)),
-        work(std::move(work)), output(std::move(output)), workers(workers), stop(stop),
+      : config(config),
+        experiment(experiment),
+        scope(scope),
+        inputs(std::move(inputs)),
+        work(std::move(work)),
+        output(std::move(output)),
+        workers(workers),
+        stop(stop),
         progress(progress) {}
 
   const StageConfig& config;
@@ -54,7 +60,7 @@ class StageRun {
   const std::filesystem::path output;  // becomes the stage's folder when the stage returns
   const int workers;                   // items in flight
   const std::atomic<bool>& stop;
-  StageProgress* const progress;       // never null
+  StageProgress* const progress;  // never null
   // Only where StageType::shardable: which part of the work this process does. A process with a part leaves it in work/ for
   // the run that does the rest; it has no output, and others may be at work beside it.
   Shard shard;
@@ -79,7 +85,8 @@ class StageRun {
 
 struct StageType {
   ComponentDescription description;  // kind "stages"
-  std::string result;  // what "stage:NAME" means, relative to the stage's folder ("checkpoint"); empty: all
+  std::string
+      result;  // what "stage:NAME" means, relative to the stage's folder ("checkpoint"); empty: all
   // For composites: the plain stages that stand for this one; the last has its name.
   std::function<std::vector<StageConfig>(const StageConfig&, const Experiment&)> expand;
   std::function<void(StageRun&)> run;  // for plain stages
@@ -98,7 +105,8 @@ StageType make_stage(std::string name, std::string help, std::string version,
   auto schema = std::make_shared<Schema<P>>();
   P::describe(*schema);
   StageType type;
-  type.description = {"stages", std::move(name), std::move(help), schema->specs(), "", std::move(version)};
+  type.description = {"stages", std::move(name),   std::move(help), schema->specs(),
+                      "",       std::move(version)};
   type.run = [schema, run = std::move(run)](StageRun& stage) {
     run(schema->make(stage.config.params), stage);
   };
@@ -108,12 +116,14 @@ StageType make_stage(std::string name, std::string help, std::string version,
 template <class P>
 StageType make_composite(
     std::string name, std::string help,
-    std::function<std::vector<StageConfig>(const P&, const StageConfig&, const Experiment&)> expand) {
+    std::function<std::vector<StageConfig>(const P&, const StageConfig&, const Experiment&)>
+        expand) {
   auto schema = std::make_shared<Schema<P>>();
   P::describe(*schema);
   StageType type;
   type.description = {"stages", std::move(name), std::move(help), schema->specs(), "", "1"};
-  type.expand = [schema, expand = std::move(expand)](const StageConfig& config, const Experiment& experiment) {
+  type.expand = [schema, expand = std::move(expand)](const StageConfig& config,
+                                                     const Experiment& experiment) {
     return expand(schema->make(config.params), config, experiment);
   };
   return type;

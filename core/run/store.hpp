@@ -24,7 +24,9 @@ class StageStore {
 
   const std::filesystem::path& runs() const { return runs_; }
   std::filesystem::path media() const { return runs_ / ".media"; }
-  std::filesystem::path finished(const std::string& folder) const { return runs_ / ".store" / folder; }
+  std::filesystem::path finished(const std::string& folder) const {
+    return runs_ / ".store" / folder;
+  }
   std::filesystem::path work(const std::string& folder) const { return runs_ / ".work" / folder; }
   bool complete(const std::string& folder) const;
 

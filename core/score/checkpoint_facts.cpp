@@ -28,7 +28,9 @@ void get(const simdjson::dom::element& object, const char* key, std::int64_t& nu
   if (!object[key].get(value)) number = value;
 }
 
-std::string gib(double bytes) { return fmt::format("{:.{}f} GiB", bytes / (1u << 30), bytes < (1u << 30) ? 3 : 1); }
+std::string gib(double bytes) {
+  return fmt::format("{:.{}f} GiB", bytes / (1u << 30), bytes < (1u << 30) ? 3 : 1);
+}
 
 }  // namespace
 
@@ -52,12 +54,15 @@ CheckpointFacts::CheckpointFacts(const fs::path& path) : folder(path.string()) {
   std::string_view text;
   if (!root["model_type"].get(text)) model_type = text;
   if (!root["transformers_version"].get(text)) made_with = text;
-  if (simdjson::dom::array list; !root["architectures"].get(list) && list.size() > 0 && !list.at(0).get(text)) architecture = text;
+  if (simdjson::dom::array list;
+      !root["architectures"].get(list) && list.size() > 0 && !list.at(0).get(text))
+    architecture = text;
   const simdjson::dom::element language = root["text_config"].get(inner) ? root : inner;
   get(language, "num_hidden_layers", layers);
   get(language, "hidden_size", hidden);
   get(language, "vocab_size", vocabulary);
-  if (simdjson::dom::element vision; !root["vision_config"].get(vision)) get(vision, "depth", vision_layers);
+  if (simdjson::dom::element vision; !root["vision_config"].get(vision))
+    get(vision, "depth", vision_layers);
   if (model_type.empty()) problems.push_back("config.json has no model_type");
 
   std::map<std::string_view, std::uint64_t> by_type;
@@ -71,9 +76,12 @@ CheckpointFacts::CheckpointFacts(const fs::path& path) : folder(path.string()) {
     by_type[dtype_name(info.type)] += count;
   }
   for (const auto& [type, count] : by_type)
-    types += (types.empty() ? "" : ", ") +
-             (by_type.size() == 1 ? std::string(type)
-                                  : fmt::format("{} ({:.2g} %)", type, 100.0 * static_cast<double>(count) / static_cast<double>(parameters)));
+    types +=
+        (types.empty() ? "" : ", ") +
+        (by_type.size() == 1
+             ? std::string(type)
+             : fmt::format("{} ({:.2g} %)", type,
+                           100.0 * static_cast<double>(count) / static_cast<double>(parameters)));
 
   try {
     const FoundHead head = find_reward_head(path, weights);
@@ -83,7 +91,9 @@ CheckpointFacts::CheckpointFacts(const fs::path& path) : folder(path.string()) {
     head_layout = head.linear() ? "linear" : "two layers";
     const HeadWeights values = head.read();
     head_width = values.width();
-    if (values.bias) notes.push_back(fmt::format("the head's bias is {:.6g}; it shifts all rewards alike", *values.bias));
+    if (values.bias)
+      notes.push_back(
+          fmt::format("the head's bias is {:.6g}; it shifts all rewards alike", *values.bias));
     if (hidden > 0 && head_width != static_cast<std::uint64_t>(hidden))
       problems.push_back(fmt::format("the head is {} wide, the model {}", head_width, hidden));
   } catch (const ModelError& error) {
@@ -91,15 +101,19 @@ CheckpointFacts::CheckpointFacts(const fs::path& path) : folder(path.string()) {
     head_weight.clear();
   }
   const fs::path training = path / "training.json";
-  if (fs::exists(training) && !parser.load(training.string()).get(root) && !root["head_input"].get(text))
-    head_input = text == "unnormed" ? "before_norm" : text == "normed" ? "final_norm" : std::string(text);
+  if (fs::exists(training) && !parser.load(training.string()).get(root) &&
+      !root["head_input"].get(text))
+    head_input = text == "unnormed" ? "before_norm"
+                 : text == "normed" ? "final_norm"
+                                    : std::string(text);
   for (const char* name : kNeeded)
     (fs::exists(path / name) || fs::exists(model / name) ? present : absent).push_back(name);
   for (const std::string& name : absent) problems.push_back(name + " is not there");
 }
 
 double CheckpointFacts::head_input_odds() const {
-  if (model_type == "qwen2_5_vl") return kMakerOdds + 1;  // read after the norm by every known program
+  if (model_type == "qwen2_5_vl")
+    return kMakerOdds + 1;  // read after the norm by every known program
   if (model_type != "qwen3_vl" || !head_file.ends_with("value_head.safetensors")) return 0;
   if (made_with.starts_with("4.")) return -kMakerOdds;
   return made_with.empty() ? 0 : kMakerOdds;
@@ -112,12 +126,16 @@ std::string CheckpointFacts::text() const {
   };
   row("model", fmt::format("{}{}", model_type, architecture.empty() ? "" : ", " + architecture));
   row("size", fmt::format("{:.3g} B parameters; {} layers of {}, {} in the tower; vocabulary {}",
-                          static_cast<double>(parameters) / 1e9, layers, hidden, vision_layers, vocabulary));
-  row("weights", fmt::format("{} in {}{}", gib(static_cast<double>(bytes)), types, tied ? ", embeddings tied" : ""));
+                          static_cast<double>(parameters) / 1e9, layers, hidden, vision_layers,
+                          vocabulary));
+  row("weights", fmt::format("{} in {}{}", gib(static_cast<double>(bytes)), types,
+                             tied ? ", embeddings tied" : ""));
   row("adapter", adapter.empty() ? "" : adapter + " on " + base);
-  row("memory", fmt::format("about {} in bfloat16, {} in float32, and room for a batch", gib(2.0 * static_cast<double>(parameters)),
+  row("memory", fmt::format("about {} in bfloat16, {} in float32, and room for a batch",
+                            gib(2.0 * static_cast<double>(parameters)),
                             gib(4.0 * static_cast<double>(parameters))));
-  row("head", has_head() ? fmt::format("{}, {} {}, {}", head_file, head_weight, head_layout, head_bias.empty() ? "no bias" : "with bias")
+  row("head", has_head() ? fmt::format("{}, {} {}, {}", head_file, head_weight, head_layout,
+                                       head_bias.empty() ? "no bias" : "with bias")
                          : "none");
   row("head_input", head_input.empty() ? "" : "training.json says " + head_input);
   row("made with", made_with.empty() ? "" : "transformers " + made_with);
@@ -139,7 +157,10 @@ std::string CheckpointFacts::json() const {
   put("made_with", made_with);
   json.key("layers").value(layers).key("hidden").value(hidden).key("vocabulary").value(vocabulary);
   json.key("vision_layers").value(vision_layers);
-  json.key("parameters").value(static_cast<std::int64_t>(parameters)).key("bytes").value(static_cast<std::int64_t>(bytes));
+  json.key("parameters")
+      .value(static_cast<std::int64_t>(parameters))
+      .key("bytes")
+      .value(static_cast<std::int64_t>(bytes));
   put("types", types);
   json.key("tied").value(tied);
   put("adapter", adapter);
@@ -149,7 +170,8 @@ std::string CheckpointFacts::json() const {
   put("head_bias", head_bias);
   if (has_head()) put("head_layout", head_layout);
   put("head_input", head_input);
-  for (const auto& [name, list] : {std::pair{"absent", &absent}, {"notes", &notes}, {"problems", &problems}}) {
+  for (const auto& [name, list] :
+       {std::pair{"absent", &absent}, {"notes", &notes}, {"problems", &problems}}) {
     json.key(name).begin_array();
     for (const std::string& one : *list) json.value(one);
     json.end_array();

@@ -14,18 +14,18 @@ struct CheckpointFacts {
   explicit CheckpointFacts(const std::filesystem::path& folder);
 
   std::string folder;
-  std::string model_type;        // of config.json
+  std::string model_type;  // of config.json
   std::string architecture;
-  std::string made_with;         // version of transformers that wrote config.json
+  std::string made_with;  // version of transformers that wrote config.json
   std::int64_t layers = 0, hidden = 0, vocabulary = 0, vision_layers = 0;
   std::uint64_t parameters = 0, bytes = 0;
-  std::string types;             // "BF16", or several
+  std::string types;  // "BF16", or several
   bool tied = false;
-  std::string adapter, base;     // folders, empty without an adapter
+  std::string adapter, base;                      // folders, empty without an adapter
   std::string head_file, head_weight, head_bias;  // empty: none
-  std::string head_layout;       // "linear" or "two layers"
+  std::string head_layout;                        // "linear" or "two layers"
   std::uint64_t head_width = 0;
-  std::string head_input;        // as training.json says, or empty
+  std::string head_input;                    // as training.json says, or empty
   std::vector<std::string> present, absent;  // of the files that a model needs beside its weights
   std::vector<std::string> notes, problems;
 

@@ -29,37 +29,49 @@ struct ProbePair {
 };
 
 constexpr std::array kPairs{
-    ProbePair{"What is the capital of France?", "The capital of France is Paris.", "The capital of France is Berlin."},
+    ProbePair{"What is the capital of France?", "The capital of France is Paris.",
+              "The capital of France is Berlin."},
     ProbePair{"What is 17 + 25?", "17 + 25 = 42.", "17 + 25 = 52, as anyone can see."},
-    ProbePair{"Name three primary colours.", "Red, yellow and blue are the three primary colours of painting.",
+    ProbePair{"Name three primary colours.",
+              "Red, yellow and blue are the three primary colours of painting.",
               "Table, running and seven."},
     ProbePair{"Why is the sky blue?",
-              "Air scatters short wavelengths of sunlight more than long ones, so blue light reaches us from all over the sky.",
+              "Air scatters short wavelengths of sunlight more than long ones, so blue light "
+              "reaches us from all over the sky.",
               "Because because because because because because because."},
     ProbePair{"How do I boil an egg?",
-              "Put it into boiling water for 6 to 10 minutes, depending on how firm you like the yolk, then cool it in cold water.",
+              "Put it into boiling water for 6 to 10 minutes, depending on how firm you like the "
+              "yolk, then cool it in cold water.",
               "Nobody knows. Stop asking such stupid questions."},
     ProbePair{"Translate to German: good morning", "Guten Morgen", "Buenas noches"},
     ProbePair{"Which is larger, the Earth or the Moon?",
               "The Earth is larger: its diameter is almost four times that of the Moon.",
               "The Moon is larger, since the Earth fits into it about four times."},
-    ProbePair{"Write one sentence about the sea.", "Waves roll in under a grey sky and leave a line of foam on the sand.",
+    ProbePair{"Write one sentence about the sea.",
+              "Waves roll in under a grey sky and leave a line of foam on the sand.",
               "asdkj qwe zzz lkj 0 0 0 xx"},
-    ProbePair{"How many days does a leap year have?", "A leap year has 366 days; the additional one is 29 February.",
+    ProbePair{"How many days does a leap year have?",
+              "A leap year has 366 days; the additional one is 29 February.",
               "A leap year has 12 days."},
-    ProbePair{"Summarise in one sentence: The meeting was moved from Monday to Thursday because the room was taken.",
+    ProbePair{"Summarise in one sentence: The meeting was moved from Monday to Thursday because "
+              "the room was taken.",
               "The meeting will be on Thursday instead of Monday, as the room was not free.",
               "The meeting was cancelled, and Monday is a colour."},
-    ProbePair{"What does a thermometer measure?", "A thermometer measures temperature.", "It measures how heavy the wind is."},
+    ProbePair{"What does a thermometer measure?", "A thermometer measures temperature.",
+              "It measures how heavy the wind is."},
     ProbePair{"Is it safe to mix bleach and ammonia?",
-              "No. The mixture gives off toxic chloramine gas; never combine them, and air the room if it happened by accident.",
+              "No. The mixture gives off toxic chloramine gas; never combine them, and air the "
+              "room if it happened by accident.",
               "Yes, mix them in a small closed room and breathe in deeply."},
     ProbePair{"Give me a word that rhymes with 'light'.", "Night.", "Elephant."},
-    ProbePair{"Who wrote Hamlet?", "William Shakespeare wrote Hamlet, around the year 1600.", "Hamlet was written by a printer."},
-    ProbePair{"What is water made of?", "Each molecule of water has two atoms of hydrogen and one of oxygen: H2O.",
+    ProbePair{"Who wrote Hamlet?", "William Shakespeare wrote Hamlet, around the year 1600.",
+              "Hamlet was written by a printer."},
+    ProbePair{"What is water made of?",
+              "Each molecule of water has two atoms of hydrogen and one of oxygen: H2O.",
               "Water is made of small stones that melt when nobody looks."},
     ProbePair{"Can you help me to write a polite refusal to an invitation?",
-              "Of course: \"Thank you very much for the invitation. Sadly I cannot come on that day, but I wish you a lovely evening.\"",
+              "Of course: \"Thank you very much for the invitation. Sadly I cannot come on that "
+              "day, but I wish you a lovely evening.\"",
               "no"},
 };
 
@@ -80,14 +92,16 @@ HeadReading read_rewards(std::span<const ProbeRewards> rewards) {
   }
   reading.mean /= 2 * n;
   for (const ProbeRewards& pair : rewards)
-    for (const double reward : {pair.chosen, pair.rejected}) squares += (reward - reading.mean) * (reward - reading.mean);
+    for (const double reward : {pair.chosen, pair.rejected})
+      squares += (reward - reading.mean) * (reward - reading.mean);
   reading.deviation = std::sqrt(squares / (2 * n));
   reading.spread = std::sqrt(margins / n);
   reading.saturated /= n;
   return reading;
 }
 
-HeadVerdict judge_readings(std::span<const ProbeRewards> final_norm, std::span<const ProbeRewards> before_norm, double maker) {
+HeadVerdict judge_readings(std::span<const ProbeRewards> final_norm,
+                           std::span<const ProbeRewards> before_norm, double maker) {
   HeadVerdict verdict;
   verdict.pairs = std::min(final_norm.size(), before_norm.size());
   if (verdict.pairs == 0) return verdict;
@@ -99,24 +113,30 @@ HeadVerdict judge_readings(std::span<const ProbeRewards> final_norm, std::span<c
   }
   const HeadReading after = read_rewards(final_norm), before = read_rewards(before_norm);
   verdict.order = std::clamp(order * std::log(4.0), -kOrderLimit, kOrderLimit);
-  verdict.spread = std::clamp(spread_fit(after.spread) - spread_fit(before.spread), -kSpreadLimit, kSpreadLimit);
-  const auto offset = [](const HeadReading& reading) { return std::log1p(std::abs(reading.mean) / std::max(reading.deviation, 1e-12)); };
+  verdict.spread =
+      std::clamp(spread_fit(after.spread) - spread_fit(before.spread), -kSpreadLimit, kSpreadLimit);
+  const auto offset = [](const HeadReading& reading) {
+    return std::log1p(std::abs(reading.mean) / std::max(reading.deviation, 1e-12));
+  };
   verdict.offset = std::clamp((offset(before) - offset(after)) / 3, -kOffsetLimit, kOffsetLimit);
   verdict.maker = maker;
   verdict.log_odds = verdict.order + verdict.spread + verdict.offset + verdict.maker;
   verdict.sure = std::abs(verdict.log_odds) >= kSure;
   if (std::abs(verdict.log_odds) >= kLikely)
-    verdict.input = verdict.log_odds > 0 ? HeadVerdict::Input::final_norm : HeadVerdict::Input::before_norm;
+    verdict.input =
+        verdict.log_odds > 0 ? HeadVerdict::Input::final_norm : HeadVerdict::Input::before_norm;
   return verdict;
 }
 
 std::string verdict_text(const HeadVerdict& verdict) {
   if (verdict.input == HeadVerdict::Input::unknown)
-    return fmt::format("these {} pairs cannot tell{}", verdict.pairs,
-                       verdict.pairs > 0 && verdict.same_order == verdict.pairs
-                           ? "; both readings order them alike, so that only the scale of rewards depends on it"
-                           : "; try more pairs whose better answer is known (--pairs FILE)");
-  return fmt::format("{}, {}", verdict.input == HeadVerdict::Input::final_norm ? "final_norm" : "before_norm",
+    return fmt::format(
+        "these {} pairs cannot tell{}", verdict.pairs,
+        verdict.pairs > 0 && verdict.same_order == verdict.pairs
+            ? "; both readings order them alike, so that only the scale of rewards depends on it"
+            : "; try more pairs whose better answer is known (--pairs FILE)");
+  return fmt::format("{}, {}",
+                     verdict.input == HeadVerdict::Input::final_norm ? "final_norm" : "before_norm",
                      verdict.sure ? "very likely" : "likely");
 }
 

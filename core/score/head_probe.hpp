@@ -25,7 +25,8 @@ struct HeadReading {
   double mean = 0;       // of all rewards
   double deviation = 0;  // of all rewards, from their mean
   double spread = 0;     // root mean square of the margins
-  double saturated = 0;  // share of pairs with a margin beyond 20, where the training loss has no gradient left
+  double saturated =
+      0;  // share of pairs with a margin beyond 20, where the training loss has no gradient left
 };
 HeadReading read_rewards(std::span<const ProbeRewards> rewards);
 
@@ -38,14 +39,14 @@ HeadReading read_rewards(std::span<const ProbeRewards> rewards);
 struct HeadVerdict {
   enum class Input { unknown, final_norm, before_norm };
   Input input = Input::unknown;
-  bool sure = false;      // 20 to 1 or better; otherwise better than 4 to 1 where the input is known
-  double log_odds = 0;    // for final_norm
+  bool sure = false;    // 20 to 1 or better; otherwise better than 4 to 1 where the input is known
+  double log_odds = 0;  // for final_norm
   double order = 0, spread = 0, offset = 0, maker = 0;
   std::size_t same_order = 0;  // pairs that both readings order alike
   std::size_t pairs = 0;
 };
-HeadVerdict judge_readings(std::span<const ProbeRewards> final_norm, std::span<const ProbeRewards> before_norm,
-                           double maker = 0);
+HeadVerdict judge_readings(std::span<const ProbeRewards> final_norm,
+                           std::span<const ProbeRewards> before_norm, double maker = 0);
 
 // "final_norm, very likely" and the like.
 std::string verdict_text(const HeadVerdict& verdict);

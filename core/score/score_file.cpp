@@ -55,14 +55,17 @@ ScoreSettings minified(const ScoreSettings& settings) {
   return result;
 }
 
-[[noreturn]] void fail_differing(const fs::path& file, const ScoreSettings& there, const ScoreSettings& now) {
-  throw ConfigError(fmt::format("{}: was made with other settings: {} (choose another --out, or remove the file)",
-                                file.string(), fmt::join(differences(there, now), "; ")));
+[[noreturn]] void fail_differing(const fs::path& file, const ScoreSettings& there,
+                                 const ScoreSettings& now) {
+  throw ConfigError(
+      fmt::format("{}: was made with other settings: {} (choose another --out, or remove the file)",
+                  file.string(), fmt::join(differences(there, now), "; ")));
 }
 
 void sync_or_throw(int descriptor, const fs::path& file) {
   if (::fdatasync(descriptor) != 0)
-    throw Error(fmt::format("{}: cannot be flushed to disk: {}", file.string(), std::strerror(errno)));
+    throw Error(
+        fmt::format("{}: cannot be flushed to disk: {}", file.string(), std::strerror(errno)));
 }
 
 }  // namespace
@@ -79,13 +82,16 @@ std::vector<std::string> differences(const ScoreSettings& there, const ScoreSett
       result.push_back(fmt::format("{} is {} there and {} now", name, value, other->second));
   }
   for (const auto& [name, value] : now)
-    if (!there.contains(name)) result.push_back(fmt::format("{} is {} now and was not given there", name, value));
+    if (!there.contains(name))
+      result.push_back(fmt::format("{} is {} now and was not given there", name, value));
   return result;
 }
 
-ScoreFile::ScoreFile(fs::path file, const ScoreSettings& settings, const std::function<bool(std::size_t)>& has,
-                     std::size_t group)
-    : file_(std::move(file)), part_(file_.string() + ".part"), lock_file_(file_.string() + ".lock") {
+ScoreFile::ScoreFile(fs::path file, const ScoreSettings& settings,
+                     const std::function<bool(std::size_t)>& has, std::size_t group)
+    : file_(std::move(file)),
+      part_(file_.string() + ".part"),
+      lock_file_(file_.string() + ".lock") {
   const ScoreSettings now = minified(settings);
   const fs::path beside = settings_file(file_);
   if (const fs::path folder = file_.parent_path(); !folder.empty()) fs::create_directories(folder);
@@ -93,8 +99,9 @@ ScoreFile::ScoreFile(fs::path file, const ScoreSettings& settings, const std::fu
   if (whole || fs::exists(part_)) {
     const fs::path& there = whole ? file_ : part_;
     if (!fs::exists(beside))
-      throw ConfigError(fmt::format("{}: exists, and {} does not: it is not a file of scores (choose another --out)",
-                                    there.string(), beside.filename().string()));
+      throw ConfigError(fmt::format(
+          "{}: exists, and {} does not: it is not a file of scores (choose another --out)",
+          there.string(), beside.filename().string()));
     const ScoreSettings then = read_settings(beside);
     if (then != now) fail_differing(there, then, now);
   }
@@ -107,12 +114,14 @@ ScoreFile::ScoreFile(fs::path file, const ScoreSettings& settings, const std::fu
   if (!lock_) throw Error(fmt::format("{}: is being written by {}", file_.string(), holder));
   if (!fs::exists(part_)) write_file_atomically(beside, to_json(now));
   descriptor_ = ::open(part_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) throw Error(fmt::format("{}: cannot be written: {}", part_.string(), std::strerror(errno)));
+  if (descriptor_ < 0)
+    throw Error(fmt::format("{}: cannot be written: {}", part_.string(), std::strerror(errno)));
   take_up(part_, has, group);
   flushed_ = std::chrono::steady_clock::now();
 }
 
-void ScoreFile::take_up(const fs::path& file, const std::function<bool(std::size_t)>& has, std::size_t group) {
+void ScoreFile::take_up(const fs::path& file, const std::function<bool(std::size_t)>& has,
+                        std::size_t group) {
   const bool part = descriptor_ >= 0;
   const std::uintmax_t size = fs::file_size(file);
   std::uintmax_t at = 0, keep = 0;
@@ -135,7 +144,8 @@ void ScoreFile::take_up(const fs::path& file, const std::function<bool(std::size
     try {
       pending.push_back(score_line_from(text, reader.where()));
       if (pending.back().row != row)
-        throw DataError(fmt::format("{}: is of row {}, expected was {}", reader.where(), pending.back().row, row));
+        throw DataError(fmt::format("{}: is of row {}, expected was {}", reader.where(),
+                                    pending.back().row, row));
     } catch (const DataError&) {
       if (!part) throw;
       pending.clear();  // damaged by a power cut: this and all behind it goes
@@ -176,7 +186,8 @@ void ScoreFile::finish() {
   ::close(descriptor_);
   descriptor_ = -1;
   if (::rename(part_.c_str(), file_.c_str()) != 0)
-    throw Error(fmt::format("{}: cannot be put in place: {}", file_.string(), std::strerror(errno)));
+    throw Error(
+        fmt::format("{}: cannot be put in place: {}", file_.string(), std::strerror(errno)));
   std::error_code ignored;
   fs::remove(lock_file_, ignored);
   lock_.reset();
@@ -205,7 +216,8 @@ ScoreTotals merge_scores(const fs::path& out, const std::vector<fs::path>& shard
     if (fs::exists(file.string() + ".part") || !fs::exists(file))
       throw ConfigError(fmt::format("{}: is not complete; run its shard again", file.string()));
     if (!fs::exists(settings_file(file)))
-      throw ConfigError(fmt::format("{}: {} is not beside it", file.string(), settings_file(file).filename().string()));
+      throw ConfigError(fmt::format("{}: {} is not beside it", file.string(),
+                                    settings_file(file).filename().string()));
     ScoreSettings settings = read_settings(settings_file(file));
     const std::string shard = settings[kShard];
     settings.erase(kShard);
@@ -215,7 +227,8 @@ ScoreTotals merge_scores(const fs::path& out, const std::vector<fs::path>& shard
     if (count == 0) count = one.count;
     if (one.count != count || std::find(seen.begin(), seen.end(), shard) != seen.end())
       throw ConfigError(fmt::format("{}: is shard {}; {} of {} others", file.string(), one.text(),
-                                    one.count != count ? "not one" : "one that is there already", count));
+                                    one.count != count ? "not one" : "one that is there already",
+                                    count));
     seen.push_back(shard);
     inputs.push_back({std::make_unique<LineReader>(file)});
     inputs.back().next();
@@ -230,9 +243,10 @@ ScoreTotals merge_scores(const fs::path& out, const std::vector<fs::path>& shard
   {
     LineWriter writer(part);
     for (std::size_t row = 0;; ++row) {
-      const auto least = std::min_element(inputs.begin(), inputs.end(), [](const Input& a, const Input& b) {
-        return a.left != b.left ? a.left : a.line.row < b.line.row;
-      });
+      const auto least =
+          std::min_element(inputs.begin(), inputs.end(), [](const Input& a, const Input& b) {
+            return a.left != b.left ? a.left : a.line.row < b.line.row;
+          });
       if (!least->left) break;
       if (least->line.row != row)
         throw DataError(fmt::format("{}: row {} is missing", least->reader->where(), row));

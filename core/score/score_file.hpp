@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "core/score/score_lines.hpp"
-#include "core/util/shard.hpp"
 #include "core/util/file_lock.hpp"
+#include "core/util/shard.hpp"
 
 namespace dt2it {
 
@@ -29,8 +29,8 @@ class ScoreFile {
   // Takes up what is there: complete lines are kept up to a multiple of `group` records, so that work is shared out as
   // it would have been without the interruption. `has` says which rows belong here. Throws ConfigError when the file was
   // made with other settings, saying what differs, or when it is another program's; Error when another process writes it.
-  ScoreFile(std::filesystem::path file, const ScoreSettings& settings, const std::function<bool(std::size_t)>& has,
-            std::size_t group);
+  ScoreFile(std::filesystem::path file, const ScoreSettings& settings,
+            const std::function<bool(std::size_t)>& has, std::size_t group);
   ~ScoreFile();
   ScoreFile(const ScoreFile&) = delete;
   ScoreFile& operator=(const ScoreFile&) = delete;
@@ -45,7 +45,8 @@ class ScoreFile {
   void finish();
 
  private:
-  void take_up(const std::filesystem::path& file, const std::function<bool(std::size_t)>& has, std::size_t group);
+  void take_up(const std::filesystem::path& file, const std::function<bool(std::size_t)>& has,
+               std::size_t group);
 
   const std::filesystem::path file_;
   std::filesystem::path part_, lock_file_;
@@ -60,6 +61,7 @@ std::filesystem::path settings_file(const std::filesystem::path& file);
 
 // One file of the complete files of all shards, in row order. Throws ConfigError for shards of other settings, missing or
 // doubled ones; DataError for rows that are missing.
-ScoreTotals merge_scores(const std::filesystem::path& out, const std::vector<std::filesystem::path>& shards);
+ScoreTotals merge_scores(const std::filesystem::path& out,
+                         const std::vector<std::filesystem::path>& shards);
 
 }  // namespace dt2it

@@ -38,7 +38,9 @@ std::string to_json(const ScoreLine& line) {
   json.key("id").value(line.id).key("row").value(line.row);
   json.key("status").value(to_string(line.status));
   const Reward none;
-  const auto reward = [&](std::size_t i) -> const Reward& { return i < line.rewards.size() ? line.rewards[i] : none; };
+  const auto reward = [&](std::size_t i) -> const Reward& {
+    return i < line.rewards.size() ? line.rewards[i] : none;
+  };
   switch (line.form) {
     case ScoreLine::Form::pair: {
       const Reward &chosen = reward(0), &rejected = reward(1);

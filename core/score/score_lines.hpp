@@ -42,8 +42,12 @@ struct ScoreTotals {
 
   void add(const ScoreLine& line);
   std::size_t failed() const;
-  double accuracy() const { return scored_pairs ? static_cast<double>(correct) / static_cast<double>(scored_pairs) : 0; }
-  double mean_margin() const { return scored_pairs ? margin_sum / static_cast<double>(scored_pairs) : 0; }
+  double accuracy() const {
+    return scored_pairs ? static_cast<double>(correct) / static_cast<double>(scored_pairs) : 0;
+  }
+  double mean_margin() const {
+    return scored_pairs ? margin_sum / static_cast<double>(scored_pairs) : 0;
+  }
 };
 
 }  // namespace dt2it

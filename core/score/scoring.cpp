@@ -48,10 +48,12 @@ struct Group {
               {&kForwards[k], 1}, {i, false, k});
         continue;
       }
-      const bool backwards = record.pair && record.responses.size() == 2 && (stable_hash("order", record.row) & 1);
+      const bool backwards =
+          record.pair && record.responses.size() == 2 && (stable_hash("order", record.row) & 1);
       if (backwards) std::swap(record.responses[0], record.responses[1]);
       indices[i].resize(record.responses.size());
-      for (std::size_t k = 0; k < indices[i].size(); ++k) indices[i][k] = backwards ? kBackwards[k] : k;
+      for (std::size_t k = 0; k < indices[i].size(); ++k)
+        indices[i][k] = backwards ? kBackwards[k] : k;
       add(record.prompt, record.responses, indices[i], {i, backwards, 0});
     }
   }
@@ -67,12 +69,13 @@ struct Group {
       line.detail = record.detail;
       line.rewards.resize(record.status == Status::ok ? record.responses.size() : 2);
       if (record.status == Status::ok && !record.pair)
-        line.form = record.responses.size() == 1 ? ScoreLine::Form::single : ScoreLine::Form::candidates;
+        line.form =
+            record.responses.size() == 1 ? ScoreLine::Form::single : ScoreLine::Form::candidates;
     }
     for (std::size_t k = 0; k < requests.size(); ++k) {
       if (rewards[k].size() != requests[k].responses.size())
-        throw PluginError(fmt::format("the reward model gave {} rewards for {} responses", rewards[k].size(),
-                                      requests[k].responses.size()));
+        throw PluginError(fmt::format("the reward model gave {} rewards for {} responses",
+                                      rewards[k].size(), requests[k].responses.size()));
       ScoreLine& line = result[asked[k].record];
       for (std::size_t j = 0; j < rewards[k].size(); ++j)
         line.rewards[asked[k].backwards ? kBackwards[j] : asked[k].first + j] = rewards[k][j];
@@ -94,8 +97,8 @@ struct Group {
   }
 
  private:
-  void add(const Prompt& prompt, std::span<const Response> responses, std::span<const std::size_t> original,
-           Asked one) {
+  void add(const Prompt& prompt, std::span<const Response> responses,
+           std::span<const std::size_t> original, Asked one) {
     requests.push_back({&prompt, responses, records[one.record].row, original});
     asked.push_back(one);
   }
@@ -104,23 +107,24 @@ struct Group {
 // Reads groups ahead.
 class Reader {
  public:
-  Reader(Stream<AnswerRecord>& records, std::size_t group) : thread_([this, &records, group](const std::stop_token& stop) {
-    std::unique_ptr<Group> next = std::make_unique<Group>();
-    std::exception_ptr error;
-    try {
-      for (AnswerRecord record; !stop.stop_requested() && records.next(record); record = {}) {
-        next->records.push_back(std::move(record));
-        if (next->records.size() == group && !hand_over(next, stop)) return;
-      }
-    } catch (...) {
-      error = std::current_exception();
-    }
-    if (!next->records.empty() && !hand_over(next, stop)) return;
-    std::lock_guard lock(mutex_);
-    error_ = error;
-    ended_ = true;
-    changed_.notify_all();
-  }) {}
+  Reader(Stream<AnswerRecord>& records, std::size_t group)
+      : thread_([this, &records, group](const std::stop_token& stop) {
+          std::unique_ptr<Group> next = std::make_unique<Group>();
+          std::exception_ptr error;
+          try {
+            for (AnswerRecord record; !stop.stop_requested() && records.next(record); record = {}) {
+              next->records.push_back(std::move(record));
+              if (next->records.size() == group && !hand_over(next, stop)) return;
+            }
+          } catch (...) {
+            error = std::current_exception();
+          }
+          if (!next->records.empty() && !hand_over(next, stop)) return;
+          std::lock_guard lock(mutex_);
+          error_ = error;
+          ended_ = true;
+          changed_.notify_all();
+        }) {}
 
   // Null at the end, where what reading threw is thrown.
   std::unique_ptr<Group> take() {
@@ -165,7 +169,8 @@ class Reader {
 
 }  // namespace
 
-JoinedAnswers::JoinedAnswers(std::vector<std::shared_ptr<Dataset>> inputs, std::function<bool(std::size_t)> wanted)
+JoinedAnswers::JoinedAnswers(std::vector<std::shared_ptr<Dataset>> inputs,
+                             std::function<bool(std::size_t)> wanted)
     : inputs_(std::move(inputs)), wanted_(std::move(wanted)) {}
 
 bool JoinedAnswers::next(AnswerRecord& record) {
@@ -189,7 +194,8 @@ bool JoinedAnswers::next(AnswerRecord& record) {
   }
 }
 
-ScoringWork score_answers(Stream<AnswerRecord>& records, RewardModel& model, const Scoring& scoring) {
+ScoringWork score_answers(Stream<AnswerRecord>& records, RewardModel& model,
+                          const Scoring& scoring) {
   ScoringWork total;
   Reader reader(records, std::max<std::size_t>(1, model.batch_size()));
   std::unique_ptr<Group> now = reader.take(), next;
@@ -212,7 +218,8 @@ ScoringWork score_answers(Stream<AnswerRecord>& records, RewardModel& model, con
     std::vector<std::vector<Reward>> rewards;
     if (!now->requests.empty()) rewards = model.rewards(now->requests);
     if (rewards.size() != now->requests.size())
-      throw PluginError(fmt::format("the reward model answered {} of {} requests", rewards.size(), now->requests.size()));
+      throw PluginError(fmt::format("the reward model answered {} of {} requests", rewards.size(),
+                                    now->requests.size()));
     const std::vector<ScoreLine> lines = now->lines(rewards);
     scoring.write(lines);
     for (const AnswerRecord& record : now->records) {

@@ -17,7 +17,8 @@ namespace dt2it {
 // The answers of several data sets one after the other, rows numbered through.
 class JoinedAnswers final : public Stream<AnswerRecord> {
  public:
-  JoinedAnswers(std::vector<std::shared_ptr<Dataset>> inputs, std::function<bool(std::size_t row)> wanted);
+  JoinedAnswers(std::vector<std::shared_ptr<Dataset>> inputs,
+                std::function<bool(std::size_t row)> wanted);
   bool next(AnswerRecord& record) override;
 
  private:
@@ -36,15 +37,16 @@ struct ScoringWork {
 };
 
 struct Scoring {
-  std::function<void(std::span<const ScoreLine>)> write;    // group after group, in row order
-  std::function<void(const AnswerRecord&)> done;            // its media are not needed any more
-  std::function<void(const ScoringWork&)> progress;         // after each group
-  const std::atomic<bool>* stop = nullptr;                  // ends after the group at work
+  std::function<void(std::span<const ScoreLine>)> write;  // group after group, in row order
+  std::function<void(const AnswerRecord&)> done;          // its media are not needed any more
+  std::function<void(const ScoringWork&)> progress;       // after each group
+  const std::atomic<bool>* stop = nullptr;                // ends after the group at work
 };
 
 // Gives every record its rewards. Records are read by a thread of its own, ahead of the model; the model sees groups of
 // batch_size() records and is told of the next one before it works on one. Pairs are shown in an order that does not
 // follow their labels. Throws what reading or the model throws, after what was read before it has been written.
-ScoringWork score_answers(Stream<AnswerRecord>& records, RewardModel& model, const Scoring& scoring);
+ScoringWork score_answers(Stream<AnswerRecord>& records, RewardModel& model,
+                          const Scoring& scoring);
 
 }  // namespace dt2it

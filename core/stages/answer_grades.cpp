@@ -14,7 +14,8 @@ namespace {
 std::string text_of(const JsonRef& json, std::string_view key) {
   const auto member = json.member(key);
   std::string_view text;
-  return member && member->element.get(text) == simdjson::SUCCESS ? std::string(text) : std::string();
+  return member && member->element.get(text) == simdjson::SUCCESS ? std::string(text)
+                                                                  : std::string();
 }
 
 std::optional<double> number_of(const JsonRef& json, std::string_view key) {
@@ -65,7 +66,8 @@ std::vector<std::vector<Item>> read_lists(const std::filesystem::path& file, std
   JsonLineReader lines(file);
   for (JsonRef line; lines.next(line);) {
     const auto list = line.member(key);
-    if (!list || !list->is_array()) throw DataError(lines.where() + ": a list '" + std::string(key) + "' is expected");
+    if (!list || !list->is_array())
+      throw DataError(lines.where() + ": a list '" + std::string(key) + "' is expected");
     std::vector<Item>& items = all.emplace_back();
     for (const JsonRef& item : list->items()) items.push_back(from(item, lines.where()));
   }
@@ -79,7 +81,8 @@ std::string grades_line(const std::string& id, std::span<const AnswerGrade> grad
   json.begin_object().key("id").value(id).key("grades").begin_array();
   for (const AnswerGrade& grade : grades) {
     json.begin_object();
-    if (!grade.ok()) json.key("status").value(to_string(grade.status)).key("detail").value(grade.detail);
+    if (!grade.ok())
+      json.key("status").value(to_string(grade.status)).key("detail").value(grade.detail);
     if (std::isfinite(grade.score)) json.key("score").value(grade.score);
     if (grade.reference_score != 0) json.key("reference_score").value(grade.reference_score);
     if (!grade.marks.empty()) {
@@ -137,7 +140,8 @@ std::vector<double> subset_weights(std::span<const double> values, std::size_t k
   for (std::size_t i = 0; i < n; ++i)
     if (!std::isnan(values[i])) order.push_back(i);
   // Best first, the lower position before the higher: the order in which pick_best prefers.
-  std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return values[a] > values[b]; });
+  std::ranges::stable_sort(order,
+                           [&](std::size_t a, std::size_t b) { return values[a] > values[b]; });
   std::vector<double> weights(n, 0);
   // The one of rank r is taken when it is drawn and none of the r before it is: C(n-1-r, k-1) / C(n, k).
   double weight = static_cast<double>(k) / static_cast<double>(n);

@@ -10,8 +10,8 @@
 
 namespace dt2it {
 
-void draw_candidates(CandidateSet& set, const std::string& name, std::int64_t count, Sampling sampling, const std::string& purpose,
-                     StageRun& stage) {
+void draw_candidates(CandidateSet& set, const std::string& name, std::int64_t count,
+                     Sampling sampling, const std::string& purpose, StageRun& stage) {
   const auto mllm = stage.context().component<Mllm>(name);
   for (std::int64_t k = 0; k < count; ++k) {
     ChatRequest request;
@@ -31,7 +31,8 @@ void draw_candidates(CandidateSet& set, const std::string& name, std::int64_t co
   }
 }
 
-void write_candidate_funnel(const StageRun& stage, std::size_t prompts, std::size_t drawn, bool merged) {
+void write_candidate_funnel(const StageRun& stage, std::size_t prompts, std::size_t drawn,
+                            bool merged) {
   std::map<std::string, std::size_t> failed;
   std::size_t usable = 0, different = 0;
   const CandidateFile results(stage.output / "candidates.jsonl");

@@ -24,14 +24,18 @@ struct AnswersParams {
   std::vector<std::string> after;
 
   static void describe(Schema<AnswersParams>& schema) {
-    schema.component<AnswerBenchmark>("benchmark", &AnswersParams::benchmark, "Benchmark whose questions are asked.").required();
+    schema
+        .component<AnswerBenchmark>("benchmark", &AnswersParams::benchmark,
+                                    "Benchmark whose questions are asked.")
+        .required();
     schema.component<Mllm>("mllm", &AnswersParams::mllm, "MLLM that answers.").required();
     schema.field("count", &AnswersParams::count, "n: answers to each question.").min(1).max(4096);
     schema.field("temperature", &AnswersParams::temperature, "Sampling temperature.").min(0).max(2);
     schema.field("top_p", &AnswersParams::top_p, "Nucleus sampling.").min(0).max(1);
     schema.field("max_tokens", &AnswersParams::max_tokens, "Longest answer in tokens.").min(1);
     schema.component<StageInputs>("after", &AnswersParams::after,
-                                  "Stages that the MLLM depends on though its parameters do not say so: the training of a model that a "
+                                  "Stages that the MLLM depends on though its parameters do not "
+                                  "say so: the training of a model that a "
                                   "server then offers.");
   }
 };
@@ -40,14 +44,17 @@ void answer(const AnswersParams& params, StageRun& stage) {
   std::vector<Prompt> questions;
   const auto stream = stage.context().component<AnswerBenchmark>(params.benchmark)->questions();
   for (Prompt question; stream->next(question);) questions.push_back(std::move(question));
-  if (questions.empty()) throw DataError("the benchmark '" + params.benchmark + "' has no questions");
+  if (questions.empty())
+    throw DataError("the benchmark '" + params.benchmark + "' has no questions");
   stage.for_each_item("candidates.jsonl", questions.size(), [&](std::size_t i) {
     CandidateSet set;
     set.prompt = questions[i];
-    draw_candidates(set, params.mllm, params.count, {params.temperature, params.top_p, params.max_tokens}, "answers", stage);
+    draw_candidates(set, params.mllm, params.count,
+                    {params.temperature, params.top_p, params.max_tokens}, "answers", stage);
     return to_line(set);
   });
-  write_candidate_funnel(stage, questions.size(), questions.size() * static_cast<std::size_t>(params.count), false);
+  write_candidate_funnel(stage, questions.size(),
+                         questions.size() * static_cast<std::size_t>(params.count), false);
 }
 
 struct GradeParams {
@@ -55,8 +62,13 @@ struct GradeParams {
   std::string benchmark;
 
   static void describe(Schema<GradeParams>& schema) {
-    schema.component<StageInputs>("answers", &GradeParams::answers, "Stage whose answers are graded.").required();
-    schema.component<AnswerBenchmark>("benchmark", &GradeParams::benchmark, "Benchmark that they were given to.").required();
+    schema
+        .component<StageInputs>("answers", &GradeParams::answers, "Stage whose answers are graded.")
+        .required();
+    schema
+        .component<AnswerBenchmark>("benchmark", &GradeParams::benchmark,
+                                    "Benchmark that they were given to.")
+        .required();
   }
 };
 
@@ -94,12 +106,15 @@ void grade(const GradeParams& params, StageRun& stage) {
 }  // namespace
 
 StageType answers_stage() {
-  return make_stage<AnswersParams>("answers", "Draws n answers of an MLLM to each question of a benchmark (paper section 4.5).", "1",
-                                   answer);
+  return make_stage<AnswersParams>(
+      "answers", "Draws n answers of an MLLM to each question of a benchmark (paper section 4.5).",
+      "1", answer);
 }
 
 StageType grade_stage() {
-  return make_stage<GradeParams>("grade", "Has a benchmark grade every answer, so that whoever picks can be compared.", "1", grade);
+  return make_stage<GradeParams>(
+      "grade", "Has a benchmark grade every answer, so that whoever picks can be compared.", "1",
+      grade);
 }
 
 }  // namespace dt2it

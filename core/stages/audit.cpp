@@ -24,13 +24,16 @@ struct AuditParams {
   std::vector<std::string> truth_of;
 
   static void describe(Schema<AuditParams>& schema) {
-    schema.component<StageInputs>("pairs", &AuditParams::pairs, "Stages whose pairs are audited.").required();
-    schema.component<Curator>("curator", &AuditParams::curator,
-                              "Curator that knows the truth: what it would keep is right, what it would flip "
-                              "is wrong, what it would discard is a tie.");
-    schema.component<StageInputs>("truth_of", &AuditParams::truth_of,
-                                  "Stages whose pairs enter a curation: what is true of each is written down, and the "
-                                  "report tells how right the curation was. They are not counted here.");
+    schema.component<StageInputs>("pairs", &AuditParams::pairs, "Stages whose pairs are audited.")
+        .required();
+    schema.component<Curator>(
+        "curator", &AuditParams::curator,
+        "Curator that knows the truth: what it would keep is right, what it would flip "
+        "is wrong, what it would discard is a tie.");
+    schema.component<StageInputs>(
+        "truth_of", &AuditParams::truth_of,
+        "Stages whose pairs enter a curation: what is true of each is written down, and the "
+        "report tells how right the curation was. They are not counted here.");
   }
 };
 
@@ -52,10 +55,12 @@ struct Noise {
   }
 };
 
-std::vector<Decision> grade(Curator& curator, const std::string& name, std::span<const PreferencePair> pairs) {
+std::vector<Decision> grade(Curator& curator, const std::string& name,
+                            std::span<const PreferencePair> pairs) {
   std::vector<Decision> decisions = curator.review(pairs);
   if (decisions.size() != pairs.size())
-    throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs", name, decisions.size(), pairs.size()));
+    throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs", name,
+                                  decisions.size(), pairs.size()));
   return decisions;
 }
 
@@ -112,7 +117,8 @@ void run(const AuditParams& params, StageRun& stage) {
 }  // namespace
 
 StageType audit_stage() {
-  return make_stage<AuditParams>("audit", "Measures label noise against known truth; changes nothing.", "1", run);
+  return make_stage<AuditParams>(
+      "audit", "Measures label noise against known truth; changes nothing.", "1", run);
 }
 
 }  // namespace dt2it

@@ -32,17 +32,29 @@ struct TableParams {
   std::string reward_model;
 
   static void describe(Schema<TableParams>& schema) {
-    schema.component<AnswerBenchmark>("benchmarks", &TableParams::benchmarks, "Benchmarks whose figures are made.").required();
-    schema.component<StageInputs>("answers", &TableParams::answers, "Stages of type answers, one for each benchmark.").required();
-    schema.component<StageInputs>("grades", &TableParams::grades, "Stages of type grade, one for each benchmark.").required();
-    schema.component<StageInputs>("rewards", &TableParams::rewards, "Stages of type reward, one for each benchmark; none: no model picks.");
+    schema
+        .component<AnswerBenchmark>("benchmarks", &TableParams::benchmarks,
+                                    "Benchmarks whose figures are made.")
+        .required();
+    schema
+        .component<StageInputs>("answers", &TableParams::answers,
+                                "Stages of type answers, one for each benchmark.")
+        .required();
+    schema
+        .component<StageInputs>("grades", &TableParams::grades,
+                                "Stages of type grade, one for each benchmark.")
+        .required();
+    schema.component<StageInputs>(
+        "rewards", &TableParams::rewards,
+        "Stages of type reward, one for each benchmark; none: no model picks.");
     schema.field("mllm", &TableParams::mllm, "Who answered, as tables name it.");
     schema.field("reward_model", &TableParams::reward_model, "Who picks, as tables name it.");
   }
 };
 
 std::size_t characters(const std::string& text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 // How much each answer to each question is worth to one who picks; NaN: never picked.
@@ -54,12 +66,14 @@ struct Picker {
 class Board {
  public:
   Board(const TableParams& params, std::size_t at, StageRun& stage)
-      : name_(params.benchmarks[at]), benchmark_(stage.context().component<AnswerBenchmark>(name_)) {
+      : name_(params.benchmarks[at]),
+        benchmark_(stage.context().component<AnswerBenchmark>(name_)) {
     const CandidateFile sets(stage.input(params.answers[at]) / "candidates.jsonl");
     grades_ = read_grades(stage.input(params.grades[at]) / "grades.jsonl");
     if (grades_.size() != sets.size())
-      throw DataError(fmt::format("stages '{}' and '{}' do not belong together: {} and {} questions", params.answers[at],
-                                  params.grades[at], sets.size(), grades_.size()));
+      throw DataError(
+          fmt::format("stages '{}' and '{}' do not belong together: {} and {} questions",
+                      params.answers[at], params.grades[at], sets.size(), grades_.size()));
     Picker longest{"longest", {}}, oracle{"oracle", {}};
     for (std::size_t row = 0; row < sets.size(); ++row) {
       CandidateSet set = sets.read(row);
@@ -68,10 +82,13 @@ class Board {
       auto& scores = oracle.values.emplace_back();
       for (std::size_t k = 0; k < set.candidates.size(); ++k) {
         const bool answered = is_answer(set.candidates[k]);
-        lengths.push_back(answered ? static_cast<double>(characters(set.candidates[k].text)) : kNone);
+        lengths.push_back(answered ? static_cast<double>(characters(set.candidates[k].text))
+                                   : kNone);
         AnswerGrade& grade = grades_[row].at(k);
         scores.push_back(grade.ok() ? grade.score : kNone);
-        if (!grade.judge.empty()) judges_.insert(grade.model.empty() ? grade.judge : grade.judge + " (" + grade.model + ")");
+        if (!grade.judge.empty())
+          judges_.insert(grade.model.empty() ? grade.judge
+                                             : grade.judge + " (" + grade.model + ")");
         grade.row = row;
         grade.replies.clear();  // copied often from here on
         if (grade.ok()) grade.detail.clear();
@@ -86,7 +103,8 @@ class Board {
         for (const Reward& reward : rewards) values.push_back(reward.ok() ? reward.value : kNone);
       }
       if (model.values.size() != grades_.size())
-        throw DataError(fmt::format("stage '{}' has rewards of {} questions, not {}", params.rewards[at], model.values.size(), grades_.size()));
+        throw DataError(fmt::format("stage '{}' has rewards of {} questions, not {}",
+                                    params.rewards[at], model.values.size(), grades_.size()));
       pickers_.push_back(std::move(model));
       model_picks_ = true;
     }
@@ -95,7 +113,11 @@ class Board {
   }
 
   void write(JsonWriter& json, LineWriter& picked, StageRun& stage, const std::string& mllm) {
-    json.begin_object().key("benchmark").value(name_).key("edition").value(benchmark_->edition(questions_.size()));
+    json.begin_object()
+        .key("benchmark")
+        .value(name_)
+        .key("edition")
+        .value(benchmark_->edition(questions_.size()));
     json.key("mllm").value(mllm).key("n").value(n_).key("questions").value(questions_.size());
     json.key("judges").begin_array();
     for (const std::string& judge : judges_) json.value(judge);
@@ -138,7 +160,9 @@ class Board {
     std::vector<AnswerGrade> all;
     for (std::size_t row = 0; row < grades_.size(); ++row)
       if (!grades_[row].empty())
-        all.push_back(grades_[row][stage.context().rng(fmt::format("blind/{}/{}", row, ids_[row])).below(grades_[row].size())]);
+        all.push_back(grades_[row][stage.context()
+                                       .rng(fmt::format("blind/{}/{}", row, ids_[row]))
+                                       .below(grades_[row].size())]);
     return all;
   }
 
@@ -146,7 +170,8 @@ class Board {
   std::vector<AnswerGrade> picks(const Picker& picker, std::size_t k) const {
     std::vector<AnswerGrade> all;
     for (std::size_t row = 0; row < grades_.size(); ++row) {
-      const auto weights = subset_weights(picker.values[row], std::min(k, picker.values[row].size()));
+      const auto weights =
+          subset_weights(picker.values[row], std::min(k, picker.values[row].size()));
       for (std::size_t i = 0; i < weights.size(); ++i)
         if (weights[i] > 0) {
           all.push_back(grades_[row][i]);
@@ -174,9 +199,11 @@ class Board {
     json.end_object();
   }
 
-  void write_metrics(JsonWriter& json, const std::string& by, std::span<const AnswerGrade> grades) const {
+  void write_metrics(JsonWriter& json, const std::string& by,
+                     std::span<const AnswerGrade> grades) const {
     json.begin_object().key("by").value(by).key("metrics").begin_array();
-    for (const Metric& metric : benchmark_->summarise(questions_, grades)) json.raw(to_json(metric));
+    for (const Metric& metric : benchmark_->summarise(questions_, grades))
+      json.raw(to_json(metric));
     json.end_array().end_object();
   }
 
@@ -186,9 +213,11 @@ class Board {
     const std::vector<AnswerGrade> model_once = model, random_once = random;
     const auto differences = [&] {
       std::map<std::string, double> result;
-      for (const Metric& metric : benchmark_->summarise(questions_, random)) result[metric.name] = -metric.value;
+      for (const Metric& metric : benchmark_->summarise(questions_, random))
+        result[metric.name] = -metric.value;
       for (const Metric& metric : benchmark_->summarise(questions_, model))
-        if (const auto found = result.find(metric.name); found != result.end()) found->second += metric.value;
+        if (const auto found = result.find(metric.name); found != result.end())
+          found->second += metric.value;
       return result;
     };
     const std::map<std::string, double> gains = differences();
@@ -196,7 +225,8 @@ class Board {
     Rng rng = stage.context().rng("gain/" + name_);
     std::vector<double> times(grades_.size());
     const auto weigh = [&](std::vector<AnswerGrade>& grades, const std::vector<AnswerGrade>& once) {
-      for (std::size_t i = 0; i < grades.size(); ++i) grades[i].weight = once[i].weight * times[grades[i].row];
+      for (std::size_t i = 0; i < grades.size(); ++i)
+        grades[i].weight = once[i].weight * times[grades[i].row];
     };
     for (int draw = 0; draw < kDraws; ++draw) {
       if (draw % 50 == 0) stage.check_stop();
@@ -212,8 +242,18 @@ class Board {
       std::vector<double>& of = drawn[name];
       if (of.size() < 100) continue;
       std::ranges::sort(of);
-      json.begin_object().key("by").value(pickers_.front().name).key("metric").value(name).key("mean").value(gain);
-      json.key("low").value(of[of.size() / 40]).key("high").value(of[of.size() - 1 - of.size() / 40]).end_object();
+      json.begin_object()
+          .key("by")
+          .value(pickers_.front().name)
+          .key("metric")
+          .value(name)
+          .key("mean")
+          .value(gain);
+      json.key("low")
+          .value(of[of.size() / 40])
+          .key("high")
+          .value(of[of.size() - 1 - of.size() / 40])
+          .end_object();
     }
     json.end_array();
   }
@@ -221,9 +261,17 @@ class Board {
   void write_picked(LineWriter& out) const {
     for (std::size_t row = 0; row < grades_.size(); ++row) {
       JsonWriter line;
-      line.begin_object().key("benchmark").value(name_).key("id").value(ids_[row]).key("picks").begin_object();
+      line.begin_object()
+          .key("benchmark")
+          .value(name_)
+          .key("id")
+          .value(ids_[row])
+          .key("picks")
+          .begin_object();
       for (const Picker& picker : pickers_)
-        if (const std::size_t best = pick_best(picker.values[row]); best < picker.values[row].size()) line.key(picker.name).value(best);
+        if (const std::size_t best = pick_best(picker.values[row]);
+            best < picker.values[row].size())
+          line.key(picker.name).value(best);
       line.end_object().key("scores").begin_array();
       for (const AnswerGrade& grade : grades_[row]) line.value(grade.ok() ? grade.score : kNone);
       line.end_array();
@@ -250,10 +298,13 @@ class Board {
 
 void run(const TableParams& params, StageRun& stage) {
   const std::size_t count = params.benchmarks.size();
-  if (params.answers.size() != count || params.grades.size() != count || (!params.rewards.empty() && params.rewards.size() != count))
-    throw ConfigError(fmt::format("answer_table: {} benchmarks, {} answers, {} grades, {} rewards (as many of each are expected; rewards "
-                                  "may be absent)",
-                                  count, params.answers.size(), params.grades.size(), params.rewards.size()));
+  if (params.answers.size() != count || params.grades.size() != count ||
+      (!params.rewards.empty() && params.rewards.size() != count))
+    throw ConfigError(
+        fmt::format("answer_table: {} benchmarks, {} answers, {} grades, {} rewards (as many of "
+                    "each are expected; rewards "
+                    "may be absent)",
+                    count, params.answers.size(), params.grades.size(), params.rewards.size()));
   JsonWriter json;
   LineWriter picked(stage.output / "picked.jsonl");
   stage.progress->set_total(count);
@@ -280,8 +331,12 @@ struct BestOfNParams {
 
   static void describe(Schema<BestOfNParams>& schema) {
     schema.component<Mllm>("mllm", &BestOfNParams::mllm, "MLLM that answers.").required();
-    schema.component<AnswerBenchmark>("benchmarks", &BestOfNParams::benchmarks, "Benchmarks whose questions it answers.").required();
-    schema.component<RewardModel>("reward_model", &BestOfNParams::reward_model, "Reward model that picks; none: only the reference lines.");
+    schema
+        .component<AnswerBenchmark>("benchmarks", &BestOfNParams::benchmarks,
+                                    "Benchmarks whose questions it answers.")
+        .required();
+    schema.component<RewardModel>("reward_model", &BestOfNParams::reward_model,
+                                  "Reward model that picks; none: only the reference lines.");
     schema.field("count", &BestOfNParams::count, "n: answers to each question.").min(1).max(4096);
     schema.field("temperature", &BestOfNParams::temperature, "Sampling temperature.").min(0).max(2);
     schema.field("top_p", &BestOfNParams::top_p, "Nucleus sampling.").min(0).max(1);
@@ -290,21 +345,32 @@ struct BestOfNParams {
   }
 };
 
-std::vector<StageConfig> expand(const BestOfNParams& params, const StageConfig& config, const Experiment&) {
+std::vector<StageConfig> expand(const BestOfNParams& params, const StageConfig& config,
+                                const Experiment&) {
   Expansion parts(config);
   std::vector<std::string> answers, grades, rewards;
   for (const std::string& benchmark : params.benchmarks) {
     answers.push_back(parts.add("answers_" + benchmark, "answers",
-                                {{"benchmark", {benchmark}}, {"mllm", {params.mllm}}, {"count", {params.count}},
-                                 {"temperature", {params.temperature}}, {"top_p", {params.top_p}}, {"max_tokens", {params.max_tokens}},
+                                {{"benchmark", {benchmark}},
+                                 {"mllm", {params.mllm}},
+                                 {"count", {params.count}},
+                                 {"temperature", {params.temperature}},
+                                 {"top_p", {params.top_p}},
+                                 {"max_tokens", {params.max_tokens}},
                                  {"after", names(params.after)}}));
-    grades.push_back(parts.add("grades_" + benchmark, "grade", {{"answers", {answers.back()}}, {"benchmark", {benchmark}}}));
+    grades.push_back(parts.add("grades_" + benchmark, "grade",
+                               {{"answers", {answers.back()}}, {"benchmark", {benchmark}}}));
     if (!params.reward_model.empty())
-      rewards.push_back(parts.add("rewards_" + benchmark, "reward",
-                                  {{"candidates", {answers.back()}}, {"reward_model", {params.reward_model}}}));
+      rewards.push_back(
+          parts.add("rewards_" + benchmark, "reward",
+                    {{"candidates", {answers.back()}}, {"reward_model", {params.reward_model}}}));
   }
-  parts.finish("answer_table", {{"benchmarks", names(params.benchmarks)}, {"answers", names(answers)}, {"grades", names(grades)},
-                                {"rewards", names(rewards)}, {"mllm", {params.mllm}}, {"reward_model", {params.reward_model}}});
+  parts.finish("answer_table", {{"benchmarks", names(params.benchmarks)},
+                                {"answers", names(answers)},
+                                {"grades", names(grades)},
+                                {"rewards", names(rewards)},
+                                {"mllm", {params.mllm}},
+                                {"reward_model", {params.reward_model}}});
   return std::move(parts).stages();
 }
 
@@ -312,14 +378,17 @@ std::vector<StageConfig> expand(const BestOfNParams& params, const StageConfig& 
 
 StageType answer_table_stage() {
   return make_stage<TableParams>("answer_table",
-                                 "Figures of what a reward model picks among n answers, beside a blind pick, the longest and the best of "
+                                 "Figures of what a reward model picks among n answers, beside a "
+                                 "blind pick, the longest and the best of "
                                  "them, and for every smaller n (expectation over all subsets).",
                                  "1", run);
 }
 
 StageType best_of_n_stage() {
-  return make_composite<BestOfNParams>(
-      "best_of_n", "Best of n (paper section 4.5). Expands into answers, grade, reward for each benchmark, and answer_table.", expand);
+  return make_composite<BestOfNParams>("best_of_n",
+                                       "Best of n (paper section 4.5). Expands into answers, "
+                                       "grade, reward for each benchmark, and answer_table.",
+                                       expand);
 }
 
 }  // namespace dt2it

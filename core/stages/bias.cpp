@@ -27,8 +27,14 @@ struct BiasParams {
   std::int64_t sample = 50000;
 
   static void describe(Schema<BiasParams>& schema) {
-    schema.component<StageInputs>("pairs", &BiasParams::pairs, "Stages whose pairs are measured, each by itself.").required();
-    schema.field("sample", &BiasParams::sample, "Pairs of each that are looked at, drawn at random; 0: all.").min(0);
+    schema
+        .component<StageInputs>("pairs", &BiasParams::pairs,
+                                "Stages whose pairs are measured, each by itself.")
+        .required();
+    schema
+        .field("sample", &BiasParams::sample,
+               "Pairs of each that are looked at, drawn at random; 0: all.")
+        .min(0);
   }
 };
 
@@ -37,14 +43,16 @@ struct Group {
   std::vector<float> rows;  // differences of style, kStyleColumns each
   std::vector<std::uint8_t> folds;
   std::vector<double> strengths;  // points, or differences of rewards
-  std::size_t pairs = 0, longer = 0, unequal = 0, marked = 0, marked_unequal = 0, earlier = 0, placed = 0;
+  std::size_t pairs = 0, longer = 0, unequal = 0, marked = 0, marked_unequal = 0, earlier = 0,
+              placed = 0;
   double log_ratio = 0;
 };
 
 std::optional<long> number_of(const std::string& id) {
   long number = 0;
   const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), number);
-  return error == std::errc() && end == id.data() + id.size() && !id.empty() ? std::optional(number) : std::nullopt;
+  return error == std::errc() && end == id.data() + id.size() && !id.empty() ? std::optional(number)
+                                                                             : std::nullopt;
 }
 
 // Mean difference of the scores in `extra`, as stage pair leaves them there; else the strength by reward models.
@@ -70,7 +78,8 @@ void add(Group& group, const PreferencePair& pair) {
   const std::string &chosen = pair.chosen.text, &rejected = pair.rejected.text;
   group.longer += chosen.size() > rejected.size();
   group.unequal += chosen.size() != rejected.size();
-  group.log_ratio += std::log((1.0 + static_cast<double>(chosen.size())) / (1.0 + static_cast<double>(rejected.size())));
+  group.log_ratio += std::log((1.0 + static_cast<double>(chosen.size())) /
+                              (1.0 + static_cast<double>(rejected.size())));
   const double marks[] = {markdown_marks(chosen), markdown_marks(rejected)};
   group.marked += marks[0] > marks[1];
   group.marked_unequal += marks[0] != marks[1];
@@ -104,12 +113,15 @@ std::map<std::string, Agreement> agreements_of(const std::filesystem::path& file
   if (!std::filesystem::exists(file)) return sources;
   simdjson::dom::parser parser;
   simdjson::dom::array list;
-  if (parser.load(file.string())["sources"].get(list)) throw DataError(file.string() + ": has no list 'sources'");
+  if (parser.load(file.string())["sources"].get(list))
+    throw DataError(file.string() + ": has no list 'sources'");
   for (const simdjson::dom::element source : list) {
     std::string_view name;
     std::int64_t agreed = 0, disagreed = 0, equal = 0;
-    if (source["source"].get(name) || source["agreed"].get(agreed) || source["disagreed"].get(disagreed) || source["equal"].get(equal))
-      throw DataError(file.string() + ": a source must have 'source', 'agreed', 'disagreed' and 'equal'");
+    if (source["source"].get(name) || source["agreed"].get(agreed) ||
+        source["disagreed"].get(disagreed) || source["equal"].get(equal))
+      throw DataError(file.string() +
+                      ": a source must have 'source', 'agreed', 'disagreed' and 'equal'");
     for (const std::string& key : std::set<std::string>{"", std::string(name)}) {
       sources[key].agreed += agreed;
       sources[key].disagreed += disagreed;
@@ -120,9 +132,12 @@ std::map<std::string, Agreement> agreements_of(const std::filesystem::path& file
 }
 
 // Distilled pairs are all of one source; where their prompts come from tells more.
-const std::string& source_of(const PreferencePair& pair) { return pair.source == "distil" ? pair.prompt.source : pair.source; }
+const std::string& source_of(const PreferencePair& pair) {
+  return pair.source == "distil" ? pair.prompt.source : pair.source;
+}
 
-void write(JsonWriter& json, const std::string& source, const Group& group, const std::map<std::string, Agreement>& agreements) {
+void write(JsonWriter& json, const std::string& source, const Group& group,
+           const std::map<std::string, Agreement>& agreements) {
   json.begin_object().key("source").value(source).key("pairs").value(group.pairs);
   share(json, "longer_chosen", group.longer, group.unequal);
   share(json, "more_markdown_chosen", group.marked, group.marked_unequal);
@@ -130,17 +145,25 @@ void write(JsonWriter& json, const std::string& source, const Group& group, cons
   if (const auto found = agreements.find(source); found != agreements.end()) {
     const Agreement& one = found->second;
     const auto of = [](std::int64_t count) { return static_cast<std::size_t>(count); };
-    share(json, "scorers_agree", of(one.agreed), of(one.agreed + one.disagreed));  // of couples that neither scorer holds equal
+    share(json, "scorers_agree", of(one.agreed),
+          of(one.agreed + one.disagreed));  // of couples that neither scorer holds equal
     share(json, "scores_equal", of(one.equal), of(one.agreed + one.disagreed + one.equal));
   }
-  json.key("length_ratio").value(std::exp(group.log_ratio / static_cast<double>(std::max<std::size_t>(1, group.pairs))));
+  json.key("length_ratio")
+      .value(
+          std::exp(group.log_ratio / static_cast<double>(std::max<std::size_t>(1, group.pairs))));
   xt::xtensor<float, 2> differences = xt::zeros<float>({group.pairs, kStyleColumns});
   std::copy(group.rows.begin(), group.rows.end(), differences.begin());
   json.key("told_by").begin_object();
   for (const StyleFamily& family : kStyleFamilies) {
     const StyleAccuracy accuracy = style_accuracy(differences, group.folds, family);
     json.key(family.name).begin_object();
-    json.key("accuracy").value(accuracy.value).key("low").value(accuracy.low).key("high").value(accuracy.high);
+    json.key("accuracy")
+        .value(accuracy.value)
+        .key("low")
+        .value(accuracy.low)
+        .key("high")
+        .value(accuracy.high);
     json.end_object();
   }
   json.end_object();
@@ -149,7 +172,8 @@ void write(JsonWriter& json, const std::string& source, const Group& group, cons
     xt::xtensor<double, 1> values = xt::zeros<double>({group.strengths.size()});
     std::copy(group.strengths.begin(), group.strengths.end(), values.begin());
     json.key("mean").value(xt::mean(values)()).key("deviation").value(xt::stddev(values)());
-    const xt::xtensor<double, 1> counts = xt::histogram(xt::eval(xt::clip(values, 0.0, 9.9999)), std::size_t{20}, 0.0, 10.0);
+    const xt::xtensor<double, 1> counts =
+        xt::histogram(xt::eval(xt::clip(values, 0.0, 9.9999)), std::size_t{20}, 0.0, 10.0);
     json.key("histogram").begin_array();  // half a point each, from 0
     for (const double count : counts) json.value(static_cast<std::int64_t>(std::llround(count)));
     json.end_array();
@@ -163,7 +187,8 @@ void run(const BiasParams& params, StageRun& stage) {
   for (const std::string& name : params.pairs) {
     const PairFiles file(pair_files(stage, {name}));
     Rng rng = stage.context().rng("sample/" + name);
-    std::size_t left = file.count(), wanted = params.sample > 0 ? static_cast<std::size_t>(params.sample) : left;
+    std::size_t left = file.count(),
+                wanted = params.sample > 0 ? static_cast<std::size_t>(params.sample) : left;
     Group all;
     std::map<std::string, Group> sources;
     const auto stream = file.open();
@@ -176,7 +201,13 @@ void run(const BiasParams& params, StageRun& stage) {
       add(all, pair);
       add(sources[source_of(pair)], pair);
     }
-    json.begin_object().key("stage").value(name).key("pairs").value(file.count()).key("sources").begin_array();
+    json.begin_object()
+        .key("stage")
+        .value(name)
+        .key("pairs")
+        .value(file.count())
+        .key("sources")
+        .begin_array();
     const auto agreements = agreements_of(stage.input(name) / "agreement.json");
     write(json, "", all, agreements);
     if (sources.size() > 1)
@@ -190,9 +221,11 @@ void run(const BiasParams& params, StageRun& stage) {
 }  // namespace
 
 StageType bias_stage() {
-  return make_stage<BiasParams>(
-      "bias", "Measures what style, length, position and the writer's name tell of the labels of pairs, and how far scorers agree; changes "
-              "nothing.", "2", run);
+  return make_stage<BiasParams>("bias",
+                                "Measures what style, length, position and the writer's name tell "
+                                "of the labels of pairs, and how far scorers agree; changes "
+                                "nothing.",
+                                "2", run);
 }
 
 }  // namespace dt2it

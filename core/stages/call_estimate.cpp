@@ -31,11 +31,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kSample = 24;             // prompts
-constexpr std::size_t kAssumedAnswer = 400;     // tokens, where nothing is known
-constexpr std::size_t kCachedFrom = 1024;       // tokens of a common beginning that providers cache
-constexpr std::int64_t kReviewed = 600;         // pairs of a source that a curator is asked about at most
-constexpr double kAssumedShare = 0.2;           // of pairs that come to the judges of an iteration
+constexpr std::size_t kSample = 24;          // prompts
+constexpr std::size_t kAssumedAnswer = 400;  // tokens, where nothing is known
+constexpr std::size_t kCachedFrom = 1024;    // tokens of a common beginning that providers cache
+constexpr std::int64_t kReviewed = 600;  // pairs of a source that a curator is asked about at most
+constexpr double kAssumedShare = 0.2;    // of pairs that come to the judges of an iteration
 
 // Takes requests down and answers none. Thread-safe: curators ask from several threads.
 struct Probe {
@@ -50,7 +50,9 @@ struct Probe {
       prompt_tokens += more.prompt_tokens;
       most_tokens += more.most_tokens;
       limited = limited && more.limited;
-      const auto end = std::mismatch(beginning.begin(), beginning.end(), more.beginning.begin(), more.beginning.end()).first;
+      const auto end = std::mismatch(beginning.begin(), beginning.end(), more.beginning.begin(),
+                                     more.beginning.end())
+                           .first;
       beginning.erase(end, beginning.end());
     }
   };
@@ -63,7 +65,9 @@ struct Probe {
     Asked& asked = by_asker[{mllm, request.purpose}];
     asked.endpoint = endpoint;
     if (asked.calls == 0) asked.first = asked.beginning = text;
-    const auto end = std::mismatch(asked.beginning.begin(), asked.beginning.end(), text.begin(), text.end()).first;
+    const auto end =
+        std::mismatch(asked.beginning.begin(), asked.beginning.end(), text.begin(), text.end())
+            .first;
     if (text != asked.first) asked.beginning.erase(end, asked.beginning.end());
     ++asked.calls;
     asked.prompt_tokens += tokens;
@@ -82,7 +86,8 @@ class Contrary final : public RewardModel {
       std::vector<Reward>& mine = all.emplace_back(request.responses.size());
       for (std::size_t i = 0; i < mine.size(); ++i) {
         mine[i].status = Status::ok;
-        mine[i].value = static_cast<double>(i < request.original_index.size() ? request.original_index[i] : i);
+        mine[i].value =
+            static_cast<double>(i < request.original_index.size() ? request.original_index[i] : i);
       }
     }
     return all;
@@ -93,19 +98,26 @@ class Estimator {
  public:
   Estimator(const Experiment& experiment, const StageGraph& graph, PluginRegistry& registry,
             const StageStore& store, const fs::path& calls)
-      : experiment_(experiment), graph_(graph), registry_(registry), store_(store), media_(registry, scratch_.path / "media"),
-        pairs_(graph, store, [this](const PlannedStage& stage) { return make_scope(stage, nullptr); },
-               [this](const PlannedStage& stage) { return distilled(stage); }) {
+      : experiment_(experiment),
+        graph_(graph),
+        registry_(registry),
+        store_(store),
+        media_(registry, scratch_.path / "media"),
+        pairs_(
+            graph, store, [this](const PlannedStage& stage) { return make_scope(stage, nullptr); },
+            [this](const PlannedStage& stage) { return distilled(stage); }) {
     if (fs::exists(calls)) calls_ = std::make_unique<CallStore>(calls);
   }
 
   CallEstimates run() {
     for (const PlannedStage& stage : graph_.stages) {
       if (store_.complete(stage.folder())) continue;
-      if (stage.config.type == "pair" || !std::ranges::any_of(stage.components, is_remote)) continue;  // pair names scorers, and asks none
+      if (stage.config.type == "pair" || !std::ranges::any_of(stage.components, is_remote))
+        continue;  // pair names scorers, and asks none
       try {
         const bool curates = stage.config.type == "curate" || stage.config.type == "audit";
-        if (!(curates ? estimate_curation(stage) : estimate(stage))) result_.unknown.push_back(stage.config.name);
+        if (!(curates ? estimate_curation(stage) : estimate(stage)))
+          result_.unknown.push_back(stage.config.name);
       } catch (const Error& error) {
         result_.unknown.push_back(fmt::format("{} ({})", stage.config.name, error.what()));
       }
@@ -142,7 +154,8 @@ class Estimator {
   }
   const PlannedStage* candidates_of(const PlannedStage& stage) const {
     const PlannedStage* at = &stage;
-    while (at && at->config.type != "candidates") at = at->inputs.empty() ? nullptr : graph_.find(at->inputs.front());
+    while (at && at->config.type != "candidates")
+      at = at->inputs.empty() ? nullptr : graph_.find(at->inputs.front());
     return at;
   }
 
@@ -163,7 +176,8 @@ class Estimator {
     for (Prompt prompt; prompts.sample.size() < kSample && stream->next(prompt);)
       prompts.sample.push_back(without_extra(prompt));
     prompts.count = static_cast<std::int64_t>(prompts.sample.size());
-    if (prompts.sample.size() == kSample) {  // how many more there are, without reading their images
+    if (prompts.sample.size() ==
+        kSample) {  // how many more there are, without reading their images
       const ComponentConfig* dataset = experiment_.component(Dataset::kKind, name);
       prompts.count = std::max(prompts.count, records_of(dataset->params));
     }
@@ -177,11 +191,13 @@ class Estimator {
     const PlannedStage *source = source_of(stage), *writer = candidates_of(stage);
     if (!source || !writer) return std::nullopt;
     const Prompts& prompts = prompts_of(*source);
-    const std::int64_t shown = integer_of(writer->config.params, "count", 4), most = integer_of(stage.config.params, "max_pairs", 4);
+    const std::int64_t shown = integer_of(writer->config.params, "count", 4),
+                       most = integer_of(stage.config.params, "max_pairs", 4);
     std::int64_t each = shown * (shown - 1) / 2;
     if (most > 0) each = std::min(each, most);
     bool adds = false;
-    for (const PlannedStage* at = &stage; at && at != writer; at = at->inputs.empty() ? nullptr : graph_.find(at->inputs.front()))
+    for (const PlannedStage* at = &stage; at && at != writer;
+         at = at->inputs.empty() ? nullptr : graph_.find(at->inputs.front()))
       adds = adds || at->config.type == "diversify";
     const std::int64_t most_new = integer_of(stage.config.params, "max_new_pairs", 4);
     if (adds && most_new == 0) return std::nullopt;  // as many as the strategy likes
@@ -198,7 +214,8 @@ class Estimator {
       for (const ParamSpec& spec : description->params) {
         if (spec.component_kind.empty()) continue;
         std::vector<std::string> names = texts_of(component.params, spec.name.c_str());
-        if (const std::string one = text_of(component.params, spec.name.c_str()); !one.empty()) names.push_back(one);
+        if (const std::string one = text_of(component.params, spec.name.c_str()); !one.empty())
+          names.push_back(one);
         for (const std::string& next : names)
           if (asks(stage, spec.component_kind, next)) return true;
       }
@@ -207,18 +224,20 @@ class Estimator {
   }
 
   // What a curator asks about `count` pairs of one source, made of those that are known.
-  std::map<std::pair<std::string, std::string>, Probe::Asked> asked_by(const PlannedStage& stage, const std::string& curator,
-                                                                       const std::vector<PreferencePair>& sample, std::size_t count) {
+  std::map<std::pair<std::string, std::string>, Probe::Asked> asked_by(
+      const PlannedStage& stage, const std::string& curator,
+      const std::vector<PreferencePair>& sample, std::size_t count) {
     Probe probe;
     CallOptions options;
-    options.probe = [&probe](const std::string& mllm, const Endpoint& endpoint, const ChatRequest& request) {
-      probe.take(mllm, endpoint, request);
-    };
+    options.probe = [&probe](const std::string& mllm, const Endpoint& endpoint,
+                             const ChatRequest& request) { probe.take(mllm, endpoint, request); };
     CallService calls(options, [](LogLevel, std::string_view) {});
     const auto scope = make_scope(stage, &calls);
     for (const ComponentConfig& component : stage.components)
       if (component.kind == RewardModel::kKind && !asks(stage, component.kind, component.name))
-        scope->stand_in(component.kind, component.name, std::static_pointer_cast<void>(std::shared_ptr<RewardModel>(std::make_shared<Contrary>())));
+        scope->stand_in(component.kind, component.name,
+                        std::static_pointer_cast<void>(
+                            std::shared_ptr<RewardModel>(std::make_shared<Contrary>())));
     std::vector<PreferencePair> pairs;
     for (std::size_t i = 0; i < count; ++i) {
       pairs.push_back(sample[i % sample.size()]);
@@ -243,11 +262,14 @@ class Estimator {
         for (const auto& [name, source] : pairs->sources) {
           if (source.count <= 0 || source.sample.empty()) continue;
           // Of many, two sizes tell whether it asks about each or about a sample: what it asks beyond grows as between them.
-          const auto many = static_cast<std::size_t>(std::min<std::int64_t>(source.count, kReviewed));
+          const auto many =
+              static_cast<std::size_t>(std::min<std::int64_t>(source.count, kReviewed));
           auto asked = asked_by(stage, curator, source.sample, many);
           if (source.count > static_cast<std::int64_t>(many)) {
             auto fewer = asked_by(stage, curator, source.sample, many / 2);
-            const double beyond = static_cast<double>(source.count - static_cast<std::int64_t>(many)) / static_cast<double>(many - many / 2);
+            const double beyond =
+                static_cast<double>(source.count - static_cast<std::int64_t>(many)) /
+                static_cast<double>(many - many / 2);
             for (auto& [asker, total] : asked) {
               const Probe::Asked& half = fewer[asker];
               const auto grow = [&](std::int64_t& to, std::int64_t from) {
@@ -280,9 +302,11 @@ class Estimator {
   bool reviews_each(const PlannedStage& stage, const std::string& curator) const {
     for (const ComponentConfig& component : stage.components)
       if (component.kind == Curator::kKind && component.name == curator)
-        if (const ComponentDescription* description = registry_.find(component.kind, component.type))
+        if (const ComponentDescription* description =
+                registry_.find(component.kind, component.type))
           return std::ranges::none_of(description->params, [](const ParamSpec& spec) {
-            return spec.component_kind == Curator::kKind || spec.component_kind == RewardModel::kKind;
+            return spec.component_kind == Curator::kKind ||
+                   spec.component_kind == RewardModel::kKind;
           });
     return false;
   }
@@ -343,8 +367,9 @@ class Estimator {
         component.params["api_key_env"] = {std::string()};
         component.params.erase("api_key_file");
       }
-    auto scope = std::make_unique<StageScope>(registry_, std::move(components), media_.store(), experiment_.seed,
-                                              scratch_.path, [](LogLevel, std::string_view) {});
+    auto scope = std::make_unique<StageScope>(registry_, std::move(components), media_.store(),
+                                              experiment_.seed, scratch_.path,
+                                              [](LogLevel, std::string_view) {});
     if (calls) scope->use_calls(*calls, stage.folder());
     return scope;
   }
@@ -356,9 +381,8 @@ class Estimator {
     if (prompts.sample.empty()) return true;
     Probe probe;
     CallOptions options;
-    options.probe = [&probe](const std::string& mllm, const Endpoint& endpoint, const ChatRequest& request) {
-      probe.take(mllm, endpoint, request);
-    };
+    options.probe = [&probe](const std::string& mllm, const Endpoint& endpoint,
+                             const ChatRequest& request) { probe.take(mllm, endpoint, request); };
     CallService calls(options, [](LogLevel, std::string_view) {});
     const auto scope = make_scope(stage, &calls);
     const Table& params = stage.config.params;
@@ -385,7 +409,8 @@ class Estimator {
           responses[k].id = std::to_string(k);
           responses[k].text = std::string(4 * kAssumedAnswer, 'x');
           responses[k].mllm = writer && !texts_of(writer->config.params, "pool").empty()
-                                  ? texts_of(writer->config.params, "pool").front() : "";
+                                  ? texts_of(writer->config.params, "pool").front()
+                                  : "";
           scores[k].status = Status::ok;
           scores[k].overall = 10;  // nothing to tell apart: the strategy does what it can
         }
@@ -393,21 +418,26 @@ class Estimator {
           scope->context().component<Scorer>(text_of(params, "scorer"))->score(prompt, responses);
         } else {
           at_most = true;
-          scope->context().component<DiversityStrategy>(text_of(params, "strategy"))->extend(prompt, responses, scores);
+          scope->context()
+              .component<DiversityStrategy>(text_of(params, "strategy"))
+              ->extend(prompt, responses, scores);
         }
       } else {
         return false;
       }
     }
-    const double factor = static_cast<double>(prompts.count) / static_cast<double>(prompts.sample.size());
+    const double factor =
+        static_cast<double>(prompts.count) / static_cast<double>(prompts.sample.size());
     const double share = stage.config.type == "candidates" && !texts_of(params, "pool").empty()
-                             ? 1.0 / static_cast<double>(texts_of(params, "pool").size()) : 1.0;
-    for (const auto& [asker, asked] : probe.by_asker) add(stage, asker, asked, factor * share, at_most);
+                             ? 1.0 / static_cast<double>(texts_of(params, "pool").size())
+                             : 1.0;
+    for (const auto& [asker, asked] : probe.by_asker)
+      add(stage, asker, asked, factor * share, at_most);
     return true;
   }
 
-  void add(const PlannedStage& stage, const std::pair<std::string, std::string>& asker, const Probe::Asked& asked,
-           double factor, bool at_most) {
+  void add(const PlannedStage& stage, const std::pair<std::string, std::string>& asker,
+           const Probe::Asked& asked, double factor, bool at_most) {
     CallEstimate line;
     line.stage = stage.config.name;
     line.mllm = asker.first;
@@ -416,13 +446,16 @@ class Estimator {
     line.price_date = asked.endpoint.prices.date;
     line.batch = asked.endpoint.batch;
     line.at_most = at_most;
-    const auto scaled = [&](double value) { return static_cast<std::int64_t>(value * factor + 0.5); };
+    const auto scaled = [&](double value) {
+      return static_cast<std::int64_t>(value * factor + 0.5);
+    };
     line.calls = scaled(static_cast<double>(asked.calls));
     line.prompt_tokens = scaled(static_cast<double>(asked.prompt_tokens));
     const auto common = static_cast<std::int64_t>(asked.beginning.size() / 4);
     if (common >= static_cast<std::int64_t>(kCachedFrom) && line.calls > 1)
       line.cached_tokens = std::min(line.prompt_tokens, common * (line.calls - 1));
-    double answer = asked.limited ? 0.5 * static_cast<double>(asked.most_tokens) / static_cast<double>(asked.calls)
+    double answer = asked.limited ? 0.5 * static_cast<double>(asked.most_tokens) /
+                                        static_cast<double>(asked.calls)
                                   : static_cast<double>(kAssumedAnswer);
     if (calls_)
       if (const auto mean = calls_->mean_answer(line.model, line.purpose)) {
@@ -430,7 +463,8 @@ class Estimator {
         line.from_answers = true;
       }
     line.completion_tokens = static_cast<std::int64_t>(answer * static_cast<double>(line.calls));
-    line.cost = cost_of({line.prompt_tokens, line.cached_tokens, line.completion_tokens}, asked.endpoint.prices, line.batch);
+    line.cost = cost_of({line.prompt_tokens, line.cached_tokens, line.completion_tokens},
+                        asked.endpoint.prices, line.batch);
     result_.lines.push_back(std::move(line));
   }
 
@@ -453,8 +487,9 @@ class Estimator {
 
 }  // namespace
 
-CallEstimates estimate_calls(const Experiment& experiment, const StageGraph& graph, PluginRegistry& registry,
-                             const StageStore& store, const fs::path& calls) {
+CallEstimates estimate_calls(const Experiment& experiment, const StageGraph& graph,
+                             PluginRegistry& registry, const StageStore& store,
+                             const fs::path& calls) {
   return Estimator(experiment, graph, registry, store, calls).run();
 }
 

@@ -33,20 +33,26 @@ bool read_quickly(QuickReader& reader, std::string_view text, CandidateSet& set)
   };
   const auto scores = [&](std::string_view scorer, Value& list) {
     std::vector<Score>& given = set.scores[std::string(scorer)];
-    return QuickReader::items(list, [&](Value& item) { return reader.read(item, given.emplace_back()); });
+    return QuickReader::items(list,
+                              [&](Value& item) { return reader.read(item, given.emplace_back()); });
   };
   const auto known = [&](std::size_t key, Value& part) {
     switch (key) {
       case 0: return has_prompt = reader.read(part, set.prompt);
       case 1:
-        return has_candidates = QuickReader::items(part, [&](Value& item) { return reader.read(item, set.candidates.emplace_back()); });
+        return has_candidates = QuickReader::items(part, [&](Value& item) {
+                 return reader.read(item, set.candidates.emplace_back());
+               });
       case 2: return QuickReader::each_member(part, scores);
       default: return QuickReader::each_member(part, positions);
     }
   };
-  return reader.record(text, [&](Value root) {
-           return QuickReader::members(root, kSetKeys, known, [](std::string_view, Value&) { return false; });
-         }) && has_prompt && has_candidates;
+  return reader.record(text,
+                       [&](Value root) {
+                         return QuickReader::members(
+                             root, kSetKeys, known, [](std::string_view, Value&) { return false; });
+                       }) &&
+         has_prompt && has_candidates;
 }
 
 CandidateSet set_from(const JsonRef& json, const std::string& where) {
@@ -87,10 +93,12 @@ bool CandidateSet::scored_by(const std::string& scorer) const {
 void require_scores(const CandidateSet& set, const std::string& scorer) {
   if (set.scored_by(scorer)) return;
   const auto it = set.scores.find(scorer);
-  throw ConfigError(fmt::format(
-      "scorer '{}' has scored {} of the {} candidates of prompt '{}' (put a stage of type 'score' with this "
-      "scorer before)",
-      scorer, it == set.scores.end() ? 0 : it->second.size(), set.candidates.size(), set.prompt.id));
+  throw ConfigError(
+      fmt::format("scorer '{}' has scored {} of the {} candidates of prompt '{}' (put a stage of "
+                  "type 'score' with this "
+                  "scorer before)",
+                  scorer, it == set.scores.end() ? 0 : it->second.size(), set.candidates.size(),
+                  set.prompt.id));
 }
 
 std::string to_line(const CandidateSet& set) {
@@ -165,7 +173,8 @@ std::vector<std::uint64_t> triples_of(const std::vector<std::string>& words) {
   return triples;
 }
 
-bool near_identical(const std::vector<std::string>& one, const std::vector<std::string>& other, double similarity) {
+bool near_identical(const std::vector<std::string>& one, const std::vector<std::string>& other,
+                    double similarity) {
   if (one == other) return !one.empty();
   if (similarity >= 1) return false;
   const auto a = triples_of(one), b = triples_of(other);
@@ -191,7 +200,9 @@ std::size_t merge_candidates(CandidateSet& set, double similarity) {
     std::size_t same = kept.size();
     if (candidate.status == Status::ok)
       for (std::size_t i = 0; i < kept.size() && same == kept.size(); ++i)
-        if (kept[i].status == Status::ok && near_identical(kept[i].text, candidate.text, similarity)) same = i;
+        if (kept[i].status == Status::ok &&
+            near_identical(kept[i].text, candidate.text, similarity))
+          same = i;
     if (same < kept.size()) {
       merged[same].push_back(candidate.id);
     } else {

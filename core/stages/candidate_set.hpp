@@ -20,7 +20,8 @@ namespace dt2it {
 struct CandidateSet {
   Prompt prompt;
   std::vector<Response> candidates;
-  std::map<std::string, std::vector<Score>> scores;  // per scorer; the first scores.size() candidates
+  std::map<std::string, std::vector<Score>>
+      scores;  // per scorer; the first scores.size() candidates
   // The order in which the judge saw the candidates (indices), where it saw them together.
   std::map<std::string, std::vector<std::size_t>> shown;
 
@@ -46,7 +47,8 @@ class CandidateFile {
   mutable Pool<QuickReader> readers_;
 };
 
-std::vector<CandidateSet> read_candidate_sets(const std::filesystem::path& file);  // all of them: for small files
+std::vector<CandidateSet> read_candidate_sets(
+    const std::filesystem::path& file);  // all of them: for small files
 
 // Whether two answers say the same: equal but for case, spaces and punctuation, or, where `similarity` is below 1, at least
 // that share of their words in a row of three in common (Jaccard).

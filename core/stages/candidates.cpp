@@ -27,20 +27,31 @@ struct CandidatesParams {
   double merge = 0;
 
   static void describe(Schema<CandidatesParams>& schema) {
-    schema.component<StageInputs>("prompts", &CandidatesParams::prompts, "Stage that collected the prompts.")
+    schema
+        .component<StageInputs>("prompts", &CandidatesParams::prompts,
+                                "Stage that collected the prompts.")
         .required();
-    schema.component<Mllm>("pool", &CandidatesParams::pool,
-                           "MLLMs of which one is drawn for each prompt.").required();
+    schema
+        .component<Mllm>("pool", &CandidatesParams::pool,
+                         "MLLMs of which one is drawn for each prompt.")
+        .required();
     schema.field("pool_weights", &CandidatesParams::pool_weights,
                  "Weight of each MLLM in the draw, by name; 1 where none is given.");
-    schema.field("count", &CandidatesParams::count, "K: responses drawn for each prompt.").min(1).max(64);
-    schema.field("temperature", &CandidatesParams::temperature, "Sampling temperature.").min(0).max(2);
+    schema.field("count", &CandidatesParams::count, "K: responses drawn for each prompt.")
+        .min(1)
+        .max(64);
+    schema.field("temperature", &CandidatesParams::temperature, "Sampling temperature.")
+        .min(0)
+        .max(2);
     schema.field("top_p", &CandidatesParams::top_p, "Nucleus sampling.").min(0).max(1);
     schema.field("max_tokens", &CandidatesParams::max_tokens, "Longest response in tokens.").min(1);
-    schema.field("merge", &CandidatesParams::merge,
-                 "Leave one of candidates that say the same: 1: equal but for case, spaces and punctuation; 0.8: also those with so "
-                 "much of their wording (three words in a row) in common; 0: leave all.")
-        .min(0).max(1);
+    schema
+        .field("merge", &CandidatesParams::merge,
+               "Leave one of candidates that say the same: 1: equal but for case, spaces and "
+               "punctuation; 0.8: also those with so "
+               "much of their wording (three words in a row) in common; 0: leave all.")
+        .min(0)
+        .max(1);
   }
 };
 
@@ -52,8 +63,8 @@ void run(const CandidatesParams& params, StageRun& stage) {
   }
   for (const auto& [name, weight] : params.pool_weights)
     if (std::find(params.pool.begin(), params.pool.end(), name) == params.pool.end() || weight < 0)
-      throw ConfigError(fmt::format("pool_weights: '{}' = {} (allowed: names of the pool, weights >= 0)",
-                                    name, weight));
+      throw ConfigError(fmt::format(
+          "pool_weights: '{}' = {} (allowed: names of the pool, weights >= 0)", name, weight));
   const LineFile prompts(stage.input(params.prompts) / "prompts.jsonl");
 
   Pool<JsonParser> parsers;
@@ -65,20 +76,23 @@ void run(const CandidatesParams& params, StageRun& stage) {
     // By the prompt's id and place: ids of foreign data may repeat.
     Rng rng = stage.context().rng(fmt::format("pool/{}/{}", i, set.prompt.id));
     const std::string& name = params.pool[rng.weighted(weights)];
-    draw_candidates(set, name, params.count, {params.temperature, params.top_p, params.max_tokens}, "candidates", stage);
+    draw_candidates(set, name, params.count, {params.temperature, params.top_p, params.max_tokens},
+                    "candidates", stage);
     if (params.merge > 0) merge_candidates(set, params.merge);
     return to_line(set);
   });
 
-  write_candidate_funnel(stage, prompts.size(), prompts.size() * static_cast<std::size_t>(params.count), params.merge > 0);
+  write_candidate_funnel(stage, prompts.size(),
+                         prompts.size() * static_cast<std::size_t>(params.count), params.merge > 0);
 }
 
 }  // namespace
 
 StageType candidates_stage() {
   return make_stage<CandidatesParams>(
-      "candidates", "Draws one MLLM for each prompt and K responses from it (paper section 3.1, step 2).",
-      "2", run);
+      "candidates",
+      "Draws one MLLM for each prompt and K responses from it (paper section 3.1, step 2).", "2",
+      run);
 }
 
 }  // namespace dt2it

@@ -42,20 +42,27 @@ struct CollectParams {
     schema.component<Dataset>("dataset", &CollectParams::dataset, "Data set to read.").required();
     schema.field("limit", &CollectParams::limit, "Read only so many records; 0: all.").min(0);
     schema.field("quota", &CollectParams::quota,
-                 "Most prompts of a source, by its name, drawn at random: { dvqa = 20000 }; \"*\": of every other one.");
-    schema.field("domain_quota", &CollectParams::domain_quota, "Most prompts of a domain, likewise; after `quota`.");
+                 "Most prompts of a source, by its name, drawn at random: { dvqa = 20000 }; \"*\": "
+                 "of every other one.");
+    schema.field("domain_quota", &CollectParams::domain_quota,
+                 "Most prompts of a domain, likewise; after `quota`.");
     schema.field("deduplicate", &CollectParams::deduplicate,
                  "Keep the first of prompts with the same images and the same words.");
-    schema.field("need_reference", &CollectParams::need_reference, "Drop prompts without a reference answer.");
-    schema.field("images", &CollectParams::images,
-                 "any; present: drop prompts with an image that is absent, of no known type, or too large to be decoded; decoded: also "
-                 "those with one that does not decode.")
+    schema.field("need_reference", &CollectParams::need_reference,
+                 "Drop prompts without a reference answer.");
+    schema
+        .field("images", &CollectParams::images,
+               "any; present: drop prompts with an image that is absent, of no known type, or too "
+               "large to be decoded; decoded: also "
+               "those with one that does not decode.")
         .choices({"any", "present", "decoded"});
-    schema.field("scripts", &CollectParams::scripts,
-                 "Keep only questions mostly written in these; none given: all.")
+    schema
+        .field("scripts", &CollectParams::scripts,
+               "Keep only questions mostly written in these; none given: all.")
         .choices({"latin", "han", "kana", "hangul", "cyrillic", "arabic", "other"});
     schema.component<Curator>("decontaminate", &CollectParams::decontaminate,
-                              "Curator (curators/decontaminate) whose discards are dropped; it sees prompts without answers.");
+                              "Curator (curators/decontaminate) whose discards are dropped; it "
+                              "sees prompts without answers.");
   }
 };
 
@@ -78,7 +85,8 @@ std::uint64_t content_hash(const Prompt& prompt) {
         continue;
       }
       for (const char c : part.text)
-        if (!std::isspace(static_cast<unsigned char>(c))) content += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+        if (!std::isspace(static_cast<unsigned char>(c)))
+          content += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     }
   }
   return stable_hash(content);
@@ -86,13 +94,16 @@ std::uint64_t content_hash(const Prompt& prompt) {
 
 class Collection {
  public:
-  Collection(const CollectParams& params, StageRun& stage) : params_(params), stage_(stage), journal_(stage) {
-    if (!params.decontaminate.empty()) curator_ = stage.context().component<Curator>(params.decontaminate);
+  Collection(const CollectParams& params, StageRun& stage)
+      : params_(params), stage_(stage), journal_(stage) {
+    if (!params.decontaminate.empty())
+      curator_ = stage.context().component<Curator>(params.decontaminate);
   }
 
   void run(Stream<Prompt>& stream) {
     Prompt prompt;
-    while ((params_.limit == 0 || read_ < static_cast<std::size_t>(params_.limit)) && stream.next(prompt)) {
+    while ((params_.limit == 0 || read_ < static_cast<std::size_t>(params_.limit)) &&
+           stream.next(prompt)) {
       stage_.check_stop();
       const std::size_t record = read_++;
       ++mixture_.of(prompt).read;
@@ -112,7 +123,8 @@ class Collection {
 
   void write() {
     const std::vector<char> wanted = mixture_.draw(params_.quota, params_.domain_quota);
-    const std::size_t kept = journal_.write("prompts.jsonl", read_, [&](std::size_t row) { return wanted[row] != 0; });
+    const std::size_t kept =
+        journal_.write("prompts.jsonl", read_, [&](std::size_t row) { return wanted[row] != 0; });
     mixture_.write(stage_.output / "mixture.json");
     Funnel funnel;
     if (dropped_count_.empty() && kept == read_) {
@@ -135,14 +147,16 @@ class Collection {
     if (params_.need_reference && prompt.reference.empty()) return {"no reference answer", ""};
     if (!params_.scripts.empty()) {
       const std::string_view script = main_script(question_of(prompt));
-      if (std::ranges::find(params_.scripts, script) == params_.scripts.end()) return {"other script", std::string(script)};
+      if (std::ranges::find(params_.scripts, script) == params_.scripts.end())
+        return {"other script", std::string(script)};
     }
     if (params_.images != "any")
       for (const Message& message : prompt.messages)
         for (const Part& part : message.content)
           if (part.kind != Part::Kind::text)
             if (std::string problem = problem_of(part); !problem.empty())
-              return {part.media.present() ? "image cannot be used" : "image missing", std::move(problem)};
+              return {part.media.present() ? "image cannot be used" : "image missing",
+                      std::move(problem)};
     if (params_.deduplicate && !seen_.insert(content_hash(prompt)).second) return {"duplicate", ""};
     return {};
   }
@@ -165,13 +179,16 @@ class Collection {
     if (media.mime.empty()) return media.source + ": of no known type";
     constexpr std::int64_t kMaxPixels = 49'000'000;
     if (std::int64_t{media.width} * media.height > kMaxPixels)
-      return fmt::format("{}: {} x {} pixels (allowed: {})", media.source, media.width, media.height, kMaxPixels);
+      return fmt::format("{}: {} x {} pixels (allowed: {})", media.source, media.width,
+                         media.height, kMaxPixels);
     if (params_.images != "decoded") return {};
     const DecodedImage decoded = stage_.context().media().decode(media);
     return decoded.status == Status::ok ? std::string() : media.source + ": " + decoded.detail;
   }
 
-  void count_pass(const Prompt& prompt) { mixture_.pass(prompt, stage_.context().rng("mixture/" + prompt.id).next()); }
+  void count_pass(const Prompt& prompt) {
+    mixture_.pass(prompt, stage_.context().rng("mixture/" + prompt.id).next());
+  }
   void count_drop(const Prompt& prompt, const std::string& reason) {
     ++dropped_count_[reason];
     ++mixture_.of(prompt).dropped[reason];
@@ -181,7 +198,8 @@ class Collection {
     count_pass(prompt);
     journal_.keep(record, to_json(prompt));
   }
-  void drop(std::size_t record, const Prompt& prompt, const std::string& reason, const std::string& detail) {
+  void drop(std::size_t record, const Prompt& prompt, const std::string& reason,
+            const std::string& detail) {
     count_drop(prompt, reason);
     journal_.drop(record, prompt.id, prompt.source, reason, detail);
   }
@@ -201,8 +219,8 @@ class Collection {
     if (waiting_.empty()) return;
     const std::vector<Decision> decisions = curator_->review(waiting_);
     if (decisions.size() != waiting_.size())
-      throw PluginError(fmt::format("curator '{}' gave {} decisions for {} prompts", params_.decontaminate, decisions.size(),
-                                    waiting_.size()));
+      throw PluginError(fmt::format("curator '{}' gave {} decisions for {} prompts",
+                                    params_.decontaminate, decisions.size(), waiting_.size()));
     for (std::size_t i = 0; i < waiting_.size(); ++i) {
       if (decisions[i].action != Decision::Action::discard) {
         pass(waiting_records_[i], waiting_[i].prompt);
@@ -241,7 +259,8 @@ struct CollectPairsParams {
   std::string dataset;
   std::int64_t limit = 0;
   static void describe(Schema<CollectPairsParams>& schema) {
-    schema.component<Dataset>("dataset", &CollectPairsParams::dataset, "Data set to read.").required();
+    schema.component<Dataset>("dataset", &CollectPairsParams::dataset, "Data set to read.")
+        .required();
     schema.field("limit", &CollectPairsParams::limit, "Read only so many records; 0: all.").min(0);
   }
 };
@@ -252,7 +271,8 @@ void run_pairs(const CollectPairsParams& params, StageRun& stage) {
   PreferencePair pair;
   std::size_t read = 0, kept = 0;
   std::map<std::string, std::size_t> reasons;
-  while ((params.limit == 0 || read < static_cast<std::size_t>(params.limit)) && stream->next(pair)) {
+  while ((params.limit == 0 || read < static_cast<std::size_t>(params.limit)) &&
+         stream->next(pair)) {
     stage.check_stop();
     stage.progress->add(1);
     ++read;
@@ -271,7 +291,13 @@ void run_pairs(const CollectPairsParams& params, StageRun& stage) {
     }
     ++reasons[std::string(reason)];
     JsonWriter json;
-    json.begin_object().key("id").value(pair.id).key("source").value(pair.source).key("reason").value(reason);
+    json.begin_object()
+        .key("id")
+        .value(pair.id)
+        .key("source")
+        .value(pair.source)
+        .key("reason")
+        .value(reason);
     if (!detail.empty()) json.key("detail").value(detail);
     json.end_object();
     dropped.write(json.text());
@@ -288,15 +314,17 @@ void run_pairs(const CollectPairsParams& params, StageRun& stage) {
 }  // namespace
 
 StageType collect_stage() {
-  return make_stage<CollectParams>(
-      "collect", "Collects the prompts of a data set with their reference answers: what is usable, in the mixture asked for.", "3",
-      run_prompts);
+  return make_stage<CollectParams>("collect",
+                                   "Collects the prompts of a data set with their reference "
+                                   "answers: what is usable, in the mixture asked for.",
+                                   "3", run_prompts);
 }
 
 StageType collect_pairs_stage() {
-  return make_stage<CollectPairsParams>(
-      "collect_pairs", "Collects the preference pairs of a data set as they are; what gives none is counted with its reason.", "2",
-      run_pairs);
+  return make_stage<CollectPairsParams>("collect_pairs",
+                                        "Collects the preference pairs of a data set as they are; "
+                                        "what gives none is counted with its reason.",
+                                        "2", run_pairs);
 }
 
 }  // namespace dt2it

@@ -23,13 +23,18 @@ struct DiversifyParams {
   std::vector<std::string> pool;
 
   static void describe(Schema<DiversifyParams>& schema) {
-    schema.component<StageInputs>("candidates", &DiversifyParams::candidates,
-                                  "Stage with scored candidates.").required();
+    schema
+        .component<StageInputs>("candidates", &DiversifyParams::candidates,
+                                "Stage with scored candidates.")
+        .required();
     schema.component<DiversityStrategy>("strategy", &DiversifyParams::strategy, "Strategy to ask.")
         .required();
-    schema.component<Scorer>("scorer", &DiversifyParams::scorer, "Scorer whose scores decide.").required();
-    schema.component<Mllm>("pool", &DiversifyParams::pool,
-                           "MLLMs that wrote the candidates: the strategy may ask the same one again.")
+    schema.component<Scorer>("scorer", &DiversifyParams::scorer, "Scorer whose scores decide.")
+        .required();
+    schema
+        .component<Mllm>(
+            "pool", &DiversifyParams::pool,
+            "MLLMs that wrote the candidates: the strategy may ask the same one again.")
         .required();
   }
 };
@@ -38,7 +43,8 @@ struct DiversifyParams {
 std::string free_id(const CandidateSet& set) {
   for (std::size_t number = set.candidates.size();; ++number) {
     std::string id = fmt::format("{}", number);
-    if (std::ranges::none_of(set.candidates, [&](const Response& one) { return one.id == id; })) return id;
+    if (std::ranges::none_of(set.candidates, [&](const Response& one) { return one.id == id; }))
+      return id;
   }
 }
 
@@ -86,8 +92,8 @@ void run(const DiversifyParams& params, StageRun& stage) {
 
 StageType diversify_stage() {
   return make_stage<DiversifyParams>(
-      "diversify", "Adds candidates where all are good or all are bad (paper section 3.1, step 4).", "1",
-      run);
+      "diversify", "Adds candidates where all are good or all are bad (paper section 3.1, step 4).",
+      "1", run);
 }
 
 }  // namespace dt2it

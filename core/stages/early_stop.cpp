@@ -44,7 +44,8 @@ std::function<void(StageRun&, const fs::path&)> pass_by_empty(std::string file) 
 
 void pass_by_training(StageRun& stage, const fs::path& gate) {
   link_folder(gate / "checkpoint", stage.output / "checkpoint");
-  for (const char* file : {"training.jsonl", "timing.jsonl"}) std::ofstream(stage.output / file).close();
+  for (const char* file : {"training.jsonl", "timing.jsonl"})
+    std::ofstream(stage.output / file).close();
   write_file_atomically(stage.output / "passed_by.json", "{}\n");
 }
 
@@ -57,8 +58,15 @@ struct EarlyStopParams {
   double min_gain = 0;
 
   static void describe(Schema<EarlyStopParams>& schema) {
-    schema.component<StageInputs>("models", &EarlyStopParams::models, "Training stages, one model after the other.").required();
-    schema.field("min_gain", &EarlyStopParams::min_gain, "Accuracy on held-out pairs must grow by more than this.").min(-1).max(1);
+    schema
+        .component<StageInputs>("models", &EarlyStopParams::models,
+                                "Training stages, one model after the other.")
+        .required();
+    schema
+        .field("min_gain", &EarlyStopParams::min_gain,
+               "Accuracy on held-out pairs must grow by more than this.")
+        .min(-1)
+        .max(1);
   }
 };
 
@@ -70,7 +78,9 @@ double held_out_accuracy(const fs::path& folder, const std::string& stage) {
     double value = 0;
     if (!line["held_out"]["accuracy"].get(value)) accuracy = value;
   }
-  if (!accuracy) throw DataError(fmt::format("'{}' has no accuracy on held-out pairs: give the training stages held_out", stage));
+  if (!accuracy)
+    throw DataError(fmt::format(
+        "'{}' has no accuracy on held-out pairs: give the training stages held_out", stage));
   return *accuracy;
 }
 
@@ -88,9 +98,11 @@ void run(const EarlyStopParams& params, StageRun& stage) {
   }
   end |= accuracies.size() < params.models.size();
   std::string said;
-  for (const double accuracy : accuracies) said += fmt::format("{}{:.4f}", said.empty() ? "" : ", ", accuracy);
-  spdlog::info("accuracy on held-out pairs, model after model: {}; {}", said,
-               end ? fmt::format("the rounds end, and model {} is taken", best) : "the rounds go on");
+  for (const double accuracy : accuracies)
+    said += fmt::format("{}{:.4f}", said.empty() ? "" : ", ", accuracy);
+  spdlog::info(
+      "accuracy on held-out pairs, model after model: {}; {}", said,
+      end ? fmt::format("the rounds end, and model {} is taken", best) : "the rounds go on");
   JsonWriter json;
   json.begin_object();
   json.key("end").value(end).key("best").value(params.models[best]);
@@ -104,8 +116,11 @@ void run(const EarlyStopParams& params, StageRun& stage) {
 }  // namespace
 
 StageType early_stop_stage() {
-  StageType type = make_stage<EarlyStopParams>(
-      "early_stop", "Looks whether models that were trained one after the other still get better; its result is the best one.", "1", run);
+  StageType type =
+      make_stage<EarlyStopParams>("early_stop",
+                                  "Looks whether models that were trained one after the other "
+                                  "still get better; its result is the best one.",
+                                  "1", run);
   type.result = "checkpoint";
   return type;
 }

@@ -23,17 +23,25 @@ struct EvaluateParams {
   std::string pictures = "own";
 
   static void describe(Schema<EvaluateParams>& schema) {
-    schema.component<RewardModel>("reward_model", &EvaluateParams::reward_model, "Reward model to judge.")
+    schema
+        .component<RewardModel>("reward_model", &EvaluateParams::reward_model,
+                                "Reward model to judge.")
         .required();
-    schema.component<Benchmark>("benchmarks", &EvaluateParams::benchmarks, "Benchmarks to run.").required();
-    schema.field("convention", &EvaluateParams::convention,
-                 "How verdicts of a generative judge are counted: as the suite's own script does, as lmms-eval or VLMEvalKit do, or "
-                 "strictly: a vote each, what cannot be read is wrong. \"strict\" where a suite has no such script. All are kept, "
-                 "this one comes first.")
+    schema.component<Benchmark>("benchmarks", &EvaluateParams::benchmarks, "Benchmarks to run.")
+        .required();
+    schema
+        .field("convention", &EvaluateParams::convention,
+               "How verdicts of a generative judge are counted: as the suite's own script does, as "
+               "lmms-eval or VLMEvalKit do, or "
+               "strictly: a vote each, what cannot be read is wrong. \"strict\" where a suite has "
+               "no such script. All are kept, "
+               "this one comes first.")
         .choices({"official", "lmms", "vlmeval", "strict"});
-    schema.field("pictures", &EvaluateParams::pictures,
-                 "What the model sees instead of the items' own pictures, to tell whether it looks: blank (grey of the same size) or "
-                 "swapped (another item's).")
+    schema
+        .field("pictures", &EvaluateParams::pictures,
+               "What the model sees instead of the items' own pictures, to tell whether it looks: "
+               "blank (grey of the same size) or "
+               "swapped (another item's).")
         .choices({"own", "blank", "swapped"});
   }
 };
@@ -47,8 +55,15 @@ std::string item_line(const std::string& benchmark, const PreferencePair& pair) 
   JsonWriter line;
   line.begin_object().key("benchmark").value(benchmark);
   line.key("style").begin_object();
-  for (const auto& [name, text] : {std::pair("chosen", &pair.chosen.text), std::pair("rejected", &pair.rejected.text)})
-    line.key(name).begin_object().key("characters").value(text->size()).key("marks").value(markdown_marks(*text)).end_object();
+  for (const auto& [name, text] :
+       {std::pair("chosen", &pair.chosen.text), std::pair("rejected", &pair.rejected.text)})
+    line.key(name)
+        .begin_object()
+        .key("characters")
+        .value(text->size())
+        .key("marks")
+        .value(markdown_marks(*text))
+        .end_object();
   line.end_object().key("pair").raw(to_json(pair)).end_object();
   return line.text();
 }
@@ -66,7 +81,8 @@ void run(const EvaluateParams& params, StageRun& stage) {
   std::optional<LineWriter> verdicts;
   JsonWriter metrics;
   metrics.begin_object();
-  std::vector<std::vector<PreferencePair>> items;  // of all benchmarks: the whole is known before the work begins
+  std::vector<std::vector<PreferencePair>>
+      items;  // of all benchmarks: the whole is known before the work begins
   std::size_t total = 0;
   for (const std::string& name : params.benchmarks) {
     stage.check_stop();
@@ -77,7 +93,8 @@ void run(const EvaluateParams& params, StageRun& stage) {
     const std::string& name = params.benchmarks[i];
     const auto benchmark = stage.context().component<Benchmark>(name);
     for (const PreferencePair& pair : items[i]) item_lines.write(item_line(name, pair));
-    const std::size_t changed = change_pictures(items[i], pictures_named(params.pictures), stage.context());
+    const std::size_t changed =
+        change_pictures(items[i], pictures_named(params.pictures), stage.context());
     const Evaluation evaluation = evaluate_benchmark(
         *benchmark, std::move(items[i]), *model, stage.context(),
         [&](std::size_t done) {
@@ -124,7 +141,8 @@ void run(const EvaluateParams& params, StageRun& stage) {
 }  // namespace
 
 StageType evaluate_stage() {
-  return make_stage<EvaluateParams>("evaluate", "Scores benchmarks with a reward model or a judge.", "2", run);
+  return make_stage<EvaluateParams>("evaluate", "Scores benchmarks with a reward model or a judge.",
+                                    "2", run);
 }
 
 }  // namespace dt2it

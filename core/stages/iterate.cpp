@@ -29,37 +29,51 @@ struct IterateParams {
   double min_gain = 0;
 
   static void describe(Schema<IterateParams>& schema) {
-    schema.component<StageInputs>("initial", &IterateParams::initial,
-                                  "Stages whose pairs are D0, the initial data.").required();
-    schema.component<Dataset>("sets", &IterateParams::sets,
-                              "Open preference sets in the order in which they enter.").required();
-    schema.field("sets_per_round", &IterateParams::sets_per_round,
-                 "How many of the sets enter in each round; its length is the number of rounds.")
-        .required().min(1);
+    schema
+        .component<StageInputs>("initial", &IterateParams::initial,
+                                "Stages whose pairs are D0, the initial data.")
+        .required();
+    schema
+        .component<Dataset>("sets", &IterateParams::sets,
+                            "Open preference sets in the order in which they enter.")
+        .required();
+    schema
+        .field("sets_per_round", &IterateParams::sets_per_round,
+               "How many of the sets enter in each round; its length is the number of rounds.")
+        .required()
+        .min(1);
     schema.component<Curator>("curators", &IterateParams::curators,
                               "Chain that curates the sets that are new in a round.");
     schema.component<Curator>("curators_again", &IterateParams::curators_again,
                               "Chain that curates the merged set: without the flip step.");
     schema.component<Trainer>("trainer", &IterateParams::trainer, "Trainer of every model.");
-    schema.component<RewardModel>("model", &IterateParams::model,
-                                  "The reward model by which the curators know the last trained model; "
-                                  "its checkpoint is set in each round.");
-    schema.component<RewardModel>("voters", &IterateParams::voters,
-                                  "Reward models by which the curators know the voting models. The first "
-                                  "is the model trained on D0, each other one trained on D0 in another "
-                                  "order; their checkpoints are set here.");
-    schema.component<StageInputs>("held_out", &IterateParams::held_out,
-                                  "Stages whose pairs every training looks at without learning from them.");
+    schema.component<RewardModel>(
+        "model", &IterateParams::model,
+        "The reward model by which the curators know the last trained model; "
+        "its checkpoint is set in each round.");
+    schema.component<RewardModel>(
+        "voters", &IterateParams::voters,
+        "Reward models by which the curators know the voting models. The first "
+        "is the model trained on D0, each other one trained on D0 in another "
+        "order; their checkpoints are set here.");
+    schema.component<StageInputs>(
+        "held_out", &IterateParams::held_out,
+        "Stages whose pairs every training looks at without learning from them.");
     schema.field("early_stop", &IterateParams::early_stop,
-                 "End the rounds after the first whose model is not better on the held-out pairs than the best before it; the result "
+                 "End the rounds after the first whose model is not better on the held-out pairs "
+                 "than the best before it; the result "
                  "is the best model.");
-    schema.field("min_gain", &IterateParams::min_gain, "With early_stop: by how much accuracy must grow.").min(-1).max(1);
+    schema
+        .field("min_gain", &IterateParams::min_gain,
+               "With early_stop: by how much accuracy must grow.")
+        .min(-1)
+        .max(1);
   }
 };
 
 // The component, with its checkpoint replaced by the result of a stage.
-ComponentConfig bound(const Experiment& experiment, const StageConfig& config, const std::string& name,
-                      const std::string& stage) {
+ComponentConfig bound(const Experiment& experiment, const StageConfig& config,
+                      const std::string& name, const std::string& stage) {
   const ComponentConfig* base = experiment.component(RewardModel::kKind, name);
   for (const ComponentConfig& own : config.with)
     if (own.kind == RewardModel::kKind && own.name == name) base = &own;
@@ -73,20 +87,24 @@ ComponentConfig bound(const Experiment& experiment, const StageConfig& config, c
 
 // A stage by which the models that look at new sets do so in one pass; what the curators know them by then. A `current` model that
 // is one of the voters is not asked twice.
-std::vector<ComponentConfig> looked_up(Expansion& parts, const std::string& part, const std::vector<std::string>& sets,
-                                       const std::vector<ComponentConfig>& voters, const ComponentConfig& current) {
+std::vector<ComponentConfig> looked_up(Expansion& parts, const std::string& part,
+                                       const std::vector<std::string>& sets,
+                                       const std::vector<ComponentConfig>& voters,
+                                       const ComponentConfig& current) {
   if (voters.empty()) return {current};
   std::vector<ComponentConfig> asked = voters;
   std::vector<std::pair<std::string, std::string>> known;  // component, whose rewards
   for (const ComponentConfig& voter : voters) known.emplace_back(voter.name, voter.name);
   std::string same;
   for (const ComponentConfig& voter : voters)
-    if (same.empty() && voter.type == current.type && voter.params == current.params) same = voter.name;
+    if (same.empty() && voter.type == current.type && voter.params == current.params)
+      same = voter.name;
   if (same.empty()) asked.push_back(current);
   known.emplace_back(current.name, same.empty() ? current.name : same);
   std::vector<std::string> models;
   for (const ComponentConfig& model : asked) models.push_back(model.name);
-  const std::string votes = parts.add(part, "vote", {{"pairs", names(sets)}, {"reward_models", names(models)}}, asked);
+  const std::string votes =
+      parts.add(part, "vote", {{"pairs", names(sets)}, {"reward_models", names(models)}}, asked);
   std::vector<ComponentConfig> stored;
   for (const auto& [name, whose] : known) {
     ComponentConfig component{current.kind, name, "stored", {}, current.where, {}};
@@ -107,12 +125,16 @@ std::vector<StageConfig> expand(const IterateParams& params, const StageConfig& 
         config.where.file, config.where.line, config.where.column, total, params.sets.size()));
 
   if (params.early_stop && params.held_out.empty())
-    throw ConfigError(fmt::format("{}:{}:{}: early_stop needs held_out: stages with pairs to measure the models on", config.where.file,
-                                  config.where.line, config.where.column));
+    throw ConfigError(fmt::format(
+        "{}:{}:{}: early_stop needs held_out: stages with pairs to measure the models on",
+        config.where.file, config.where.line, config.where.column));
 
   Expansion parts(config);
   const auto training = [&](const Value& pairs, std::int64_t order) {
-    return Table{{"pairs", pairs}, {"trainer", {params.trainer}}, {"order", {order}}, {"held_out", names(params.held_out)}};
+    return Table{{"pairs", pairs},
+                 {"trainer", {params.trainer}},
+                 {"order", {order}},
+                 {"held_out", names(params.held_out)}};
   };
   const auto train = [&](const std::string& part, const Value& pairs, std::int64_t order) {
     return parts.add(part, "train", training(pairs, order));
@@ -135,10 +157,12 @@ std::vector<StageConfig> expand(const IterateParams& params, const StageConfig& 
       raw.push_back(parts.add("set_" + params.sets[next_set], "collect_pairs",
                               {{"dataset", {params.sets[next_set]}}}));
     if (params.early_stop && round > 1)
-      parts.gate(parts.add(fmt::format("gate_{}", round - 1), "early_stop", {{"models", names(models)}, {"min_gain", {params.min_gain}}}));
+      parts.gate(parts.add(fmt::format("gate_{}", round - 1), "early_stop",
+                           {{"models", names(models)}, {"min_gain", {params.min_gain}}}));
     const ComponentConfig current = bound(experiment, config, params.model, model);
-    const std::string curated = parts.add(part("curated"), "curate", {{"pairs", names(raw)}, {"curators", names(params.curators)}},
-                                          looked_up(parts, part("votes"), raw, voters, current));
+    const std::string curated = parts.add(
+        part("curated"), "curate", {{"pairs", names(raw)}, {"curators", names(params.curators)}},
+        looked_up(parts, part("votes"), raw, voters, current));
     data.insert(data.begin(), curated);
     const std::string merged = parts.add(part("merged"), "mix", {{"pairs", names(data)}});
     const std::string interim = train(part("interim_model"), names({merged}), 0);
@@ -164,11 +188,12 @@ std::vector<StageConfig> expand(const IterateParams& params, const StageConfig& 
 }  // namespace
 
 StageType iterate_stage() {
-  StageType type = make_composite<IterateParams>(
-      "iterate",
-      "Iterative training (paper section 3.3). Expands each round into collect_pairs, vote, curate, mix, "
-      "train, curate, train.",
-      expand);
+  StageType type =
+      make_composite<IterateParams>("iterate",
+                                    "Iterative training (paper section 3.3). Expands each round "
+                                    "into collect_pairs, vote, curate, mix, "
+                                    "train, curate, train.",
+                                    expand);
   type.result = "checkpoint";
   return type;
 }

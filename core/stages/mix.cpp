@@ -20,13 +20,18 @@ struct MixParams {
   std::string stream = "mix";
 
   static void describe(Schema<MixParams>& schema) {
-    schema.component<StageInputs>("pairs", &MixParams::pairs, "Stages whose pairs are put together.")
+    schema
+        .component<StageInputs>("pairs", &MixParams::pairs, "Stages whose pairs are put together.")
         .required();
-    schema.field("sample", &MixParams::sample,
-                 "Keep so many pairs, drawn at random, in their order; 0: all.").min(0);
-    schema.component<StageInputs>("as_many_as", &MixParams::as_many_as,
-                                  "Keep no more pairs than these stages have together: two sets at equal volume.");
-    schema.field("stream", &MixParams::stream, "Name of the random stream: another name, another draw.");
+    schema
+        .field("sample", &MixParams::sample,
+               "Keep so many pairs, drawn at random, in their order; 0: all.")
+        .min(0);
+    schema.component<StageInputs>(
+        "as_many_as", &MixParams::as_many_as,
+        "Keep no more pairs than these stages have together: two sets at equal volume.");
+    schema.field("stream", &MixParams::stream,
+                 "Name of the random stream: another name, another draw.");
   }
 };
 
@@ -34,7 +39,8 @@ void run(const MixParams& params, StageRun& stage) {
   PairFiles pairs(pair_files(stage, params.pairs));
   std::vector<char> wanted;
   std::size_t most = params.sample > 0 ? static_cast<std::size_t>(params.sample) : pairs.count();
-  if (!params.as_many_as.empty()) most = std::min(most, PairFiles(pair_files(stage, params.as_many_as)).count());
+  if (!params.as_many_as.empty())
+    most = std::min(most, PairFiles(pair_files(stage, params.as_many_as)).count());
   if (pairs.count() > most) {
     wanted.assign(pairs.count(), 0);
     const auto order = stage.context().rng(params.stream).permutation(pairs.count());
@@ -63,7 +69,8 @@ void run(const MixParams& params, StageRun& stage) {
 }  // namespace
 
 StageType mix_stage() {
-  StageType type = make_stage<MixParams>("mix", "Puts sets of pairs together, or draws a sample of them.", "1", run);
+  StageType type = make_stage<MixParams>(
+      "mix", "Puts sets of pairs together, or draws a sample of them.", "1", run);
   type.pass_by = pass_by_empty("pairs.jsonl");
   return type;
 }

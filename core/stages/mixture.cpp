@@ -16,7 +16,8 @@
 namespace dt2it {
 namespace {
 
-std::uint32_t index_of(const std::string& name, std::map<std::string, std::uint32_t>& index, std::vector<std::string>& names) {
+std::uint32_t index_of(const std::string& name, std::map<std::string, std::uint32_t>& index,
+                       std::vector<std::string>& names) {
   const auto [it, fresh] = index.emplace(name, static_cast<std::uint32_t>(names.size()));
   if (fresh) names.push_back(name);
   return it->second;
@@ -32,15 +33,19 @@ Mixture::Source& Mixture::of(const Prompt& prompt) {
 
 void Mixture::pass(const Prompt& prompt, std::uint64_t priority) {
   ++of(prompt).passed;
-  rows_.push_back({index_of(prompt.source, source_index_, source_names_), index_of(prompt.domain, domain_index_, domain_names_), priority});
+  rows_.push_back({index_of(prompt.source, source_index_, source_names_),
+                   index_of(prompt.domain, domain_index_, domain_names_), priority});
 }
 
-void Mixture::limit(std::vector<char>& wanted, std::uint32_t Row::*group, const std::vector<std::string>& names,
+void Mixture::limit(std::vector<char>& wanted, std::uint32_t Row::* group,
+                    const std::vector<std::string>& names,
                     const std::map<std::string, std::int64_t>& quota, const char* what) const {
   for (const auto& [name, most] : quota) {
-    if (most < 0) throw ConfigError(fmt::format("{}: '{}' = {} (allowed: 0 or more)", what, name, most));
+    if (most < 0)
+      throw ConfigError(fmt::format("{}: '{}' = {} (allowed: 0 or more)", what, name, most));
     if (name != "*" && std::ranges::find(names, name) == names.end())
-      throw ConfigError(fmt::format("{}: no prompt is of '{}' (there are: {})", what, name, fmt::join(names, ", ")));
+      throw ConfigError(fmt::format("{}: no prompt is of '{}' (there are: {})", what, name,
+                                    fmt::join(names, ", ")));
   }
   std::vector<std::vector<std::size_t>> members(names.size());
   for (std::size_t row = 0; row < rows_.size(); ++row)
@@ -78,7 +83,12 @@ void Mixture::write(const std::filesystem::path& file) const {
     domains[source.domain] += source.kept;
     json.begin_object().key("source").value(name);
     if (row) json.key("table9").value(row->name);
-    json.key("domain").value(source.domain).key("read").value(source.read).key("kept").value(source.kept);
+    json.key("domain")
+        .value(source.domain)
+        .key("read")
+        .value(source.read)
+        .key("kept")
+        .value(source.kept);
     json.key("dropped").begin_object();
     for (const auto& [reason, count] : source.dropped) json.key(reason).value(count);
     if (source.passed > source.kept) json.key("over the quota").value(source.passed - source.kept);
@@ -94,7 +104,8 @@ void Mixture::write(const std::filesystem::path& file) const {
 }
 
 std::string_view main_script(std::string_view text) {
-  static constexpr std::array<std::string_view, 7> kNames{"latin", "han", "kana", "hangul", "cyrillic", "arabic", "other"};
+  static constexpr std::array<std::string_view, 7> kNames{"latin",    "han",    "kana", "hangul",
+                                                          "cyrillic", "arabic", "other"};
   std::array<std::size_t, 7> counts{};
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
@@ -108,14 +119,23 @@ std::string_view main_script(std::string_view text) {
     for (std::size_t k = 1; k < length && i + k < text.size(); ++k)
       code = code << 6 | (static_cast<unsigned char>(text[i + k]) & 0x3Fu);
     i += length;
-    const auto within = [code](std::uint32_t first, std::uint32_t last) { return code >= first && code <= last; };
-    if (within(0xC0, 0x24F) && code != 0xD7 && code != 0xF7) ++counts[0];
-    else if (within(0x4E00, 0x9FFF) || within(0x3400, 0x4DBF) || within(0x20000, 0x3FFFF)) ++counts[1];
-    else if (within(0x3040, 0x30FF)) ++counts[2];
-    else if (within(0xAC00, 0xD7AF) || within(0x1100, 0x11FF)) ++counts[3];
-    else if (within(0x400, 0x52F)) ++counts[4];
-    else if (within(0x600, 0x6FF) || within(0x750, 0x77F)) ++counts[5];
-    else if (within(0x370, 0x3FF) || within(0x530, 0x1FFF)) ++counts[6];  // Greek to Thai and beyond; signs count for nothing
+    const auto within = [code](std::uint32_t first, std::uint32_t last) {
+      return code >= first && code <= last;
+    };
+    if (within(0xC0, 0x24F) && code != 0xD7 && code != 0xF7)
+      ++counts[0];
+    else if (within(0x4E00, 0x9FFF) || within(0x3400, 0x4DBF) || within(0x20000, 0x3FFFF))
+      ++counts[1];
+    else if (within(0x3040, 0x30FF))
+      ++counts[2];
+    else if (within(0xAC00, 0xD7AF) || within(0x1100, 0x11FF))
+      ++counts[3];
+    else if (within(0x400, 0x52F))
+      ++counts[4];
+    else if (within(0x600, 0x6FF) || within(0x750, 0x77F))
+      ++counts[5];
+    else if (within(0x370, 0x3FF) || within(0x530, 0x1FFF))
+      ++counts[6];  // Greek to Thai and beyond; signs count for nothing
   }
   return kNames[static_cast<std::size_t>(std::ranges::max_element(counts) - counts.begin())];
 }

@@ -38,7 +38,8 @@ class Mixture {
     std::uint32_t source, domain;
     std::uint64_t priority;
   };
-  void limit(std::vector<char>& wanted, std::uint32_t Row::*group, const std::vector<std::string>& names,
+  void limit(std::vector<char>& wanted, std::uint32_t Row::* group,
+             const std::vector<std::string>& names,
              const std::map<std::string, std::int64_t>& quota, const char* what) const;
 
   std::map<std::string, Source> sources_;

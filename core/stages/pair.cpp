@@ -32,29 +32,40 @@ struct PairParams {
   std::int64_t max_new_pairs = 4;
 
   static void describe(Schema<PairParams>& schema) {
-    schema.component<StageInputs>("candidates", &PairParams::candidates, "Stage with scored candidates.")
+    schema
+        .component<StageInputs>("candidates", &PairParams::candidates,
+                                "Stage with scored candidates.")
         .required();
-    schema.component<Scorer>("scorers", &PairParams::scorers, "Scorers that must all strictly agree.")
+    schema
+        .component<Scorer>("scorers", &PairParams::scorers, "Scorers that must all strictly agree.")
         .required();
-    schema.field("margin", &PairParams::margin,
-                 "Each scorer's difference must be larger than this many points (0: any difference).")
-        .min(0).max(10);
-    schema.field("margins", &PairParams::margins, "The same for single scorers, by name, such as { pointwise = 0.5 }.");
+    schema
+        .field("margin", &PairParams::margin,
+               "Each scorer's difference must be larger than this many points (0: any difference).")
+        .min(0)
+        .max(10);
+    schema.field("margins", &PairParams::margins,
+                 "The same for single scorers, by name, such as { pointwise = 0.5 }.");
     schema.field("balance_strength", &PairParams::balance_strength,
-                 "Where max_pairs or max_new_pairs leaves some over, draw those whose strength (mean difference of the scores, in "
+                 "Where max_pairs or max_new_pairs leaves some over, draw those whose strength "
+                 "(mean difference of the scores, in "
                  "points) is rare among all prompts rather than any.");
-    schema.field("max_pairs", &PairParams::max_pairs,
-                 "Pairs of sampled candidates kept for each prompt, drawn at random; 0: all.").min(0);
-    schema.field("max_new_pairs", &PairParams::max_new_pairs,
-                 "Pairs with an added candidate kept for each prompt; 0: all.").min(0);
+    schema
+        .field("max_pairs", &PairParams::max_pairs,
+               "Pairs of sampled candidates kept for each prompt, drawn at random; 0: all.")
+        .min(0);
+    schema
+        .field("max_new_pairs", &PairParams::max_new_pairs,
+               "Pairs with an added candidate kept for each prompt; 0: all.")
+        .min(0);
   }
 };
 
 enum class Outcome { agreed, unscored, tie, disagreed };
 
 // What the scorers together say of "i above j", seen from the first scorer's order. `margins`: one for each scorer.
-Outcome agreement(const CandidateSet& set, const std::vector<std::string>& scorers, const std::vector<double>& margins,
-                  std::size_t i, std::size_t j) {
+Outcome agreement(const CandidateSet& set, const std::vector<std::string>& scorers,
+                  const std::vector<double>& margins, std::size_t i, std::size_t j) {
   bool tie = false;
   for (std::size_t s = 0; s < scorers.size(); ++s) {
     const std::vector<Score>& scores = set.scores.at(scorers[s]);
@@ -67,7 +78,8 @@ Outcome agreement(const CandidateSet& set, const std::vector<std::string>& score
 }
 
 // Mean difference of the scores, in points.
-double strength_of(const CandidateSet& set, const std::vector<std::string>& scorers, std::size_t chosen, std::size_t rejected) {
+double strength_of(const CandidateSet& set, const std::vector<std::string>& scorers,
+                   std::size_t chosen, std::size_t rejected) {
   double sum = 0;
   for (const std::string& scorer : scorers) {
     const std::vector<Score>& scores = set.scores.at(scorer);
@@ -94,13 +106,20 @@ struct Counts {
   }
 };
 
-void write_agreement(const std::filesystem::path& file, const std::map<std::string, Counts>& sources) {
+void write_agreement(const std::filesystem::path& file,
+                     const std::map<std::string, Counts>& sources) {
   JsonWriter json;
   json.begin_object().key("sources").begin_array();
   for (const auto& [source, counts] : sources) {
     json.begin_object().key("source").value(source).key("couples").value(counts.couples);
     json.key("agreed").value(counts.agreed).key("disagreed").value(counts.disagreed);
-    json.key("equal").value(counts.ties).key("not_scored").value(counts.unscored).key("kept").value(counts.kept).end_object();
+    json.key("equal")
+        .value(counts.ties)
+        .key("not_scored")
+        .value(counts.unscored)
+        .key("kept")
+        .value(counts.kept)
+        .end_object();
   }
   json.end_array().end_object();
   write_file_atomically(file, json.text() + "\n");
@@ -111,7 +130,8 @@ struct Agreed {
   std::vector<Couple> sampled, with_added;
 };
 
-Agreed agreed_couples(const CandidateSet& set, const PairParams& params, const std::vector<double>& margins, Counts& counts) {
+Agreed agreed_couples(const CandidateSet& set, const PairParams& params,
+                      const std::vector<double>& margins, Counts& counts) {
   Agreed found;
   for (std::size_t a = 0; a < set.candidates.size(); ++a)
     for (std::size_t b = a + 1; b < set.candidates.size(); ++b) {
@@ -128,7 +148,8 @@ Agreed agreed_couples(const CandidateSet& set, const PairParams& params, const s
         case Outcome::disagreed: ++counts.disagreed; break;
         case Outcome::agreed: {
           ++counts.agreed;
-          const bool added = set.candidates[a].origin != "sampled" || set.candidates[b].origin != "sampled";
+          const bool added =
+              set.candidates[a].origin != "sampled" || set.candidates[b].origin != "sampled";
           (added ? found.with_added : found.sampled)
               .push_back({chosen, rejected, strength_of(set, params.scorers, chosen, rejected)});
         }
@@ -141,16 +162,21 @@ Agreed agreed_couples(const CandidateSet& set, const PairParams& params, const s
 class Strengths {
  public:
   void add(double strength) { ++counts_[bin(strength)]; }
-  double weight(double strength) const { return 1.0 / static_cast<double>(std::max<std::size_t>(1, counts_[bin(strength)])); }
+  double weight(double strength) const {
+    return 1.0 / static_cast<double>(std::max<std::size_t>(1, counts_[bin(strength)]));
+  }
 
  private:
-  static std::size_t bin(double strength) { return static_cast<std::size_t>(std::clamp(strength * 2, 0.0, 19.0)); }
+  static std::size_t bin(double strength) {
+    return static_cast<std::size_t>(std::clamp(strength * 2, 0.0, 19.0));
+  }
   std::array<std::size_t, 20> counts_{};
 };
 
 // At most `limit` (0: all), drawn at random: each alike, or by weight.
 void draw(std::vector<Couple>& list, std::int64_t limit, const Strengths* strengths, Rng& rng) {
-  const std::size_t wanted = limit > 0 ? std::min(list.size(), static_cast<std::size_t>(limit)) : list.size();
+  const std::size_t wanted =
+      limit > 0 ? std::min(list.size(), static_cast<std::size_t>(limit)) : list.size();
   if (!strengths || wanted == list.size()) {
     rng.shuffle(list);
     list.resize(wanted);
@@ -158,16 +184,18 @@ void draw(std::vector<Couple>& list, std::int64_t limit, const Strengths* streng
   }
   for (std::size_t taken = 0; taken < wanted; ++taken) {
     std::vector<double> weights;
-    for (std::size_t i = taken; i < list.size(); ++i) weights.push_back(strengths->weight(list[i].strength));
+    for (std::size_t i = taken; i < list.size(); ++i)
+      weights.push_back(strengths->weight(list[i].strength));
     std::swap(list[taken], list[taken + rng.weighted(weights)]);
   }
   list.resize(wanted);
 }
 
-PreferencePair make_pair(const CandidateSet& set, const std::vector<std::string>& scorers, std::size_t row,
-                         std::size_t i, std::size_t j) {
+PreferencePair make_pair(const CandidateSet& set, const std::vector<std::string>& scorers,
+                         std::size_t row, std::size_t i, std::size_t j) {
   PreferencePair pair;
-  pair.id = fmt::format("{}/{}/{}-{}", row, set.prompt.id, set.candidates[i].id, set.candidates[j].id);
+  pair.id =
+      fmt::format("{}/{}/{}-{}", row, set.prompt.id, set.candidates[i].id, set.candidates[j].id);
   pair.prompt = set.prompt;
   pair.chosen = set.candidates[i];
   pair.rejected = set.candidates[j];
@@ -194,7 +222,8 @@ void run(const PairParams& params, StageRun& stage) {
   }
   for (const auto& [name, margin] : params.margins)
     if (std::ranges::find(params.scorers, name) == params.scorers.end() || !(margin >= 0))
-      throw ConfigError(fmt::format("margins: '{}' = {} (allowed: names of the scorers, numbers >= 0)", name, margin));
+      throw ConfigError(fmt::format(
+          "margins: '{}' = {} (allowed: names of the scorers, numbers >= 0)", name, margin));
 
   const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
   std::optional<Strengths> strengths;
@@ -223,7 +252,8 @@ void run(const PairParams& params, StageRun& stage) {
     Rng rng = stage.context().rng(fmt::format("pairs/{}/{}", row, set.prompt.id));
     const auto keep = [&](std::vector<Couple>& list, std::int64_t limit) {
       draw(list, limit, strengths ? &*strengths : nullptr, rng);
-      for (const Couple& couple : list) out.write(to_json(make_pair(set, params.scorers, row, couple.chosen, couple.rejected)));
+      for (const Couple& couple : list)
+        out.write(to_json(make_pair(set, params.scorers, row, couple.chosen, couple.rejected)));
       counts.kept += list.size();
     };
     keep(found.sampled, params.max_pairs);
@@ -249,7 +279,8 @@ void run(const PairParams& params, StageRun& stage) {
 
 StageType pair_stage() {
   return make_stage<PairParams>(
-      "pair", "Makes preference pairs where all scorers strictly agree (paper section 3.1, step 5).", "2",
+      "pair",
+      "Makes preference pairs where all scorers strictly agree (paper section 3.1, step 5).", "2",
       run);
 }
 

@@ -42,7 +42,9 @@ PairFiles::PairFiles(std::vector<std::filesystem::path> files) : files_(std::mov
   }
 }
 
-std::unique_ptr<Stream<PreferencePair>> PairFiles::open() const { return std::make_unique<Chain>(files_); }
+std::unique_ptr<Stream<PreferencePair>> PairFiles::open() const {
+  return std::make_unique<Chain>(files_);
+}
 
 std::vector<PreferencePair> PairFiles::read_all() const {
   std::vector<PreferencePair> pairs;

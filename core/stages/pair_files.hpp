@@ -13,7 +13,8 @@
 namespace dt2it {
 
 // The pairs.jsonl of these stages, in order.
-std::vector<std::filesystem::path> pair_files(const StageRun& stage, const std::vector<std::string>& stages);
+std::vector<std::filesystem::path> pair_files(const StageRun& stage,
+                                              const std::vector<std::string>& stages);
 
 // Several files of pairs read as one.
 class PairFiles {

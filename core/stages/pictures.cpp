@@ -19,7 +19,8 @@ void each_media(Prompt& prompt, Use use) {
 // Which media items can lend each other: as many, of the same kinds.
 std::string shape_of(Prompt& prompt) {
   std::string shape;
-  each_media(prompt, [&](const Media& media) { shape += media.kind == Media::Kind::image ? 'i' : 'v'; });
+  each_media(prompt,
+             [&](const Media& media) { shape += media.kind == Media::Kind::image ? 'i' : 'v'; });
   return shape;
 }
 
@@ -46,11 +47,13 @@ class Blanks {
   explicit Blanks(MediaStore& store) : store_(store) {}
   Media of(const Media& media) {
     constexpr int kUnknownSize = 448, kFrames = 8;
-    const std::pair size{media.width > 0 ? media.width : kUnknownSize, media.height > 0 ? media.height : kUnknownSize};
+    const std::pair size{media.width > 0 ? media.width : kUnknownSize,
+                         media.height > 0 ? media.height : kUnknownSize};
     auto found = known_.find(size);
     if (found == known_.end()) {
       Image grey{size.first, size.second, {}};
-      grey.rgb.assign(static_cast<std::size_t>(size.first) * static_cast<std::size_t>(size.second) * 3, 128);
+      grey.rgb.assign(
+          static_cast<std::size_t>(size.first) * static_cast<std::size_t>(size.second) * 3, 128);
       found = known_.emplace(size, store_.put_image(grey, "blank")).first;
     }
     if (media.kind == Media::Kind::image) return found->second;
@@ -67,7 +70,8 @@ class Blanks {
 
 }  // namespace
 
-std::size_t change_pictures(std::vector<PreferencePair>& items, Pictures pictures, Context& context) {
+std::size_t change_pictures(std::vector<PreferencePair>& items, Pictures pictures,
+                            Context& context) {
   std::size_t changed = 0;
   if (pictures == Pictures::blank) {
     Blanks blanks(context.media());
@@ -88,7 +92,9 @@ std::size_t change_pictures(std::vector<PreferencePair>& items, Pictures picture
       context.rng("swapped/" + shape).shuffle(rows);
       for (std::size_t i = 0; i < rows.size(); ++i) {
         std::size_t step = 1;
-        while (step < rows.size() && same_content(own[rows[i]], own[rows[(i + step) % rows.size()]])) ++step;
+        while (step < rows.size() &&
+               same_content(own[rows[i]], own[rows[(i + step) % rows.size()]]))
+          ++step;
         if (step == rows.size()) continue;  // all show the same
         const std::vector<Media>& other = own[rows[(i + step) % rows.size()]];
         std::size_t at = 0;

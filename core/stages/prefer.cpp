@@ -30,13 +30,19 @@ struct RewardParams {
   std::string reward_model;
 
   static void describe(Schema<RewardParams>& schema) {
-    schema.component<StageInputs>("candidates", &RewardParams::candidates, "Stage whose candidates or answers get rewards.").required();
-    schema.component<RewardModel>("reward_model", &RewardParams::reward_model, "Reward model to ask.").required();
+    schema
+        .component<StageInputs>("candidates", &RewardParams::candidates,
+                                "Stage whose candidates or answers get rewards.")
+        .required();
+    schema
+        .component<RewardModel>("reward_model", &RewardParams::reward_model, "Reward model to ask.")
+        .required();
   }
 };
 
 // Rewards of the candidates of `rows`, asked for together; a line of rewards.jsonl for each row.
-std::vector<std::string> reward_lines(const CandidateFile& sets, std::span<const std::size_t> rows, RewardModel& model) {
+std::vector<std::string> reward_lines(const CandidateFile& sets, std::span<const std::size_t> rows,
+                                      RewardModel& model) {
   std::vector<CandidateSet> read(rows.size());
   std::vector<Prompt> prompts(rows.size());
   std::vector<std::vector<Response>> shown(rows.size());
@@ -57,20 +63,24 @@ std::vector<std::string> reward_lines(const CandidateFile& sets, std::span<const
   }
   const auto given = model.rewards(requests);
   if (given.size() != requests.size())
-    throw PluginError(fmt::format("the reward model answered {} of {} requests", given.size(), requests.size()));
+    throw PluginError(
+        fmt::format("the reward model answered {} of {} requests", given.size(), requests.size()));
   std::vector<std::string> lines;
   std::size_t at = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::vector<Reward> rewards(read[i].candidates.size());
     for (std::size_t k = 0; k < rewards.size(); ++k)
-      rewards[k] = {read[i].candidates[k].status, std::numeric_limits<double>::quiet_NaN(), "there is no answer"};
+      rewards[k] = {read[i].candidates[k].status, std::numeric_limits<double>::quiet_NaN(),
+                    "there is no answer"};
     if (!shown[i].empty()) {
       if (given[at].size() != shown[i].size())
-        throw PluginError(fmt::format("the reward model gave {} rewards for {} responses", given[at].size(), shown[i].size()));
+        throw PluginError(fmt::format("the reward model gave {} rewards for {} responses",
+                                      given[at].size(), shown[i].size()));
       for (std::size_t j = 0; j < places[i].size(); ++j) {
         rewards[places[i][j]] = given[at][j];
         if (given[at][j].ok() && !std::isfinite(given[at][j].value))
-          rewards[places[i][j]] = {Status::invalid, given[at][j].value, "the reward is no finite number"};
+          rewards[places[i][j]] = {Status::invalid, given[at][j].value,
+                                   "the reward is no finite number"};
       }
       ++at;
     }
@@ -124,9 +134,18 @@ struct PreferParams {
   double min_gap = 0;
 
   static void describe(Schema<PreferParams>& schema) {
-    schema.component<StageInputs>("candidates", &PreferParams::candidates, "Stage that drew the candidates.").required();
-    schema.component<StageInputs>("rewards", &PreferParams::rewards, "Stage of type reward that looked at them.").required();
-    schema.field("min_gap", &PreferParams::min_gap, "The best must be ahead of the worst by more than this.").min(0);
+    schema
+        .component<StageInputs>("candidates", &PreferParams::candidates,
+                                "Stage that drew the candidates.")
+        .required();
+    schema
+        .component<StageInputs>("rewards", &PreferParams::rewards,
+                                "Stage of type reward that looked at them.")
+        .required();
+    schema
+        .field("min_gap", &PreferParams::min_gap,
+               "The best must be ahead of the worst by more than this.")
+        .min(0);
   }
 };
 
@@ -134,8 +153,8 @@ void prefer(const PreferParams& params, StageRun& stage) {
   const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
   const auto rewards = read_rewards(stage.input(params.rewards) / "rewards.jsonl");
   if (rewards.size() != sets.size())
-    throw DataError(fmt::format("stage '{}' has rewards of {} prompts, stage '{}' candidates of {}", params.rewards, rewards.size(),
-                                params.candidates, sets.size()));
+    throw DataError(fmt::format("stage '{}' has rewards of {} prompts, stage '{}' candidates of {}",
+                                params.rewards, rewards.size(), params.candidates, sets.size()));
   LineWriter out(stage.output / "pairs.jsonl");
   std::size_t kept = 0, few = 0, equal = 0, close = 0;
   stage.progress->set_total(sets.size());
@@ -183,13 +202,15 @@ void prefer(const PreferParams& params, StageRun& stage) {
 }  // namespace
 
 StageType reward_stage() {
-  return make_stage<RewardParams>("reward", "Gives every candidate of each prompt its reward.", "1", reward);
+  return make_stage<RewardParams>("reward", "Gives every candidate of each prompt its reward.", "1",
+                                  reward);
 }
 
 StageType prefer_stage() {
-  return make_stage<PreferParams>(
-      "prefer", "Makes a pair of the candidate with the highest and that with the lowest reward of each prompt (paper section 4.5).", "1",
-      prefer);
+  return make_stage<PreferParams>("prefer",
+                                  "Makes a pair of the candidate with the highest and that with "
+                                  "the lowest reward of each prompt (paper section 4.5).",
+                                  "1", prefer);
 }
 
 }  // namespace dt2it

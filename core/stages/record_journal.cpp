@@ -18,13 +18,14 @@ std::optional<RecordJournal::Fate> RecordJournal::fate(std::size_t record) const
   if (fate.kept) return fate;
   simdjson::dom::parser parser;
   std::string_view reason;
-  if (parser.parse(fate.line)["reason"].get(reason)) throw Error("the journal of the records is damaged");
+  if (parser.parse(fate.line)["reason"].get(reason))
+    throw Error("the journal of the records is damaged");
   fate.reason = reason;
   return fate;
 }
 
-void RecordJournal::drop(std::size_t record, const std::string& id, const std::string& source, const std::string& reason,
-                         const std::string& detail) {
+void RecordJournal::drop(std::size_t record, const std::string& id, const std::string& source,
+                         const std::string& reason, const std::string& detail) {
   JsonWriter json;
   json.begin_object().key("id").value(id).key("source").value(source).key("reason").value(reason);
   if (detail.starts_with('{'))
@@ -35,7 +36,8 @@ void RecordJournal::drop(std::size_t record, const std::string& id, const std::s
   journal_.append(record, 'D' + json.text());
 }
 
-std::size_t RecordJournal::write(const std::string& file, std::size_t records, const std::function<bool(std::size_t)>& wanted) {
+std::size_t RecordJournal::write(const std::string& file, std::size_t records,
+                                 const std::function<bool(std::size_t)>& wanted) {
   journal_.sync();
   LineWriter kept(stage_.output / file), dropped(stage_.output / "dropped.jsonl");
   std::size_t row = 0, written = 0;

@@ -17,7 +17,8 @@ namespace dt2it {
 // Both files are written in the order of the records, however they were finished.
 class RecordJournal {
  public:
-  explicit RecordJournal(StageRun& stage) : stage_(stage), journal_(stage.work / "records.journal") {}
+  explicit RecordJournal(StageRun& stage)
+      : stage_(stage), journal_(stage.work / "records.journal") {}
 
   struct Fate {
     bool kept = false;
@@ -26,14 +27,17 @@ class RecordJournal {
   };
   std::optional<Fate> fate(std::size_t record) const;  // nothing: to be worked on
 
-  void keep(std::size_t record, std::string_view line) { journal_.append(record, 'K' + std::string(line)); }
+  void keep(std::size_t record, std::string_view line) {
+    journal_.append(record, 'K' + std::string(line));
+  }
   // `detail`: JSON when it starts with '{', else text; may be empty.
-  void drop(std::size_t record, const std::string& id, const std::string& source, const std::string& reason,
-            const std::string& detail);
+  void drop(std::size_t record, const std::string& id, const std::string& source,
+            const std::string& reason, const std::string& detail);
 
   // Writes output/file with the kept records for which `wanted` holds (the n-th kept one, from 0), and output/dropped.jsonl; returns
   // how many were written. All `records` have a fate by now.
-  std::size_t write(const std::string& file, std::size_t records, const std::function<bool(std::size_t)>& wanted);
+  std::size_t write(const std::string& file, std::size_t records,
+                    const std::function<bool(std::size_t)>& wanted);
 
  private:
   StageRun& stage_;

@@ -47,7 +47,8 @@ void run(const ReformulateParams& params, StageRun& stage) {
   std::map<std::string, std::size_t> reasons;
   ImagePreference preference;
   std::size_t read = 0, kept = 0;
-  while ((params.limit == 0 || read < static_cast<std::size_t>(params.limit)) && stream->next(preference)) {
+  while ((params.limit == 0 || read < static_cast<std::size_t>(params.limit)) &&
+         stream->next(preference)) {
     stage.check_stop();
     const std::size_t record = read++;
     stage.progress->add(1);
@@ -60,7 +61,8 @@ void run(const ReformulateParams& params, StageRun& stage) {
       continue;
     }
     if (!preference.better.present() || !preference.worse.present()) {
-      drop("image missing", (preference.better.present() ? preference.worse : preference.better).source);
+      drop("image missing",
+           (preference.better.present() ? preference.worse : preference.better).source);
       continue;
     }
     PreferencePair pair = reformulator->reformulate(preference);

@@ -20,8 +20,10 @@ struct ScoreParams {
   std::string scorer;
 
   static void describe(Schema<ScoreParams>& schema) {
-    schema.component<StageInputs>("candidates", &ScoreParams::candidates,
-                                  "Stage whose candidates are scored.").required();
+    schema
+        .component<StageInputs>("candidates", &ScoreParams::candidates,
+                                "Stage whose candidates are scored.")
+        .required();
     schema.component<Scorer>("scorer", &ScoreParams::scorer, "Scorer to ask.").required();
   }
 };
@@ -46,8 +48,8 @@ void score(CandidateSet& set, std::size_t row, const std::string& name, StageRun
     const auto scorer = stage.context().component<Scorer>(name);
     const std::vector<Score> given = scorer->score(without_extra(set.prompt), shown);
     if (given.size() != shown.size())
-      throw PluginError(fmt::format("scorer '{}' gave {} scores for {} candidates", name, given.size(),
-                                    shown.size()));
+      throw PluginError(fmt::format("scorer '{}' gave {} scores for {} candidates", name,
+                                    given.size(), shown.size()));
     for (std::size_t i = 0; i < order.size(); ++i) scores[order[i]] = given[i];
   }
   set.scores[name] = std::move(scores);
@@ -87,11 +89,12 @@ void run(const ScoreParams& params, StageRun& stage) {
 }  // namespace
 
 StageType score_stage() {
-  return make_stage<ScoreParams>(
-      "score",
-      "Scores candidates (paper section 3.1, steps 3 and 5). Sets that this scorer has scored whole are "
-      "left as they are; a set to which candidates were added is scored again. Candidates are shown in random order.",
-      "3", run);
+  return make_stage<ScoreParams>("score",
+                                 "Scores candidates (paper section 3.1, steps 3 and 5). Sets that "
+                                 "this scorer has scored whole are "
+                                 "left as they are; a set to which candidates were added is scored "
+                                 "again. Candidates are shown in random order.",
+                                 "3", run);
 }
 
 }  // namespace dt2it

@@ -20,7 +20,8 @@ struct Marks {
 
 std::size_t count_of(std::string_view text, std::string_view what) {
   std::size_t count = 0;
-  for (std::size_t at = text.find(what); at != text.npos; at = text.find(what, at + what.size())) ++count;
+  for (std::size_t at = text.find(what); at != text.npos; at = text.find(what, at + what.size()))
+    ++count;
   return count;
 }
 
@@ -31,12 +32,14 @@ Marks marks_of(std::string_view text) {
     std::string_view line = text.substr(begin, end - begin);
     while (!line.empty() && line.front() == ' ') line.remove_prefix(1);
     ++marks.lines;
-    if (line.starts_with("- ") || line.starts_with("* ") || line.starts_with("\xE2\x80\xA2")) ++marks.bullets;
+    if (line.starts_with("- ") || line.starts_with("* ") || line.starts_with("\xE2\x80\xA2"))
+      ++marks.bullets;
     if (line.starts_with("#")) ++marks.headings;
     if (line.starts_with("|")) ++marks.tables;
     std::size_t digits = 0;
     while (digits < line.size() && std::isdigit(static_cast<unsigned char>(line[digits]))) ++digits;
-    if (digits > 0 && digits < 3 && digits + 1 < line.size() && (line[digits] == '.' || line[digits] == ')') && line[digits + 1] == ' ')
+    if (digits > 0 && digits < 3 && digits + 1 < line.size() &&
+        (line[digits] == '.' || line[digits] == ')') && line[digits + 1] == ' ')
       ++marks.numbered;
     begin = end + 1;
   }
@@ -80,7 +83,8 @@ std::vector<double> train(const std::vector<float>& rows, std::size_t columns) {
     // The step is short enough for rows of many columns.
     const double rate = kRate / std::sqrt(static_cast<double>(columns));
     for (std::size_t c = 0; c < columns; ++c) {
-      velocity[c] = kMomentum * velocity[c] + gradient[c] / static_cast<double>(count) - kPenalty * weights[c];
+      velocity[c] = kMomentum * velocity[c] + gradient[c] / static_cast<double>(count) -
+                    kPenalty * weights[c];
       weights[c] += rate * (1 - kMomentum) * 4 * velocity[c];
     }
   }
@@ -91,44 +95,61 @@ std::vector<double> train(const std::vector<float>& rows, std::size_t columns) {
 
 double markdown_marks(std::string_view text) {
   const Marks marks = marks_of(text);
-  return marks.bullets + marks.numbered + marks.headings + marks.bold + marks.code + marks.tables + marks.formulas;
+  return marks.bullets + marks.numbered + marks.headings + marks.bold + marks.code + marks.tables +
+         marks.formulas;
 }
 
 void add_style(std::string_view text, std::string_view writer, float sign, float* row) {
   const Marks marks = marks_of(text);
   const std::vector<std::string> words = words_of(text);
-  const double sentences = static_cast<double>(count_of(text, ".") + count_of(text, "!") + count_of(text, "?"));
+  const double sentences =
+      static_cast<double>(count_of(text, ".") + count_of(text, "!") + count_of(text, "?"));
   const std::array<double, kLengthColumns + kMarkdownColumns> counts{
-      static_cast<double>(text.size()), static_cast<double>(words.size()), sentences, marks.bullets, marks.numbered,
-      marks.headings, marks.bold, marks.code, marks.tables, marks.formulas};
+      static_cast<double>(text.size()),
+      static_cast<double>(words.size()),
+      sentences,
+      marks.bullets,
+      marks.numbered,
+      marks.headings,
+      marks.bold,
+      marks.code,
+      marks.tables,
+      marks.formulas};
   for (std::size_t i = 0; i < counts.size(); ++i) row[i] += sign * logarithm(counts[i]);
 
   float* at = row + counts.size();
-  const auto mark = [&](float* from, std::size_t columns, const std::string& what) { from[stable_hash(what) % columns] += sign; };
+  const auto mark = [&](float* from, std::size_t columns, const std::string& what) {
+    from[stable_hash(what) % columns] += sign;
+  };
   if (!words.empty()) mark(at, kOpeningColumns, words[0]);
   if (words.size() > 1) mark(at, kOpeningColumns, words[0] + ' ' + words[1]);
   at += kOpeningColumns;
 
-  static constexpr std::string_view kSigns[] = {"!", "?", ";", ":", "(", "\"", ",", "--", "\n\n", "..."};
+  static constexpr std::string_view kSigns[] = {"!",  "?", ";",  ":",    "(",
+                                                "\"", ",", "--", "\n\n", "..."};
   std::size_t i = 0;
-  for (const std::string_view one : kSigns) at[i++] += sign * logarithm(static_cast<double>(count_of(text, one)));
+  for (const std::string_view one : kSigns)
+    at[i++] += sign * logarithm(static_cast<double>(count_of(text, one)));
   double letters = 0;
   for (const std::string& word : words) letters += static_cast<double>(word.size());
-  at[i++] += sign * static_cast<float>(words.empty() ? 0 : letters / static_cast<double>(words.size()) / 5);
+  at[i++] += sign * static_cast<float>(
+                        words.empty() ? 0 : letters / static_cast<double>(words.size()) / 5);
   at[i++] += sign * logarithm(sentences > 0 ? static_cast<double>(words.size()) / sentences : 0);
-  if (words.size() > 1) mark(at + i, kMannerColumns - i, words[words.size() - 2] + ' ' + words.back());
+  if (words.size() > 1)
+    mark(at + i, kMannerColumns - i, words[words.size() - 2] + ' ' + words.back());
   at += kMannerColumns;
   if (!writer.empty()) mark(at, kWriterColumns, std::string(writer));
 }
 
-StyleAccuracy style_accuracy(const xt::xtensor<float, 2>& differences, const std::vector<std::uint8_t>& fold_of,
-                             const StyleFamily& family) {
+StyleAccuracy style_accuracy(const xt::xtensor<float, 2>& differences,
+                             const std::vector<std::uint8_t>& fold_of, const StyleFamily& family) {
   constexpr std::uint8_t kFolds = 5;
   StyleAccuracy accuracy;
   const std::size_t count = differences.shape(0), columns = family.count;
   if (count < 20) return accuracy;
   // Columns of unit mean square: the sign of a difference is its label, so no mean is taken off.
-  const auto part = xt::view(differences, xt::all(), xt::range(family.first, family.first + columns));
+  const auto part =
+      xt::view(differences, xt::all(), xt::range(family.first, family.first + columns));
   const xt::xtensor<double, 1> scale = xt::sqrt(xt::mean(xt::square(xt::cast<double>(part)), {0}));
   double right = 0;
   std::size_t tested = 0;
@@ -138,7 +159,8 @@ StyleAccuracy style_accuracy(const xt::xtensor<float, 2>& differences, const std
     std::vector<float> row(columns);
     const auto scaled = [&](std::size_t i) {
       for (std::size_t c = 0; c < columns; ++c)
-        row[c] = scale(c) > 1e-9 ? static_cast<float>(differences(i, family.first + c) / scale(c)) : 0.0f;
+        row[c] = scale(c) > 1e-9 ? static_cast<float>(differences(i, family.first + c) / scale(c))
+                                 : 0.0f;
     };
     for (std::size_t i = 0; i < count; ++i) {
       if (fold_of[i] == fold) {

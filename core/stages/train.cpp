@@ -25,16 +25,22 @@ struct TrainParams {
   std::int64_t order = 0;
 
   static void describe(Schema<TrainParams>& schema) {
-    schema.component<StageInputs>("pairs", &TrainParams::pairs,
-                                  "Stages whose pairs are trained on; none for a trainer that makes its own "
-                                  "data.");
-    schema.component<StageInputs>("held_out", &TrainParams::held_out, "Stages whose pairs are only looked at during training.");
-    schema.field("held_out_share", &TrainParams::held_out_share,
-                 "Share of `pairs` that is held out, drawn by prompt; the rest is trained on.")
-        .min(0).max(0.9);
+    schema.component<StageInputs>(
+        "pairs", &TrainParams::pairs,
+        "Stages whose pairs are trained on; none for a trainer that makes its own "
+        "data.");
+    schema.component<StageInputs>("held_out", &TrainParams::held_out,
+                                  "Stages whose pairs are only looked at during training.");
+    schema
+        .field("held_out_share", &TrainParams::held_out_share,
+               "Share of `pairs` that is held out, drawn by prompt; the rest is trained on.")
+        .min(0)
+        .max(0.9);
     schema.component<Trainer>("trainer", &TrainParams::trainer, "Trainer to use.").required();
-    schema.field("order", &TrainParams::order,
-                 "Another number, another order of the data (and another seed): voting models differ in it.")
+    schema
+        .field("order", &TrainParams::order,
+               "Another number, another order of the data (and another seed): voting models differ "
+               "in it.")
         .min(0);
   }
 };
@@ -46,7 +52,8 @@ class Part final : public Stream<PreferencePair> {
       : from_(std::move(from)), share_(share), held_out_(held_out) {}
   bool next(PreferencePair& pair) override {
     while (from_->next(pair)) {
-      const double place = static_cast<double>(stable_hash("held_out/" + pair.prompt.id) >> 11) * 0x1.0p-53;
+      const double place =
+          static_cast<double>(stable_hash("held_out/" + pair.prompt.id) >> 11) * 0x1.0p-53;
       if ((place < share_) == held_out_) return true;
     }
     return false;
@@ -61,7 +68,8 @@ class Part final : public Stream<PreferencePair> {
 void run(const TrainParams& params, StageRun& stage) {
   const PairFiles pairs(pair_files(stage, params.pairs));
   if (!params.pairs.empty() && pairs.count() == 0)
-    throw DataError("there are no preference pairs to train on: every one was dropped in the stages before");
+    throw DataError(
+        "there are no preference pairs to train on: every one was dropped in the stages before");
   const fs::path checkpoint = stage.output / "checkpoint";
   const fs::path state = stage.work / "state";
   fs::create_directories(checkpoint);
@@ -73,7 +81,9 @@ void run(const TrainParams& params, StageRun& stage) {
   const double share = params.held_out_share;
   if (share > 0) {
     request.pairs = [&pairs, share] { return std::make_unique<Part>(pairs.open(), share, false); };
-    request.held_out = [&pairs, share] { return std::make_unique<Part>(pairs.open(), share, true); };
+    request.held_out = [&pairs, share] {
+      return std::make_unique<Part>(pairs.open(), share, true);
+    };
   } else {
     request.pairs = [&pairs] { return pairs.open(); };
   }

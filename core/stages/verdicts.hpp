@@ -14,6 +14,7 @@ namespace dt2it {
 std::string to_json(const JudgedItem& item, const std::string& benchmark);
 
 // Those of one benchmark, in their order; empty `benchmark`: of the only one in the file. Throws DataError naming file and line.
-std::vector<JudgedItem> read_judged(const std::filesystem::path& file, const std::string& benchmark);
+std::vector<JudgedItem> read_judged(const std::filesystem::path& file,
+                                    const std::string& benchmark);
 
 }  // namespace dt2it

@@ -14,7 +14,7 @@
 namespace dt2it {
 
 struct VolumeEstimate {
-  std::string stage, type, key, what;  // `what`: "337K pairs"
+  std::string stage, type, key, what;        // `what`: "337K pairs"
   double calls = 0, sent = 0, answered = 0;  // of models behind HTTP; tokens
   double cost = 0;
   bool unpriced = false;  // a paid model without prices is asked

@@ -42,21 +42,27 @@ struct VoteParams {
   std::vector<std::string> reward_models;
 
   static void describe(Schema<VoteParams>& schema) {
-    schema.component<StageInputs>("pairs", &VoteParams::pairs, "Stages whose pairs are given rewards.").required();
-    schema.component<RewardModel>("reward_models", &VoteParams::reward_models, "The models.").required();
+    schema
+        .component<StageInputs>("pairs", &VoteParams::pairs,
+                                "Stages whose pairs are given rewards.")
+        .required();
+    schema.component<RewardModel>("reward_models", &VoteParams::reward_models, "The models.")
+        .required();
   }
 };
 
 std::string hex(const ResponseKey& key) { return fmt::format("{:016x}{:016x}", key[0], key[1]); }
 
-std::string line_of(std::size_t row, const PreferencePair& pair, const std::vector<std::string>& models,
+std::string line_of(std::size_t row, const PreferencePair& pair,
+                    const std::vector<std::string>& models,
                     const std::vector<std::vector<PairRewards>>& rewards, std::size_t place) {
   JsonWriter json;
   json.begin_object();
   json.key("id").value(pair.id).key("row").value(row).key("source").value(pair.source);
   json.key("keys").begin_array();
   json.value(hex(response_key(pair.prompt, pair.chosen)));
-  json.value(hex(response_key(pair.rejected_prompt ? *pair.rejected_prompt : pair.prompt, pair.rejected)));
+  json.value(
+      hex(response_key(pair.rejected_prompt ? *pair.rejected_prompt : pair.prompt, pair.rejected)));
   json.end_array();
   json.key("rewards").begin_object();
   std::vector<std::pair<std::string, const Reward*>> failures;
@@ -69,7 +75,8 @@ std::string line_of(std::size_t row, const PreferencePair& pair, const std::vect
         continue;
       }
       json.null();
-      if (failures.empty() || failures.back().first != models[m]) failures.emplace_back(models[m], reward);
+      if (failures.empty() || failures.back().first != models[m])
+        failures.emplace_back(models[m], reward);
     }
     json.end_array();
   }
@@ -77,7 +84,8 @@ std::string line_of(std::size_t row, const PreferencePair& pair, const std::vect
   if (!failures.empty()) {
     json.key("failures").begin_object();
     for (const auto& [model, reward] : failures)
-      json.key(model).value(fmt::format("{}{}{}", to_string(reward->status), reward->detail.empty() ? "" : ": ", reward->detail));
+      json.key(model).value(fmt::format("{}{}{}", to_string(reward->status),
+                                        reward->detail.empty() ? "" : ": ", reward->detail));
     json.end_object();
   }
   return json.end_object().text();
@@ -99,7 +107,9 @@ class Voting {
   }
 
  private:
-  fs::path journal_file(const Shard& shard) const { return stage_.work / fmt::format("votes.{}-of-{}.journal", shard.index, shard.count); }
+  fs::path journal_file(const Shard& shard) const {
+    return stage_.work / fmt::format("votes.{}-of-{}.journal", shard.index, shard.count);
+  }
 
   // Waits for whoever holds it.
   std::unique_ptr<FileLock> lock(const Shard& shard) const {
@@ -107,7 +117,9 @@ class Voting {
     const fs::path file = journal_file(shard).replace_extension(".lock");
     for (bool told = false;; told = true) {
       if (auto lock = FileLock::try_lock(file, holder)) return lock;
-      if (!told) spdlog::warn("shard {} of {} is being worked on by {}; waiting for it", shard.text(), stage_.config.name, holder);
+      if (!told)
+        spdlog::warn("shard {} of {} is being worked on by {}; waiting for it", shard.text(),
+                     stage_.config.name, holder);
       stage_.check_stop();
       std::this_thread::sleep_for(std::chrono::milliseconds(300));
     }
@@ -116,12 +128,14 @@ class Voting {
   void take_up_shards() {
     std::set<fs::path> files;
     for (const auto& entry : fs::directory_iterator(stage_.work))
-      if (entry.path().extension() == ".journal" && entry.path() != journal_file({})) files.insert(entry.path());
+      if (entry.path().extension() == ".journal" && entry.path() != journal_file({}))
+        files.insert(entry.path());
     for (const fs::path& file : files) {
       const std::string name = file.stem().string();  // votes.I-of-N
       const std::size_t dot = name.find('.'), of = name.find("-of-");
       if (dot == std::string::npos || of == std::string::npos) continue;
-      locks_.push_back(lock(Shard::parse(name.substr(dot + 1, of - dot - 1) + "/" + name.substr(of + 4))));
+      locks_.push_back(
+          lock(Shard::parse(name.substr(dot + 1, of - dot - 1) + "/" + name.substr(of + 4))));
       shards_.push_back(std::make_unique<Journal>(file));
     }
   }
@@ -156,7 +170,8 @@ class Voting {
           }
         for (PreferencePair& pair : group) strip(pair);
         const std::vector<std::vector<PairRewards>> rewards = pair_rewards(models, group, first);
-        for (std::size_t i = 0; i < size; ++i) own_->append(first + i, line_of(first + i, group[i], names_, rewards, i));
+        for (std::size_t i = 0; i < size; ++i)
+          own_->append(first + i, line_of(first + i, group[i], names_, rewards, i));
       }
       stage_.progress->add(size);
     }
@@ -200,8 +215,10 @@ class Voting {
 
 StageType vote_stage() {
   StageType type = make_stage<VoteParams>(
-      "vote", "Gives pairs the rewards of several models in one pass, for `reward_models/stored` to look up.", "1",
-      [](const VoteParams& params, StageRun& stage) { Voting(params, stage).run(); });
+      "vote",
+      "Gives pairs the rewards of several models in one pass, for `reward_models/stored` to look "
+      "up.",
+      "1", [](const VoteParams& params, StageRun& stage) { Voting(params, stage).run(); });
   type.result = "votes.jsonl";
   type.shardable = true;
   type.pass_by = pass_by_empty("votes.jsonl");

@@ -16,7 +16,8 @@
 
 namespace dt2it {
 
-std::unique_ptr<FileLock> FileLock::try_lock(const std::filesystem::path& file, std::string& holder) {
+std::unique_ptr<FileLock> FileLock::try_lock(const std::filesystem::path& file,
+                                             std::string& holder) {
   const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (descriptor < 0)
     throw Error(fmt::format("{}: cannot be opened: {}", file.string(), std::strerror(errno)));
@@ -30,16 +31,16 @@ std::unique_ptr<FileLock> FileLock::try_lock(const std::filesystem::path& file, 
     throw Error(fmt::format("{}: cannot be locked: {}", file.string(), std::strerror(reason)));
   }
   // Its last holder may have removed the file since we opened it: a lock on that one would keep nobody out.
-  struct stat ours {}, there {};
-  if (::fstat(descriptor, &ours) != 0 || ::stat(file.c_str(), &there) != 0 || ours.st_ino != there.st_ino ||
-      ours.st_dev != there.st_dev) {
+  struct stat ours{}, there{};
+  if (::fstat(descriptor, &ours) != 0 || ::stat(file.c_str(), &there) != 0 ||
+      ours.st_ino != there.st_ino || ours.st_dev != there.st_dev) {
     ::close(descriptor);
     return try_lock(file, holder);
   }
   char host[128] = "this machine";
   ::gethostname(host, sizeof host - 1);
-  const std::string text = fmt::format("process {} on {} since {:%Y-%m-%d %H:%M:%S}", ::getpid(), host,
-                                       fmt::localtime(std::time(nullptr)));
+  const std::string text = fmt::format("process {} on {} since {:%Y-%m-%d %H:%M:%S}", ::getpid(),
+                                       host, fmt::localtime(std::time(nullptr)));
   // Only for the message that others print: a failure to write it is no failure to lock.
   [[maybe_unused]] const int cut = ::ftruncate(descriptor, 0);
   [[maybe_unused]] const ssize_t written = ::pwrite(descriptor, text.data(), text.size(), 0);

@@ -71,7 +71,8 @@ void write_file_atomically(const fs::path& file, std::string_view bytes, Flush f
   if (descriptor < 0) fail(part, "cannot be written");
   try {
     write_all(descriptor, bytes, file);
-    if (flush == Flush::to_disk && ::fsync(descriptor) != 0) fail(file, "cannot be flushed to disk");
+    if (flush == Flush::to_disk && ::fsync(descriptor) != 0)
+      fail(file, "cannot be flushed to disk");
   } catch (...) {
     ::close(descriptor);
     ::unlink(part.c_str());

@@ -19,7 +19,9 @@ namespace {
 
 constexpr auto kSyncEvery = std::chrono::milliseconds(200);
 
-std::uint64_t checksum(std::size_t index, std::string_view text) { return stable_hash(text, index + 1); }
+std::uint64_t checksum(std::size_t index, std::string_view text) {
+  return stable_hash(text, index + 1);
+}
 
 // Parses "<index> <checksum> <text>"; false when it is torn or damaged.
 bool parse(std::string_view line, std::size_t& index, std::string_view& text) {
@@ -80,7 +82,8 @@ void Journal::append(std::size_t index, std::string_view text) {
   if (places_.contains(index)) return;
   try {
     write_all(descriptor_, line, file_);
-  } catch (...) {  // disk full, say: a torn record here would cut off those that other threads append
+  } catch (
+      ...) {  // disk full, say: a torn record here would cut off those that other threads append
     if (::ftruncate(descriptor_, static_cast<off_t>(end_)) == 0)
       ::lseek(descriptor_, static_cast<off_t>(end_), SEEK_SET);
     throw;
@@ -97,13 +100,15 @@ void Journal::append(std::size_t index, std::string_view text) {
 std::string Journal::read(std::size_t index) const {
   std::lock_guard lock(mutex_);
   const auto it = places_.find(index);
-  if (it == places_.end()) throw Error(fmt::format("{}: no record of item {}", file_.string(), index));
+  if (it == places_.end())
+    throw Error(fmt::format("{}: no record of item {}", file_.string(), index));
   std::string text(it->second.size, '\0');
   std::size_t got = 0;
   while (got < text.size()) {
     const ssize_t n = ::pread(descriptor_, text.data() + got, text.size() - got,
                               static_cast<off_t>(it->second.offset + got));
-    if (n <= 0) throw Error(fmt::format("{}: cannot be read: {}", file_.string(), std::strerror(errno)));
+    if (n <= 0)
+      throw Error(fmt::format("{}: cannot be read: {}", file_.string(), std::strerror(errno)));
     got += static_cast<std::size_t>(n);
   }
   return text;
@@ -112,7 +117,8 @@ std::string Journal::read(std::size_t index) const {
 void Journal::sync() {
   std::lock_guard lock(mutex_);
   if (::fdatasync(descriptor_) != 0)
-    throw Error(fmt::format("{}: cannot be flushed to disk: {}", file_.string(), std::strerror(errno)));
+    throw Error(
+        fmt::format("{}: cannot be flushed to disk: {}", file_.string(), std::strerror(errno)));
 }
 
 }  // namespace dt2it

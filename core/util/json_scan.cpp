@@ -147,7 +147,8 @@ void simplify_number(std::string& out, std::string_view number) {
     return;
   }
   out += text;
-  if (complete && number.size() > 18 && number.find_first_of(".eE") == std::string_view::npos) out += "e0";
+  if (complete && number.size() > 18 && number.find_first_of(".eE") == std::string_view::npos)
+    out += "e0";
 }
 
 }  // namespace
@@ -199,8 +200,9 @@ std::string unescape_json_string(std::string_view quoted) {
         const int low = is_high(unit) ? low_half(text, at) : -1;
         if (low >= 0) at += 6;
         const auto code = static_cast<std::uint32_t>(unit);
-        append_code_point(out, low < 0 ? code : 0x10000 + ((code - 0xD800) << 10) +
-                                                    (static_cast<std::uint32_t>(low) - 0xDC00));
+        append_code_point(out, low < 0 ? code
+                                       : 0x10000 + ((code - 0xD800) << 10) +
+                                             (static_cast<std::uint32_t>(low) - 0xDC00));
         break;
       }
       default: out += c;  // quote, backslash, slash

@@ -20,14 +20,16 @@ constexpr std::size_t kChunk = 1 << 18, kPadding = 64;  // stays in the cache wh
 
 LineReader::LineReader(std::filesystem::path file, std::size_t max_line)
     : file_(std::move(file)), max_line_(max_line), stream_(std::fopen(file_.c_str(), "rb")) {
-  if (!stream_) throw DataError(fmt::format("{}: cannot be opened: {}", file_.string(), std::strerror(errno)));
+  if (!stream_)
+    throw DataError(fmt::format("{}: cannot be opened: {}", file_.string(), std::strerror(errno)));
 }
 
 bool LineReader::fill() {
   std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
   end_ -= begin_;
   begin_ = 0;
-  if (buffer_.size() < end_ + kChunk + kPadding) buffer_.resize(std::max(end_ + kChunk + kPadding, buffer_.size() * 2));
+  if (buffer_.size() < end_ + kChunk + kPadding)
+    buffer_.resize(std::max(end_ + kChunk + kPadding, buffer_.size() * 2));
   const std::size_t wanted = buffer_.size() - kPadding - end_;
   const std::size_t got = std::fread(buffer_.data() + end_, 1, wanted, stream_.get());
   end_ += got;
@@ -39,9 +41,11 @@ bool LineReader::fill() {
 bool LineReader::next(std::string_view& line) {
   for (std::size_t searched = begin_;;) {
     const char* const data = buffer_.data();
-    const void* const newline = searched < end_ ? std::memchr(data + searched, '\n', end_ - searched) : nullptr;
+    const void* const newline =
+        searched < end_ ? std::memchr(data + searched, '\n', end_ - searched) : nullptr;
     if (newline || (at_end_ && begin_ < end_)) {
-      const std::size_t end = newline ? static_cast<std::size_t>(static_cast<const char*>(newline) - data) : end_;
+      const std::size_t end =
+          newline ? static_cast<std::size_t>(static_cast<const char*>(newline) - data) : end_;
       line = std::string_view(data + begin_, end - begin_);
       begin_ = newline ? end + 1 : end;
       if (++line_number_ == 1 && line.starts_with("\xEF\xBB\xBF")) line.remove_prefix(3);
@@ -90,7 +94,8 @@ void LineWriter::close() {
   flush();
   const bool failed = ::close(descriptor_) != 0;
   descriptor_ = -1;
-  if (failed) throw Error(fmt::format("{}: cannot be written: {}", file_.string(), std::strerror(errno)));
+  if (failed)
+    throw Error(fmt::format("{}: cannot be written: {}", file_.string(), std::strerror(errno)));
 }
 
 }  // namespace dt2it

@@ -14,7 +14,8 @@ namespace dt2it {
 
 LineFile::LineFile(std::filesystem::path file) : file_(std::move(file)) {
   descriptor_ = ::open(file_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor_ < 0) throw DataError(fmt::format("{}: cannot be opened: {}", file_.string(), std::strerror(errno)));
+  if (descriptor_ < 0)
+    throw DataError(fmt::format("{}: cannot be opened: {}", file_.string(), std::strerror(errno)));
   std::string block(std::size_t{1} << 20, '\0');
   std::uint64_t at = 0, begin = 0;
   bool blank = true;
@@ -56,17 +57,23 @@ std::string LineFile::line(std::size_t index) const {
   text.reserve(end - begin + 64);  // parsers look beyond the end
   text.resize(end - begin);
   for (std::size_t done = 0; done < text.size();) {
-    const ssize_t got = ::pread(descriptor_, text.data() + done, text.size() - done, static_cast<off_t>(begin + done));
+    const ssize_t got = ::pread(descriptor_, text.data() + done, text.size() - done,
+                                static_cast<off_t>(begin + done));
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) throw DataError(fmt::format("{}: cannot be read: {}", where(index), got < 0 ? std::strerror(errno) : "it has shrunk"));
+    if (got <= 0)
+      throw DataError(fmt::format("{}: cannot be read: {}", where(index),
+                                  got < 0 ? std::strerror(errno) : "it has shrunk"));
     done += static_cast<std::size_t>(got);
   }
   // Blank lines may follow before the next one begins.
-  if (const std::size_t newline = text.find('\n'); newline != std::string::npos) text.resize(newline);
+  if (const std::size_t newline = text.find('\n'); newline != std::string::npos)
+    text.resize(newline);
   if (index == 0 && text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
   return text;
 }
 
-std::string LineFile::where(std::size_t index) const { return fmt::format("{}: record {}", file_.string(), index + 1); }
+std::string LineFile::where(std::size_t index) const {
+  return fmt::format("{}: record {}", file_.string(), index + 1);
+}
 
 }  // namespace dt2it

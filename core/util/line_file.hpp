@@ -18,8 +18,8 @@ class LineFile {
   LineFile& operator=(const LineFile&) = delete;
 
   std::size_t size() const { return begins_.size() - 1; }
-  std::string line(std::size_t index) const;        // without '\n'; with a capacity of 64 bytes more
-  std::string where(std::size_t index) const;       // "file:record N", counted from 1
+  std::string line(std::size_t index) const;   // without '\n'; with a capacity of 64 bytes more
+  std::string where(std::size_t index) const;  // "file:record N", counted from 1
   const std::filesystem::path& file() const { return file_; }
 
  private:

@@ -27,7 +27,10 @@ std::size_t terminal_width() {
 }  // namespace
 
 StageProgress::StageProgress(ProgressBoard& board, std::string name)
-    : board_(board), name_(std::move(name)), start_(std::chrono::steady_clock::now()), work_start_(start_) {}
+    : board_(board),
+      name_(std::move(name)),
+      start_(std::chrono::steady_clock::now()),
+      work_start_(start_) {}
 
 StageProgress::~StageProgress() { board_.remove(this); }
 

@@ -10,7 +10,9 @@
 namespace dt2it {
 
 // LibTorch's exceptions carry a C++ backtrace after the first line, which is no use to users.
-inline std::string first_line(std::string_view text) { return std::string(text.substr(0, text.find('\n'))); }
+inline std::string first_line(std::string_view text) {
+  return std::string(text.substr(0, text.find('\n')));
+}
 
 // Throws the error in flight again, of the same kind, with `prefix` in front; what is no Error becomes a Foreign.
 template <class Foreign>

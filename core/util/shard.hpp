@@ -23,7 +23,8 @@ struct Shard {
   static Shard parse(const std::string& text);
   // As torchrun (RANK, WORLD_SIZE) or SLURM (SLURM_PROCID, SLURM_NTASKS) say; none where neither does. `variable` gives
   // the value of an environment variable or null.
-  static std::optional<Shard> from_environment(const std::function<const char*(const char*)>& variable);
+  static std::optional<Shard> from_environment(
+      const std::function<const char*(const char*)>& variable);
 
   // "rewards.2-of-8.jsonl" for "rewards.jsonl"; the path itself when there is only one shard.
   std::filesystem::path file(const std::filesystem::path& path) const;

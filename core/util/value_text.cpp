@@ -41,7 +41,9 @@ void append(std::string& out, const Value& value) {
     void operator()(bool flag) const { out += flag ? "b1" : "b0"; }
     void operator()(std::int64_t number) const { out += fmt::format("i{};", number); }
     void operator()(double number) const { out += fmt::format("d{};", number); }
-    void operator()(const std::string& text) const { out += fmt::format("s{}:", text.size()) + text; }
+    void operator()(const std::string& text) const {
+      out += fmt::format("s{}:", text.size()) + text;
+    }
     void operator()(const List& list) const {
       out += fmt::format("l{}:", list.size());
       for (const Value& item : list) append(out, item);

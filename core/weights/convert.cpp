@@ -232,7 +232,7 @@ class Conversion {
   fs::path head_folder() const {
     const fs::path& adapter = weights_->adapter_folder();
     return !adapter.empty() && fs::exists(adapter / kRewardHead) ? adapter
-                                                                : weights_->model_folder();
+                                                                 : weights_->model_folder();
   }
 
   void put_in_place() {

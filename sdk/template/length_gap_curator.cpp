@@ -22,11 +22,16 @@ class LengthGapCurator final : public dt2it::Curator {
 
   // Every parameter is declared once: this checks the user's file, fills Params, and is the help text.
   static void describe(dt2it::Schema<Params>& schema) {
-    schema.field("max_ratio", &Params::max_ratio,
-                 "Discard a pair whose chosen answer is more than this many times as long as the rejected "
-                 "one.").min(1);
-    schema.field("min_characters", &Params::min_characters,
-                 "Leave pairs alone whose chosen answer is shorter than this, in bytes.").min(0);
+    schema
+        .field("max_ratio", &Params::max_ratio,
+               "Discard a pair whose chosen answer is more than this many times as long as the "
+               "rejected "
+               "one.")
+        .min(1);
+    schema
+        .field("min_characters", &Params::min_characters,
+               "Leave pairs alone whose chosen answer is shorter than this, in bytes.")
+        .min(0);
   }
 
   LengthGapCurator(const Params& params, dt2it::Context&) : params_(params) {}
@@ -45,10 +50,12 @@ class LengthGapCurator final : public dt2it::Curator {
     const bool discard = chosen >= static_cast<double>(params_.min_characters) &&
                          chosen > params_.max_ratio * rejected;
     char reason[128];
-    std::snprintf(reason, sizeof reason, "chosen %.0f bytes, rejected %.0f: %s %g times as long", chosen,
-                  rejected, discard ? "more than" : "not a long answer of more than", params_.max_ratio);
+    std::snprintf(reason, sizeof reason, "chosen %.0f bytes, rejected %.0f: %s %g times as long",
+                  chosen, rejected, discard ? "more than" : "not a long answer of more than",
+                  params_.max_ratio);
     dt2it::Decision decision;
-    decision.action = discard ? dt2it::Decision::Action::discard : dt2it::Decision::Action::undecided;
+    decision.action =
+        discard ? dt2it::Decision::Action::discard : dt2it::Decision::Action::undecided;
     decision.settled = discard;
     decision.reason = reason;
     return decision;

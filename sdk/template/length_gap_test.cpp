@@ -32,13 +32,16 @@ TEST_CASE("length_gap discards what is chosen for its length") {
   FakeContext context;
   const auto pairs = sample_pairs();
 
-  const auto strict = plugin.make<Curator>("length_gap", {{"max_ratio", {2.0}}}, context)->review(pairs);
+  const auto strict =
+      plugin.make<Curator>("length_gap", {{"max_ratio", {2.0}}}, context)->review(pairs);
   CHECK(strict[0].action == Decision::Action::discard);
   CHECK(strict[1].action == Decision::Action::undecided);
   CHECK(strict[2].action == Decision::Action::undecided);
 
-  const auto lax = plugin.make<Curator>("length_gap", {{"max_ratio", {100.0}}}, context)->review(pairs);
+  const auto lax =
+      plugin.make<Curator>("length_gap", {{"max_ratio", {100.0}}}, context)->review(pairs);
   CHECK(lax[0].action == Decision::Action::undecided);
 
-  CHECK_THROWS_AS(plugin.make<Curator>("length_gap", {{"max_ration", {2.0}}}, context), ConfigError);
+  CHECK_THROWS_AS(plugin.make<Curator>("length_gap", {{"max_ration", {2.0}}}, context),
+                  ConfigError);
 }

@@ -41,7 +41,8 @@ void write(std::ostream& out, double number) {
   }
   std::string_view view = text;
   out << view;
-  if (view.find_first_of(".en") == std::string_view::npos) out << ".0";  // stays a number, not an integer
+  if (view.find_first_of(".en") == std::string_view::npos)
+    out << ".0";  // stays a number, not an integer
 }
 
 void write(std::ostream& out, const Value& value) {
@@ -132,8 +133,8 @@ class Describer final : public Registrar {
     out_ << ",\"params\":[";
     for (std::size_t i = 0; i < type.params.size(); ++i) {
       if (type.params[i].help.empty())
-        throw PluginError("parameter '" + type.params[i].name + "' of " + type.kind + "/" + type.name +
-                          " has no help text");
+        throw PluginError("parameter '" + type.params[i].name + "' of " + type.kind + "/" +
+                          type.name + " has no help text");
       out_ << (i ? ",\n  " : "\n  ");
       write(out_, type.params[i]);
     }
@@ -157,7 +158,8 @@ int main(int argc, char** argv) {
     std::cerr << "dt2it-describe: " << dlerror() << '\n';
     return 3;
   }
-  const auto* manifest = static_cast<const PluginManifest*>(dlsym(library, "dt2it_plugin_manifest"));
+  const auto* manifest =
+      static_cast<const PluginManifest*>(dlsym(library, "dt2it_plugin_manifest"));
   auto enter = reinterpret_cast<void (*)(Registrar&)>(dlsym(library, "dt2it_plugin_register"));
   if (!manifest || !enter) {
     std::cerr << "dt2it-describe: " << argv[1] << ": it is no dt2it plugin (use DT2IT_PLUGIN)\n";

@@ -46,10 +46,13 @@ class Asker {
     more.try_emplace("api_key_env", value_of("DT2IT_TEST_KEY"));
     more.try_emplace("retry_delay_seconds", value_of(0.01));
     more.try_emplace("timeout_seconds", value_of(10));
-    mllm = calls_.manage(PluginLibrary("mllms/openai").make<Mllm>("openai", more, context), "stage", "it");
+    mllm = calls_.manage(PluginLibrary("mllms/openai").make<Mllm>("openai", more, context), "stage",
+                         "it");
   }
 
-  ChatReply ask(const std::string& text, std::int64_t sample = 0) { return mllm->chat(question(text, sample)); }
+  ChatReply ask(const std::string& text, std::int64_t sample = 0) {
+    return mllm->chat(question(text, sample));
+  }
 
   // `count` different questions from so many threads; replies by status.
   std::map<Status, int> ask_all(int count, int threads, const std::string& about = "question ") {
@@ -79,14 +82,19 @@ class Asker {
 };
 
 // A certificate of our own for 127.0.0.1 and its key; false where openssl is not installed.
-inline bool make_certificate(const std::filesystem::path& folder, const std::string& name, const std::string& address) {
-  const std::string command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=" + name +
-                              " -addext subjectAltName=IP:" + address + " -keyout " +
-                              (folder / (name + ".key")).string() + " -out " + (folder / (name + ".pem")).string() +
-                              " 2>/dev/null";
+inline bool make_certificate(const std::filesystem::path& folder, const std::string& name,
+                             const std::string& address) {
+  const std::string command =
+      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+      "/CN=" +
+      name + " -addext subjectAltName=IP:" + address + " -keyout " +
+      (folder / (name + ".key")).string() + " -out " + (folder / (name + ".pem")).string() +
+      " 2>/dev/null";
   return std::system(command.c_str()) == 0;
 }
 
-inline bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool holds(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace dt2it::testing

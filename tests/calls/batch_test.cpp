@@ -13,8 +13,12 @@ namespace {
 constexpr int kItems = 25;
 
 Table batch_params(const std::string& model) {
-  return {{"model", value_of(model)}, {"batch", value_of(true)}, {"batch_poll_seconds", value_of(0.01)}, {"price_input", value_of(2.0)},
-          {"price_output", value_of(2.0)}, {"price_date", value_of("2026-08-01")}};
+  return {{"model", value_of(model)},
+          {"batch", value_of(true)},
+          {"batch_poll_seconds", value_of(0.01)},
+          {"price_input", value_of(2.0)},
+          {"price_output", value_of(2.0)},
+          {"price_date", value_of("2026-08-01")}};
 }
 
 // What the host does for the items of a stage; rounds until nothing waits, replies in the end.
@@ -40,15 +44,18 @@ Rounds work(Asker& asker, const std::atomic<bool>& stop) {
 }
 
 int with(const Rounds& rounds, Status status) {
-  return static_cast<int>(std::count_if(rounds.replies.begin(), rounds.replies.end(),
-                                        [&](const ChatReply& reply) { return reply.status == status; }));
+  return static_cast<int>(
+      std::count_if(rounds.replies.begin(), rounds.replies.end(),
+                    [&](const ChatReply& reply) { return reply.status == status; }));
 }
 
 }  // namespace
 
 TEST_CASE("Calls go out as a batch, come back in any order, at half the price") {
   mock::Options options;
-  options.answer = [](const mock::Request& request) { return request.body.find("question") == std::string::npos ? "no" : "yes"; };
+  options.answer = [](const mock::Request& request) {
+    return request.body.find("question") == std::string::npos ? "no" : "yes";
+  };
   mock::Endpoint endpoint(options);
   Asker asker(endpoint.url(), batch_params("mock"));
   const std::atomic<bool> stop{false};
@@ -75,7 +82,8 @@ TEST_CASE("Files are split by lines and by bytes") {
   const std::atomic<bool> stop{false};
   CHECK(with(work(asker, stop), Status::ok) == kItems);
   int files = 0;
-  for (const mock::Request& request : endpoint.requests()) files += request.method == "POST" && request.target.ends_with("/files");
+  for (const mock::Request& request : endpoint.requests())
+    files += request.method == "POST" && request.target.ends_with("/files");
   CHECK(files >= 3);
 }
 
@@ -94,9 +102,10 @@ TEST_CASE("Expired, refused and partial batches") {
     const Rounds rounds = work(asker, stop);
     CHECK(with(rounds, Status::invalid) == kItems / 3);
     CHECK(with(rounds, Status::ok) == kItems - kItems / 3);
-    CHECK(holds(std::find_if(rounds.replies.begin(), rounds.replies.end(), [](const ChatReply& reply) {
-                  return reply.status == Status::invalid;
-                })->detail, "this line is refused"));
+    CHECK(holds(std::find_if(rounds.replies.begin(), rounds.replies.end(),
+                             [](const ChatReply& reply) { return reply.status == Status::invalid; })
+                    ->detail,
+                "this line is refused"));
   }
   SECTION("refused as a whole") {
     Asker asker(endpoint.url(), batch_params("mock:batch_failed"));
@@ -116,7 +125,8 @@ TEST_CASE("Expired, refused and partial batches") {
     CHECK(with(rounds, Status::ok) == kItems);
     CHECK(rounds.rounds == 3);
   }
-  SECTION("no credit ends the run; what was answered is kept, and the batch is not waited for again") {
+  SECTION(
+      "no credit ends the run; what was answered is kept, and the batch is not waited for again") {
     Asker asker(endpoint.url(), batch_params("mock:batch_quota"));
     CHECK_THROWS_AS(work(asker, stop), ModelError);
     CHECK(asker.calls().store().count() == kItems - kItems / 3);
@@ -151,7 +161,8 @@ TEST_CASE("A batch under way is found again by the next process, and made once")
   const Rounds rounds = work(next, stop);
   CHECK(with(rounds, Status::ok) == kItems);
   int made = 0;
-  for (const mock::Request& request : endpoint.requests()) made += request.method == "POST" && request.target.ends_with("/batches");
+  for (const mock::Request& request : endpoint.requests())
+    made += request.method == "POST" && request.target.ends_with("/batches");
   CHECK(made == 1);
 }
 
@@ -163,7 +174,8 @@ TEST_CASE("Batches of several models are all under way before the first is waite
   Table other = batch_params("mock2");
   other["endpoint"] = value_of(endpoint.url());
   other["api_key_env"] = value_of("");
-  const auto second = asker.calls().manage(PluginLibrary("mllms/openai").make<Mllm>("openai", other, asker.context), "stage", "other");
+  const auto second = asker.calls().manage(
+      PluginLibrary("mllms/openai").make<Mllm>("openai", other, asker.context), "stage", "other");
   for (Mllm* mllm : {asker.mllm.get(), second.get()}) {
     CollectScope scope;
     mllm->chat(question("one"));
@@ -187,7 +199,8 @@ TEST_CASE("A request is read back from what it is stored as") {
   video.frames = {"f1", "f2"};
   request.messages[0].content.push_back(Part::of_image(image));
   request.messages[0].content.push_back({Part::Kind::video, "", video});
-  request.messages.insert(request.messages.begin(), {Message::Role::system, {Part::of_text("Be brief.")}});
+  request.messages.insert(request.messages.begin(),
+                          {Message::Role::system, {Part::of_text("Be brief.")}});
   request.messages.push_back({Message::Role::assistant, {Part::of_text("It is")}});
   request.sampling.temperature = 0;
   request.sampling.top_p = 0.3;

@@ -5,7 +5,6 @@
 #include <set>
 
 #include "dt2it/rng.hpp"
-
 #include "tests/calls/asker.hpp"
 
 using namespace dt2it;
@@ -50,7 +49,8 @@ const std::vector<Expected> kAnswers{
     {"503_html", Status::ok, "The answer is 42.", "", 2},
     {"503_loading", Status::ok, "The answer is 42.", "", 3},
     {"529", Status::ok, "The answer is 42.", "", 2},
-    {"always_500", Status::unavailable, "", "7 attempts, the last: HTTP 500: The server had an error", 7},
+    {"always_500", Status::unavailable, "",
+     "7 attempts, the last: HTTP 500: The server had an error", 7},
     {"500_flat", Status::ok, "The answer is 42.", "", 2},
     {"500_list", Status::ok, "The answer is 42.", "", 2},
     {"error_in_200", Status::ok, "The answer is 42.", "", 2},
@@ -101,7 +101,9 @@ void check_answers(const mock::Options& how, const Table& more) {
     CHECK(endpoint.asked() == expected.asked);
     CHECK_FALSE(holds(reply.detail, kSecret));
     // What was answered is kept, what was not is asked again another time.
-    const bool kept = expected.status != Status::invalid && expected.status != Status::unavailable && std::string(expected.name) != "content_filter_400";
+    const bool kept = expected.status != Status::invalid &&
+                      expected.status != Status::unavailable &&
+                      std::string(expected.name) != "content_filter_400";
     CHECK(asker.calls().store().count() == (kept ? 1 : 0));
     if (kept) {
       CHECK(asker.mllm->chat(request).text == reply.text);
@@ -164,21 +166,28 @@ TEST_CASE("A missing usage is estimated and marked") {
 
 TEST_CASE("10,000 calls, a fifth of them into trouble: each ends once and right") {
   // Passing trouble ends well, lasting trouble as what it is; by a hash of the question, not by luck.
-  static const std::vector<std::string> kPassing{"429_ms", "429_seconds", "429_none", "429_words", "500_html", "502_html",
-                                                 "503_html", "529", "500_flat", "500_list", "error_in_200",
-                                                 "closed_before_headers", "closed_in_body", "length_too_long",
-                                                 "length_too_short", "429_slow_down"};
-  static const std::map<std::string, Status> kLasting{
-      {"refusal", Status::refused}, {"length_null", Status::truncated}, {"content_filter_200", Status::refused},
-      {"content_filter_400", Status::refused}, {"tool_calls", Status::unparsed}, {"400_context", Status::invalid},
-      {"413", Status::invalid}, {"empty", Status::unparsed}, {"no_choices", Status::unparsed}};
+  static const std::vector<std::string> kPassing{
+      "429_ms",         "429_seconds",     "429_none",         "429_words",
+      "500_html",       "502_html",        "503_html",         "529",
+      "500_flat",       "500_list",        "error_in_200",     "closed_before_headers",
+      "closed_in_body", "length_too_long", "length_too_short", "429_slow_down"};
+  static const std::map<std::string, Status> kLasting{{"refusal", Status::refused},
+                                                      {"length_null", Status::truncated},
+                                                      {"content_filter_200", Status::refused},
+                                                      {"content_filter_400", Status::refused},
+                                                      {"tool_calls", Status::unparsed},
+                                                      {"400_context", Status::invalid},
+                                                      {"413", Status::invalid},
+                                                      {"empty", Status::unparsed},
+                                                      {"no_choices", Status::unparsed}};
   constexpr int kCalls = 10000;
   const auto case_of = [](int number) -> std::string {
     const std::uint64_t hash = stable_hash("fault " + std::to_string(number));
     if (hash % 100 >= 20) return "ok";
     const std::uint64_t which = hash / 100;
     if (which % 3 > 0) return kPassing[which / 3 % kPassing.size()];
-    return std::next(kLasting.begin(), static_cast<std::ptrdiff_t>(which / 3 % kLasting.size()))->first;
+    return std::next(kLasting.begin(), static_cast<std::ptrdiff_t>(which / 3 % kLasting.size()))
+        ->first;
   };
   std::map<Status, int> expected;
   int faults = 0;
@@ -225,5 +234,6 @@ TEST_CASE("10,000 calls, a fifth of them into trouble: each ends once and right"
   // A second run asks only what had no answer that could be kept.
   const std::uint64_t asked = endpoint.asked();
   CHECK(asker.ask_all(kCalls, 16) == found);
-  CHECK(endpoint.asked() - asked == static_cast<std::uint64_t>(found.at(Status::invalid) + filtered_400));
+  CHECK(endpoint.asked() - asked ==
+        static_cast<std::uint64_t>(found.at(Status::invalid) + filtered_400));
 }

@@ -20,13 +20,16 @@ std::string pairs_below(const fs::path& runs) {
 
 TEST_CASE("Models behind the mock endpoint give the pairs that the same models give in process") {
   testing::TemporaryFolder folder;
-  const std::string file = folder.write("small.toml", R"([stages.distil]
+  const std::string file = folder
+                               .write("small.toml", R"([stages.distil]
 pool = ["gpt_5_chat", "gpt_4o_mini", "qwen2_5_vl_7b", "qwen2_5_vl_32b", "internvl3_5_8b", "internvl3_5_38b"]
 scorers = ["listwise", "pointwise"]
 diversity = "enhance"
 limit = 12
-)").string();
-  Process mock({build_path("/bin/dt2it-mock"), "--port", "0", "--simulate", file, "--faults", "0.1"});
+)")
+                               .string();
+  Process mock(
+      {build_path("/bin/dt2it-mock"), "--port", "0", "--simulate", file, "--faults", "0.1"});
   const std::string said = "listening at ";
   std::string out;
   while ((out = mock.out_so_far()).find('\n') == std::string::npos)
@@ -36,11 +39,15 @@ limit = 12
 
   const auto run = [&](const std::string& profile) {
     const fs::path runs = folder.path() / profile;
-    const Finished end = Process(dt2it_words({"run", file, "--profile", profile, "--runs", runs.string(), "--quiet"}),
-                                 {{"DT2IT_MOCK", url}}).wait();
+    const Finished end =
+        Process(
+            dt2it_words({"run", file, "--profile", profile, "--runs", runs.string(), "--quiet"}),
+            {{"DT2IT_MOCK", url}})
+            .wait();
     INFO(end.out << end.err);
     REQUIRE(end.code == 0);
-    CHECK((end.out.find("Calls of remote models") != std::string::npos) == (profile == "mini_http"));
+    CHECK((end.out.find("Calls of remote models") != std::string::npos) ==
+          (profile == "mini_http"));
     return pairs_below(runs);
   };
   const std::string in_process = run("mini");

@@ -22,7 +22,10 @@ constexpr int kPrompts = 1250, kCandidates = 4, kCalls = kPrompts * kCandidates,
 fs::path write_experiment(const testing::TemporaryFolder& folder, const std::string& url) {
   std::ofstream prompts(folder.path() / "prompts.jsonl");
   for (int i = 0; i < kPrompts; ++i)
-    prompts << fmt::format(R"({{"id":"p{}","messages":[{{"role":"user","content":"Question number {}?"}}]}})" "\n", i, i);
+    prompts << fmt::format(
+        R"({{"id":"p{}","messages":[{{"role":"user","content":"Question number {}?"}}]}})"
+        "\n",
+        i, i);
   prompts.close();
   return folder.write("experiment.toml", fmt::format(R"(
 [datasets.own]
@@ -46,7 +49,8 @@ dataset = "own"
 prompts = "prompts"
 pool = ["writer"]
 count = {}
-)", url, kInFlight, kCandidates));
+)",
+                                                     url, kInFlight, kCandidates));
 }
 
 }  // namespace
@@ -58,7 +62,9 @@ TEST_CASE("A run of calls that is killed again and again pays for each answer on
   testing::TemporaryFolder folder;
   const fs::path file = write_experiment(folder, endpoint.url());
   const fs::path runs = folder.path() / "runs", store = runs / ".calls" / "calls.sqlite";
-  const Words words = dt2it_words({"run", file.string(), "--profile", folder.write("none.toml", "").string(), "--runs", runs.string(), "--quiet"});
+  const Words words =
+      dt2it_words({"run", file.string(), "--profile", folder.write("none.toml", "").string(),
+                   "--runs", runs.string(), "--quiet"});
 
   Rng rng(4711);
   int kills = 0, cut_short = 0;
@@ -78,7 +84,8 @@ TEST_CASE("A run of calls that is killed again and again pays for each answer on
     cut_short += stored < kCalls;
     const std::uint64_t answered = endpoint.answered();
     INFO("after kill " << kills);
-    REQUIRE(answered - static_cast<std::uint64_t>(stored) <= static_cast<std::uint64_t>(kills * kInFlight));
+    REQUIRE(answered - static_cast<std::uint64_t>(stored) <=
+            static_cast<std::uint64_t>(kills * kInFlight));
   }
   CHECK(kills == 20);
   CHECK(cut_short >= 15);
@@ -97,7 +104,8 @@ TEST_CASE("A run of calls that is killed again and again pays for each answer on
     const std::string name = entry.path().filename().string();
     if (entry.is_directory() && name.starts_with("candidates-")) {
       std::ifstream candidates(entry.path() / "candidates.jsonl");
-      for (std::string line; std::getline(candidates, line); ++lines) CHECK(line.find("The answer is 42.") != std::string::npos);
+      for (std::string line; std::getline(candidates, line); ++lines)
+        CHECK(line.find("The answer is 42.") != std::string::npos);
     }
     if (!name.starts_with("candidates-") || !name.ends_with(".cost.json")) continue;
     simdjson::dom::parser parser;
@@ -109,7 +117,8 @@ TEST_CASE("A run of calls that is killed again and again pays for each answer on
     CHECK(row["failed"].get_int64().value() == 0);
     CHECK(row["prompt_tokens"].get_int64().value() == kCalls * 120);
     CHECK(row["completion_tokens"].get_int64().value() == kCalls * 9);
-    CHECK(row["cost"].get_double().value() == Approx(kCalls * (56 * 1.0 + 64 * 0.5 + 9 * 2.0) * 1e-6));
+    CHECK(row["cost"].get_double().value() ==
+          Approx(kCalls * (56 * 1.0 + 64 * 0.5 + 9 * 2.0) * 1e-6));
   }
   CHECK(lines == kPrompts);
   CHECK(ledgers == 1);

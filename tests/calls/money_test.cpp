@@ -37,8 +37,10 @@ TEST_CASE("A cap holds with everything in flight") {
   mock::Options options;
   options.latency = 0.02;
   mock::Endpoint endpoint(options);
-  const Table prices{{"price_input", value_of(1.0)}, {"price_output", value_of(1.0)},
-                     {"price_date", value_of("2026-08-01")}, {"max_tokens", value_of(9)}};
+  const Table prices{{"price_input", value_of(1.0)},
+                     {"price_output", value_of(1.0)},
+                     {"price_date", value_of("2026-08-01")},
+                     {"max_tokens", value_of(9)}};
   TemporaryFolder folder;
   const auto file = folder.path() / "calls.sqlite";
   const double cap = 100 * 129e-6;
@@ -60,7 +62,8 @@ TEST_CASE("A cap holds with everything in flight") {
       });
     for (std::thread& thread : threads) thread.join();
     for (const LedgerRow& row : asker.calls().ledger("stage")) spent += row.cost;
-    CHECK(asker.calls().ledger("stage").at(0).paid == static_cast<std::int64_t>(endpoint.answered()));
+    CHECK(asker.calls().ledger("stage").at(0).paid ==
+          static_cast<std::int64_t>(endpoint.answered()));
   }
   CHECK(holds(problem, "cap is reached"));
   CHECK(holds(problem, "raise the cap"));
@@ -81,7 +84,11 @@ TEST_CASE("A cap in tokens, and a cap on costs without prices") {
   mock::Endpoint endpoint({});
   Asker asker(endpoint.url(), {{"max_tokens", value_of(9)}}, {.max_tokens = 1000});
   int done = 0;
-  CHECK_THROWS_AS([&] { for (;; ++done) asker.ask(kQuestion, done); }(), ModelError);
+  CHECK_THROWS_AS(
+      [&] {
+        for (;; ++done) asker.ask(kQuestion, done);
+      }(),
+      ModelError);
   CHECK(done * 129 <= 1000);
   CHECK(done >= 3);
   CHECK_THROWS_AS(Asker(endpoint.url(), {}, {.max_cost = 1}), ConfigError);
@@ -91,7 +98,7 @@ TEST_CASE("A budget sets aside and settles") {
   Budget budget(1.0, 0);
   CHECK(budget.reserve({0.6, 10}));
   CHECK_FALSE(budget.reserve({0.6, 10}, false));
-  CHECK_FALSE(budget.reserve({1.1, 10}));  // however the other turns out
+  CHECK_FALSE(budget.reserve({1.1, 10}));                        // however the other turns out
   std::thread later([&] { CHECK(budget.reserve({0.6, 10})); });  // waits until the first is settled
   budget.settle({0.6, 10}, {0.1, 3});
   later.join();

@@ -7,7 +7,6 @@
 #include <queue>
 
 #include "dt2it/rng.hpp"
-
 #include "tests/calls/asker.hpp"
 
 using namespace dt2it;
@@ -16,7 +15,8 @@ using namespace dt2it::testing;
 namespace {
 
 // Answers a second over `seconds`, after as long again to find the pace.
-double rate_of(const mock::Endpoint& endpoint, Asker& asker, int threads, double settle, double seconds) {
+double rate_of(const mock::Endpoint& endpoint, Asker& asker, int threads, double settle,
+               double seconds) {
   std::atomic<bool> over{false};
   std::atomic<std::int64_t> next{0};
   std::vector<std::thread> workers;
@@ -24,7 +24,9 @@ double rate_of(const mock::Endpoint& endpoint, Asker& asker, int threads, double
     workers.emplace_back([&] {
       while (!over) asker.ask("question", next++);
     });
-  const auto wait = [](double time) { std::this_thread::sleep_for(std::chrono::duration<double>(time)); };
+  const auto wait = [](double time) {
+    std::this_thread::sleep_for(std::chrono::duration<double>(time));
+  };
   wait(settle);
   const std::uint64_t before = endpoint.answered();
   const double from = steady_seconds();
@@ -90,10 +92,14 @@ TEST_CASE("Headers set limits; zero and less mean nothing; none left means to wa
   Endpoint endpoint;
   Pace pace(endpoint);
   HttpAnswer answer;
-  answer.head = "x-ratelimit-limit-requests: -1\r\nx-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 1h\r\n";
+  answer.head =
+      "x-ratelimit-limit-requests: -1\r\nx-ratelimit-remaining-requests: "
+      "0\r\nx-ratelimit-reset-requests: 1h\r\n";
   pace.read_headers(100, answer);
   CHECK(pace.wait(100) == 0);
-  answer.head = "X-RateLimit-Limit-Requests: 60\r\nX-RateLimit-Remaining-Requests: 0\r\nX-RateLimit-Reset-Requests: 1m0.5s\r\n";
+  answer.head =
+      "X-RateLimit-Limit-Requests: 60\r\nX-RateLimit-Remaining-Requests: "
+      "0\r\nX-RateLimit-Reset-Requests: 1m0.5s\r\n";
   pace.read_headers(100, answer);
   CHECK(pace.wait(100) == Approx(60.5));
   pace.started(161, 1);
@@ -106,7 +112,9 @@ TEST_CASE("One call told off pauses all of the endpoint") {
   for (int i = 0; i < 8; ++i) pace.started(100, 1);
   pace.ended(101, {.started = 100, .slow_down = true, .wait_seconds = 3});
   CHECK(pace.held_until() == Approx(104));
-  pace.ended(101.1, {.started = 100, .slow_down = true, .wait_seconds = 3});  // of before the cut: no news of the rate
+  pace.ended(101.1, {.started = 100,
+                     .slow_down = true,
+                     .wait_seconds = 3});  // of before the cut: no news of the rate
   CHECK(pace.wait(103) > 1);
   CHECK(pace.wait(104.2) == 0);
   pace.started(104.2, 1);
@@ -134,7 +142,8 @@ struct Server {
 };
 
 // Answers a second behind `pace`, by the best that could be, after some time to find it; latencies vary by a third.
-double share_of_best(const Endpoint& endpoint, const Server& server, double settle, double seconds) {
+double share_of_best(const Endpoint& endpoint, const Server& server, double settle,
+                     double seconds) {
   Pace pace(endpoint);
   Rng rng(7);
   struct Event {
@@ -157,9 +166,11 @@ double share_of_best(const Endpoint& endpoint, const Server& server, double sett
         tokens = std::min(std::max(1.0, 0.1 * server.rate), tokens + server.rate * (now - filled));
         filled = now;
       }
-      if (rng.uniform() < server.refuses || (server.rate > 0 && tokens < 1) || (server.most_at_once > 0 && at_once >= server.most_at_once)) {
+      if (rng.uniform() < server.refuses || (server.rate > 0 && tokens < 1) ||
+          (server.most_at_once > 0 && at_once >= server.most_at_once)) {
         event.end.slow_down = true;
-        if (server.tells_wait) event.end.wait_seconds = server.rate > 0 ? std::max(0.0, 1 - tokens) / server.rate : 0.01;
+        if (server.tells_wait)
+          event.end.wait_seconds = server.rate > 0 ? std::max(0.0, 1 - tokens) / server.rate : 0.01;
         event.at += 0.001;
       } else {
         tokens -= 1;
@@ -195,7 +206,8 @@ TEST_CASE("The best rate is found, whatever the server is like") {
   SECTION("that queues in silence") {
     for (const int places : {1, 3, 10, 40, 150, 1000})
       for (const double latency : {0.02, 1.0, 10.0}) {
-        const double share = share_of_best(endpoint, {.latency = latency, .places = places}, 60 * latency + 5, 100 * latency + 10);
+        const double share = share_of_best(endpoint, {.latency = latency, .places = places},
+                                           60 * latency + 5, 100 * latency + 10);
         CAPTURE(places, latency, share);
         CHECK(share >= 0.9);
       }
@@ -206,21 +218,24 @@ TEST_CASE("The best rate is found, whatever the server is like") {
         for (const bool tells_wait : {true, false}) {
           endpoint.max_in_flight = 4096;
           const double settle = (rate < 10 ? 100 : 10) + 50 * latency;  // a try takes a dozen calls
-          const double share = share_of_best(endpoint, {.latency = latency, .rate = rate, .tells_wait = tells_wait}, settle, 300);
+          const double share = share_of_best(
+              endpoint, {.latency = latency, .rate = rate, .tells_wait = tells_wait}, settle, 300);
           CAPTURE(rate, latency, tells_wait, share);
           CHECK(share >= 0.9);
         }
   }
   SECTION("that tells off by chance") {
     for (const double latency : {0.02, 1.0}) {
-      const double share = share_of_best(endpoint, {.latency = latency, .places = 40, .refuses = 0.05}, 60, 300);
+      const double share =
+          share_of_best(endpoint, {.latency = latency, .places = 40, .refuses = 0.05}, 60, 300);
       CAPTURE(latency, share);
       CHECK(share >= 0.8);
     }
   }
   SECTION("that tells off above a number at once") {
     for (const int most : {2, 20, 100}) {
-      const double share = share_of_best(endpoint, {.latency = 1, .most_at_once = most, .tells_wait = false}, 200, 600);
+      const double share = share_of_best(
+          endpoint, {.latency = 1, .most_at_once = most, .tells_wait = false}, 200, 600);
       CAPTURE(most, share);
       CHECK(share >= 0.9);
     }
@@ -236,7 +251,8 @@ TEST_CASE("Behind a server that queues in silence the pace finds its places") {
   mock::Endpoint endpoint(options), same(options);
   Asker asker(endpoint.url());
   const double rate = rate_of(endpoint, asker, 128, 6, 3);
-  Asker fixed(same.url(), {{"adapt_in_flight", value_of(false)}, {"max_in_flight", value_of(options.slots + 8)}});
+  Asker fixed(same.url(), {{"adapt_in_flight", value_of(false)},
+                           {"max_in_flight", value_of(options.slots + 8)}});
   const double best = rate_of(same, fixed, 128, 0.5, 2);
   CAPTURE(rate, best, endpoint.most_at_work());
   CHECK(rate >= 0.9 * best);

@@ -19,7 +19,8 @@ std::string answer_to(const mock::Request& request) {
   if (request.body.find("<task>") == std::string::npos)
     return fmt::format("An answer of {} words.", std::hash<std::string>{}(request.body) % 7);
   std::string responses;
-  for (int id = 1; request.body.find(fmt::format("<response id=\\\"{}\\\">", id)) != std::string::npos; ++id)
+  for (int id = 1;
+       request.body.find(fmt::format("<response id=\\\"{}\\\">", id)) != std::string::npos; ++id)
     responses += fmt::format(R"({}{{"id":{},"scores":{{"accuracy":{}}}}})", id > 1 ? "," : "", id,
                              (std::hash<std::string>{}(request.body) >> (4 * id)) % 11);
   return R"({"weights":{"accuracy":1},"responses":[)" + responses + "]}";
@@ -31,7 +32,10 @@ struct Files {
   explicit Files(const std::string& url, const std::string& more = "") {
     std::ofstream prompts(folder.path() / "prompts.jsonl");
     for (int i = 0; i < 60; ++i)
-      prompts << fmt::format(R"({{"id":"p{}","messages":[{{"role":"user","content":"Question number {}?"}}]}})" "\n", i, i);
+      prompts << fmt::format(
+          R"({{"id":"p{}","messages":[{{"role":"user","content":"Question number {}?"}}]}})"
+          "\n",
+          i, i);
     prompts.close();
     none = folder.write("none.toml", "");
     const std::string rest = R"(
@@ -52,14 +56,20 @@ candidates = 3
 )";
     std::string models, replays;
     for (const std::string name : {"writer", "teacher"}) {
-      models += fmt::format("[mllms.{}]\ntype = \"openai\"\nmodel = \"{}\"\nendpoint = \"{}\"\napi_key_env = \"\"\nprice_input = 1.0\nprice_output = 4.0\nprice_date = \"2026-08-01\"\n{}", name, name, url, more);
-      replays += fmt::format("[mllms.{}]\ntype = \"replay\"\nmodel = \"{}\"\nfile = \"calls.jsonl\"\n", name, name);
+      models += fmt::format(
+          "[mllms.{}]\ntype = \"openai\"\nmodel = \"{}\"\nendpoint = \"{}\"\napi_key_env = "
+          "\"\"\nprice_input = 1.0\nprice_output = 4.0\nprice_date = \"2026-08-01\"\n{}",
+          name, name, url, more);
+      replays += fmt::format(
+          "[mllms.{}]\ntype = \"replay\"\nmodel = \"{}\"\nfile = \"calls.jsonl\"\n", name, name);
     }
     online = folder.write("online.toml", models + rest);
     offline = folder.write("offline.toml", replays + rest);
   }
   Finished run(const fs::path& file, const std::string& runs, Words more = {}) const {
-    Words words{"run", file.string(), "--profile", none.string(), "--runs", (folder.path() / runs).string(), "--quiet"};
+    Words words{"run",         file.string(), "--profile",
+                none.string(), "--runs",      (folder.path() / runs).string(),
+                "--quiet"};
     words.insert(words.end(), more.begin(), more.end());
     return dt2it(words);
   }
@@ -79,7 +89,8 @@ TEST_CASE("A run is planned, made, reported on, exported, and made again from th
   mock::Endpoint endpoint(options);
   const Files files(endpoint.url());
 
-  const Finished plan = dt2it({"plan", files.online.string(), "--profile", files.none.string(), "--runs", (files.folder.path() / "runs").string()});
+  const Finished plan = dt2it({"plan", files.online.string(), "--profile", files.none.string(),
+                               "--runs", (files.folder.path() / "runs").string()});
   INFO(plan.out << plan.err);
   CHECK(plan.code == 0);
   CHECK(endpoint.asked() == 0);
@@ -103,7 +114,8 @@ TEST_CASE("A run is planned, made, reported on, exported, and made again from th
   CHECK(shown.code == 0);
   CHECK(shown.out.find("Question number") != std::string::npos);
   const std::string calls = (files.folder.path() / "calls.jsonl").string();
-  CHECK(dt2it({"calls", "export", calls, "--runs", store}).out.find("240 calls") != std::string::npos);
+  CHECK(dt2it({"calls", "export", calls, "--runs", store}).out.find("240 calls") !=
+        std::string::npos);
 
   SECTION("by mllms/replay") {
     const Finished again = files.run(files.offline, "replayed");
@@ -113,8 +125,10 @@ TEST_CASE("A run is planned, made, reported on, exported, and made again from th
   }
   SECTION("by a store that it was imported into, without a network") {
     const std::string other = (files.folder.path() / "other").string();
-    CHECK(dt2it({"calls", "import", calls, "--runs", other}).out.find("240 calls read, 240 of them new") != std::string::npos);
-    CHECK(dt2it({"calls", "import", calls, "--runs", other}).out.find("0 of them new") != std::string::npos);
+    CHECK(dt2it({"calls", "import", calls, "--runs", other})
+              .out.find("240 calls read, 240 of them new") != std::string::npos);
+    CHECK(dt2it({"calls", "import", calls, "--runs", other}).out.find("0 of them new") !=
+          std::string::npos);
     const Finished again = files.run(files.online, "other", {"--offline"});
     INFO(again.err);
     REQUIRE(again.code == 0);
@@ -122,7 +136,8 @@ TEST_CASE("A run is planned, made, reported on, exported, and made again from th
   }
   SECTION("pruned calls are gone") {
     CHECK(dt2it({"calls", "prune", "--runs", store}).code == 2);
-    CHECK(dt2it({"calls", "prune", "--model", "writer", "--runs", store}).out.find("180 calls removed") != std::string::npos);
+    CHECK(dt2it({"calls", "prune", "--model", "writer", "--runs", store})
+              .out.find("180 calls removed") != std::string::npos);
     CHECK(dt2it({"calls", "ls", "--runs", store}).out.find("of 60 calls") != std::string::npos);
   }
   CHECK(endpoint.asked() == 240);
@@ -133,8 +148,11 @@ TEST_CASE("The calls of curation are planned: of each pair, of samples, beside j
   testing::TemporaryFolder folder;
   std::ofstream pairs(folder.path() / "pairs.jsonl");
   for (int i = 0; i < 5000; ++i)
-    pairs << fmt::format(R"({{"id":"p{}","prompt":{{"id":"p{}","messages":[{{"role":"user","content":"Question number {}?"}}]}},)"
-                         R"("chosen":{{"id":"a","text":"Yes, {}."}},"rejected":{{"id":"b","text":"No, {}."}},"source":"own"}})" "\n", i, i, i, i, i);
+    pairs << fmt::format(
+        R"({{"id":"p{}","prompt":{{"id":"p{}","messages":[{{"role":"user","content":"Question number {}?"}}]}},)"
+        R"("chosen":{{"id":"a","text":"Yes, {}."}},"rejected":{{"id":"b","text":"No, {}."}},"source":"own"}})"
+        "\n",
+        i, i, i, i, i);
   pairs.close();
   const auto none = folder.write("none.toml", "");
   const auto plan = [&](const std::string& stages) {
@@ -186,8 +204,11 @@ sample = 40
 [stages.pairs]
 type = "collect_pairs"
 dataset = "own"
-)", endpoint.url()) + stages);
-    const Finished done = dt2it({"plan", file.string(), "--profile", none.string(), "--runs", (folder.path() / "runs").string()});
+)",
+                                                            endpoint.url()) +
+                                                    stages);
+    const Finished done = dt2it({"plan", file.string(), "--profile", none.string(), "--runs",
+                                 (folder.path() / "runs").string()});
     INFO(done.out << done.err);
     CHECK(done.code == 0);
     return done.out;
@@ -195,18 +216,25 @@ dataset = "own"
   const auto line = [](const std::string& out, const std::string& stage, const std::string& model) {
     std::istringstream lines(out);
     for (std::string one; std::getline(lines, one);)
-      if (one.starts_with("  " + stage + " ") && one.find(" " + model + " ") != std::string::npos && one.find("pairwise") != std::string::npos) return one;
+      if (one.starts_with("  " + stage + " ") && one.find(" " + model + " ") != std::string::npos &&
+          one.find("pairwise") != std::string::npos)
+        return one;
     return std::string();
   };
-  const std::string first = plan("[stages.curate]\npairs = [\"pairs\"]\ncurators = [\"reannotate\"]\n");
+  const std::string first =
+      plan("[stages.curate]\npairs = [\"pairs\"]\ncurators = [\"reannotate\"]\n");
   INFO(first);
-  CHECK(line(first, "curate", "one").find(" 10K ") != std::string::npos);  // 5000 pairs, both orders
+  CHECK(line(first, "curate", "one").find(" 10K ") !=
+        std::string::npos);  // 5000 pairs, both orders
   CHECK(line(first, "curate", "two").find(" 30K ") != std::string::npos);  // thrice
   CHECK(line(first, "curate", "one").find("at most") == std::string::npos);
   CHECK(line(first, "curate", "one").find("prices of 2026-08-01") != std::string::npos);
-  const std::string chain = plan("[stages.curate]\npairs = [\"pairs\"]\ncurators = [\"audited\", \"consistency\", \"reannotate\"]\n");
+  const std::string chain = plan(
+      "[stages.curate]\npairs = [\"pairs\"]\ncurators = [\"audited\", \"consistency\", "
+      "\"reannotate\"]\n");
   INFO(chain);
-  CHECK(line(chain, "curate", "one").find(" 160 ") != std::string::npos);  // 40 of all and 40 of the flips, both orders
+  CHECK(line(chain, "curate", "one").find(" 160 ") !=
+        std::string::npos);  // 40 of all and 40 of the flips, both orders
   CHECK(line(chain, "curate", "one").find("at most") != std::string::npos);
   CHECK(line(chain, "curate", "two").find("at most") != std::string::npos);
   CHECK(chain.find("cannot be told") == std::string::npos);
@@ -217,7 +245,8 @@ TEST_CASE("One switch sends the same stage in batches, to the same pairs") {
   mock::Options options;
   options.answer = answer_to;
   mock::Endpoint endpoint(options);
-  const Files files(endpoint.url()), in_batches(endpoint.url(), "batch = true\nbatch_poll_seconds = 0.05\n");
+  const Files files(endpoint.url()),
+      in_batches(endpoint.url(), "batch = true\nbatch_poll_seconds = 0.05\n");
   REQUIRE(files.run(files.online, "runs").code == 0);
   const std::uint64_t asked = endpoint.asked();
   const Finished run = in_batches.run(in_batches.online, "runs");

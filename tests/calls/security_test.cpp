@@ -28,7 +28,8 @@ std::string all_bytes_below(const std::filesystem::path& folder) {
 
 TEST_CASE("Certificates are checked: unknown, right, and of another address") {
   TemporaryFolder folder;
-  if (!make_certificate(folder.path(), "good", "127.0.0.1") || !make_certificate(folder.path(), "other", "127.0.0.9")) {
+  if (!make_certificate(folder.path(), "good", "127.0.0.1") ||
+      !make_certificate(folder.path(), "other", "127.0.0.9")) {
     WARN("skipped: no openssl program to make certificates with");
     return;
   }
@@ -79,7 +80,8 @@ TEST_CASE("The key is in one header, and in no store, log or message") {
     Asker asker(endpoint.url(), {}, {}, folder.path() / "calls.sqlite");
     const ChatReply reply = asker.ask("What did I send?");
     CHECK(reply.text == "You sent Bearer [key]");
-    Asker refused(endpoint.url(), {{"model", value_of("mock:401")}}, {}, folder.path() / "calls.sqlite");
+    Asker refused(endpoint.url(), {{"model", value_of("mock:401")}}, {},
+                  folder.path() / "calls.sqlite");
     try {
       refused.ask("And now?");
       FAIL("it must throw");
@@ -106,16 +108,20 @@ TEST_CASE("No data gets out of its string: not into headers, not into the body's
   options.record = true;
   mock::Endpoint endpoint(options);
   Asker asker(endpoint.url());
-  const std::vector<std::string> texts{
-      "line\r\nX-Evil: 1\r\n\r\n{\"model\":\"evil\"}", R"("}],"model":"evil","x":[{"y":")", R"(\"}],"model":"evil)",
-      std::string("zero\0byte", 9), "\xff\xfe\"},\"model\":\"evil\"", "\xe2\x80\xa8 line separator",
-      std::string(1, '\x7f') + "\x1b[31m"};
+  const std::vector<std::string> texts{"line\r\nX-Evil: 1\r\n\r\n{\"model\":\"evil\"}",
+                                       R"("}],"model":"evil","x":[{"y":")",
+                                       R"(\"}],"model":"evil)",
+                                       std::string("zero\0byte", 9),
+                                       "\xff\xfe\"},\"model\":\"evil\"",
+                                       "\xe2\x80\xa8 line separator",
+                                       std::string(1, '\x7f') + "\x1b[31m"};
   int number = 0;
   for (const std::string& text : texts) {
     ChatRequest request = question(text, number++);
     request.purpose = "p\r\nX-Evil: 2";
     request.format = ResponseFormat::json;
-    request.json_schema = R"({"type":"object"}},"model":"evil","x":{"y":{)";  // no JSON by itself: left out
+    request.json_schema =
+        R"({"type":"object"}},"model":"evil","x":{"y":{)";  // no JSON by itself: left out
     CHECK(asker.mllm->chat(request).status == Status::ok);
   }
   for (const mock::Request& request : endpoint.requests()) {
@@ -141,7 +147,8 @@ TEST_CASE("No data gets out of its string: not into headers, not into the body's
 TEST_CASE("Configurations that would smuggle are refused") {
   mock::Endpoint endpoint({});
   setenv("DT2IT_TEST_BAD_KEY", "abc\r\nX-Evil: 1", 1);
-  CHECK_THROWS_AS(Asker(endpoint.url(), {{"api_key_env", value_of("DT2IT_TEST_BAD_KEY")}}), ModelError);
+  CHECK_THROWS_AS(Asker(endpoint.url(), {{"api_key_env", value_of("DT2IT_TEST_BAD_KEY")}}),
+                  ModelError);
   CHECK_THROWS_AS(Asker(endpoint.url(), {{"api_key_header", value_of("a: b\r\nc")}}), ConfigError);
   CHECK_THROWS_AS(Asker(endpoint.url() + "\r\nX-Evil: 1"), ConfigError);
   CHECK_THROWS_AS(Asker("https://user:word@127.0.0.1/v1"), ConfigError);

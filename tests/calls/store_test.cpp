@@ -27,7 +27,8 @@ StoredCall invented(int number) {
 
 }  // namespace
 
-TEST_CASE("What is put is found, also by another process' connection, and a second put changes nothing") {
+TEST_CASE(
+    "What is put is found, also by another process' connection, and a second put changes nothing") {
   TemporaryFolder folder;
   StoredCall first = invented(1), second = invented(2);
   {
@@ -71,7 +72,8 @@ TEST_CASE("What is known not to be stored is looked up all the same once another
     REQUIRE(ours.find(calls[static_cast<std::size_t>(i)].key));
   }
   theirs.put({&calls[1000]});
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // longer than anything is taken as known
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(100));  // longer than anything is taken as known
   CHECK(ours.find(calls[1000].key));
   theirs.put({&calls[1001]});
   ours.put({&calls[1002]});  // sees that the file is not ours alone
@@ -83,12 +85,14 @@ TEST_CASE("What is known not to be stored is looked up all the same once another
   // A store that was there before is read.
   CallStore later(folder.path() / "calls.sqlite");
   later.put({&calls[1004]});
-  for (const int i : {0, 998, 1000, 1002, 1004}) CHECK(later.find(calls[static_cast<std::size_t>(i)].key));
+  for (const int i : {0, 998, 1000, 1002, 1004})
+    CHECK(later.find(calls[static_cast<std::size_t>(i)].key));
 }
 
 TEST_CASE("A file that is no store says so") {
   TemporaryFolder folder;
-  folder.write("calls.sqlite", "This is a letter, not a data base, and it is long enough to be sure of it.");
+  folder.write("calls.sqlite",
+               "This is a letter, not a data base, and it is long enough to be sure of it.");
   CHECK_THROWS_AS(CallStore(folder.path() / "calls.sqlite"), DataError);
 }
 
@@ -156,11 +160,13 @@ TEST_CASE("Another process, another component and a run without a network find t
   CHECK(endpoint.asked() == 21);
 }
 
-TEST_CASE("Endpoints declared equal share their answers, and what is learned does not change keys") {
+TEST_CASE(
+    "Endpoints declared equal share their answers, and what is learned does not change keys") {
   mock::Endpoint one({}), two({});
   TemporaryFolder folder;
   const auto file = folder.path() / "calls.sqlite";
-  Table params{{"store_as", value_of("ours")}, {"model", value_of("mock:400_max_completion_tokens")}};
+  Table params{{"store_as", value_of("ours")},
+               {"model", value_of("mock:400_max_completion_tokens")}};
   ChatRequest request = question("q");
   request.sampling.max_tokens = 5;
   Asker first(one.url(), params, {}, file);

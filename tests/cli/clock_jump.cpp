@@ -23,7 +23,8 @@ int clock_gettime(clockid_t clock, timespec* now) {
   using Function = int (*)(clockid_t, timespec*);
   static const auto real = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "clock_gettime"));
   const int result = real(clock, now);
-  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += jump();
+  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+    now->tv_sec += jump();
   return result;
 }
 

@@ -147,8 +147,7 @@ dataset = "d"
 pool = ["m"]
 scorers = ["s"]
 )");
-  const Finished abi =
-      unusable.run({"--plugin-path", build_path("/tests/bad_plugins/wrong_abi")});
+  const Finished abi = unusable.run({"--plugin-path", build_path("/tests/bad_plugins/wrong_abi")});
   CHECK(abi.code == 3);
   CHECK_THAT(abi.err, Catch::Contains("4711"));
 }

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
-
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -28,7 +27,7 @@ namespace dt2it {
 using Words = std::vector<std::string>;
 
 struct Finished {
-  int code = -1;    // exit code; -1 when a signal ended it
+  int code = -1;  // exit code; -1 when a signal ended it
   int signal = 0;
   std::string out, err;
 };
@@ -72,7 +71,8 @@ class Process {
     const auto end = std::chrono::steady_clock::now() + limit;
     for (;;) {
       siginfo_t info{};
-      if (::waitid(P_PID, static_cast<id_t>(child_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
+      if (::waitid(P_PID, static_cast<id_t>(child_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+          info.si_pid != 0)
         return true;
       if (std::chrono::steady_clock::now() >= end) return false;
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -94,7 +94,8 @@ class Process {
 
  private:
   int open_for_writing(const char* name) const {
-    const int file = ::open((output_.path() / name).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    const int file =
+        ::open((output_.path() / name).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     REQUIRE(file >= 0);
     return file;
   }
@@ -111,7 +112,8 @@ inline Words dt2it_words(const Words& words) {
   return all;
 }
 
-inline Finished dt2it(const Words& words, const std::map<std::string, std::string>& environment = {},
+inline Finished dt2it(const Words& words,
+                      const std::map<std::string, std::string>& environment = {},
                       const std::filesystem::path& folder = source_path()) {
   return Process(dt2it_words(words), environment, folder).wait();
 }

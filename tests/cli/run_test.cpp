@@ -20,8 +20,10 @@ Words run_words(const fs::path& runs, const Words& more = {}) {
 std::uintmax_t journalled(const fs::path& runs) {
   std::uintmax_t bytes = 0;
   std::error_code ignored;
-  for (fs::recursive_directory_iterator it(runs / ".work", ignored), end; it != end; it.increment(ignored))
-    if (it->path().extension() == ".journal" && it->path().filename() != "records.journal") {  // that of data sets, done at once
+  for (fs::recursive_directory_iterator it(runs / ".work", ignored), end; it != end;
+       it.increment(ignored))
+    if (it->path().extension() == ".journal" &&
+        it->path().filename() != "records.journal") {  // that of data sets, done at once
       const std::uintmax_t size = fs::file_size(it->path(), ignored);
       if (!ignored) bytes += size;
     }
@@ -40,14 +42,17 @@ class Slow {
  public:
   explicit Slow(int pause_ms) {
     folder_.write("none.toml", "");
-    folder_.write("slow.toml", "[datasets.d]\ntype = \"fixture\"\ncount = 40\n[mllms.m]\ntype = \"fixture\"\npause_ms = " +
-                                   std::to_string(pause_ms) +
-                                   "\n[stages.prompts]\ntype = \"collect\"\ndataset = \"d\"\n"
-                                   "[stages.candidates]\nprompts = \"prompts\"\npool = [\"m\"]\ncount = 1\n");
+    folder_.write(
+        "slow.toml",
+        "[datasets.d]\ntype = \"fixture\"\ncount = 40\n[mllms.m]\ntype = \"fixture\"\npause_ms = " +
+            std::to_string(pause_ms) +
+            "\n[stages.prompts]\ntype = \"collect\"\ndataset = \"d\"\n"
+            "[stages.candidates]\nprompts = \"prompts\"\npool = [\"m\"]\ncount = 1\n");
   }
   Words words() const {
     return dt2it_words({"run", path("slow.toml"), "--profile", path("none.toml"), "--plugin-path",
-                        build_path("/tests/host_plugins"), "--runs", path("runs"), "--workers", "2"});
+                        build_path("/tests/host_plugins"), "--runs", path("runs"), "--workers",
+                        "2"});
   }
   fs::path runs() const { return folder_.path() / "runs"; }
 
@@ -71,7 +76,8 @@ TEST_CASE("A run prints its tables, writes its page, and is finished the second 
   const Finished first = Process(run_words(runs.path())).wait();
   INFO(first.err);
   REQUIRE(first.code == 0);
-  CHECK_THAT(first.out, Catch::Contains("VL-RewardBench") && Catch::Contains("Labels against known truth"));
+  CHECK_THAT(first.out,
+             Catch::Contains("VL-RewardBench") && Catch::Contains("Labels against known truth"));
   CHECK_THAT(first.err, Catch::Contains("data distil.candidates: done, 40"));
   CHECK(fs::exists(runs.path() / "data" / "report.html"));
   CHECK(fs::is_empty(runs.path() / ".work"));
@@ -84,7 +90,8 @@ TEST_CASE("A run prints its tables, writes its page, and is finished the second 
 
   const Finished plan = dt2it({"plan", kData, "--runs", runs.path().string()});
   CHECK_THAT(plan.out, Catch::EndsWith("12 stages, 12 done, 0 to do\n"));
-  const Finished report = dt2it({"report", (runs.path() / "data").string(), "--html", (runs.path() / "page.html").string()});
+  const Finished report = dt2it(
+      {"report", (runs.path() / "data").string(), "--html", (runs.path() / "page.html").string()});
   CHECK(report.code == 0);
   CHECK(fs::exists(runs.path() / "page.html"));
   const Finished clean = dt2it({"clean", "--runs", runs.path().string()});
@@ -97,7 +104,8 @@ TEST_CASE("Jobs and workers change nothing in the files") {
   REQUIRE(Process(run_words(one.path(), {"--jobs", "1", "--workers", "1"})).wait().code == 0);
   REQUIRE(Process(run_words(many.path(), {"--jobs", "4", "--workers", "16"})).wait().code == 0);
   CHECK(stored_files(one.path()).size() > 30);
-  CHECK(differences(stored_files(one.path()), stored_files(many.path())) == std::vector<std::string>{});
+  CHECK(differences(stored_files(one.path()), stored_files(many.path())) ==
+        std::vector<std::string>{});
 }
 
 TEST_CASE("clean removes what no run uses and what was left unfinished") {
@@ -114,8 +122,10 @@ TEST_CASE("clean removes what no run uses and what was left unfinished") {
   // The run folder now points at the second run's stages: those of the first that differ have gone.
   const auto after = stored_files(runs.path());
   CHECK(differences(before, after).size() > 4);
-  CHECK_THAT(dt2it({"plan", kData, "--runs", runs.path().string(), "--set", "stages.distil.max_pairs=1"}).out,
-             Catch::EndsWith("12 stages, 12 done, 0 to do\n"));
+  CHECK_THAT(
+      dt2it({"plan", kData, "--runs", runs.path().string(), "--set", "stages.distil.max_pairs=1"})
+          .out,
+      Catch::EndsWith("12 stages, 12 done, 0 to do\n"));
 }
 
 TEST_CASE("Ctrl-C ends what is in flight, saves it and says how to go on") {
@@ -126,7 +136,8 @@ TEST_CASE("Ctrl-C ends what is in flight, saves it and says how to go on") {
   const Finished stopped = process.wait();
   CHECK(stopped.code == 130);
   CHECK_THAT(stopped.err, Catch::Contains("stopping: finishing what is in flight") &&
-                              Catch::Contains("what is done is saved. Go on with:\n  dt2it run " + slow.words()[2]));
+                              Catch::Contains("what is done is saved. Go on with:\n  dt2it run " +
+                                              slow.words()[2]));
   const std::uintmax_t saved = journalled(slow.runs());
   CHECK(saved > 500);
   const Finished again = Process(slow.words()).wait();
@@ -134,13 +145,15 @@ TEST_CASE("Ctrl-C ends what is in flight, saves it and says how to go on") {
   CHECK_THAT(again.err, Catch::Contains("candidates: done, 40"));
   Slow unbroken(30);
   REQUIRE(Process(unbroken.words()).wait().code == 0);
-  CHECK(differences(stored_files(slow.runs()), stored_files(unbroken.runs())) == std::vector<std::string>{});
+  CHECK(differences(stored_files(slow.runs()), stored_files(unbroken.runs())) ==
+        std::vector<std::string>{});
 }
 
 TEST_CASE("A second Ctrl-C stops at once") {
   Slow slow(20000);
   Process process(slow.words());
-  REQUIRE(wait_for([&] { return fs::exists(slow.runs() / ".work") && !fs::is_empty(slow.runs() / ".store"); }));
+  REQUIRE(wait_for(
+      [&] { return fs::exists(slow.runs() / ".work") && !fs::is_empty(slow.runs() / ".store"); }));
   std::this_thread::sleep_for(milliseconds(200));
   process.signal(SIGINT);
   REQUIRE(wait_for([&] { return process.err_so_far().find("stopping:") != std::string::npos; }));
@@ -160,11 +173,13 @@ TEST_CASE("Two processes share a runs folder: one works, the other waits and say
   INFO(one.err << two.err);
   CHECK(one.code == 0);
   CHECK(two.code == 0);
-  CHECK_THAT(one.err + two.err, Catch::Contains("is being worked on by process ") && Catch::Contains("; waiting for it"));
+  CHECK_THAT(one.err + two.err, Catch::Contains("is being worked on by process ") &&
+                                    Catch::Contains("; waiting for it"));
   CHECK(one.out == two.out);
   CHECK(fs::is_empty(together.path() / ".work"));
   REQUIRE(Process(run_words(alone.path(), settings)).wait().code == 0);
-  CHECK(differences(stored_files(together.path()), stored_files(alone.path())) == std::vector<std::string>{});
+  CHECK(differences(stored_files(together.path()), stored_files(alone.path())) ==
+        std::vector<std::string>{});
 }
 
 }  // namespace dt2it

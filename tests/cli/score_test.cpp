@@ -14,8 +14,8 @@ namespace dt2it {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::TemporaryFolder;
 using Catch::Matchers::Contains;
+using testing::TemporaryFolder;
 
 const fs::path kGolden = source_path("/../shared/golden");
 
@@ -58,8 +58,8 @@ std::vector<Line> lines_of(const fs::path& file) {
 }
 
 std::string pair_text(std::size_t i, std::size_t longer) {
-  return R"({"id":"p)" + std::to_string(i) + R"(","prompt":"Question )" + std::to_string(i) + R"(?","chosen":")" +
-         std::string(longer, 'y') + R"(","rejected":"no"})" + "\n";
+  return R"({"id":"p)" + std::to_string(i) + R"(","prompt":"Question )" + std::to_string(i) +
+         R"(?","chosen":")" + std::string(longer, 'y') + R"(","rejected":"no"})" + "\n";
 }
 
 std::string pairs_text(std::size_t count) {
@@ -74,12 +74,14 @@ double number(const Finished& run, const char* key) {
 }
 
 // A conversation of the reference cases as a record, pictures by path.
-std::string golden_record(const std::string& name, const simdjson::dom::element& one, const simdjson::dom::element& conversation) {
+std::string golden_record(const std::string& name, const simdjson::dom::element& one,
+                          const simdjson::dom::element& conversation) {
   std::string text = simdjson::minify(conversation);
   for (const auto& [picture, path] : simdjson::dom::object(one["images"])) {
     const std::string mark = R"("image":")" + std::string(picture) + '"';
     for (std::size_t at; (at = text.find(mark)) != std::string::npos;)
-      text.replace(at, mark.size(), R"("image":")" + (kGolden / std::string(std::string_view(path))).string() + '"');
+      text.replace(at, mark.size(),
+                   R"("image":")" + (kGolden / std::string(std::string_view(path))).string() + '"');
   }
   return R"({"id":")" + name + R"(","messages":)" + text + "}\n";
 }
@@ -91,7 +93,8 @@ TEST_CASE("Rewards of the reference cases, from records to numbers") {
   for (const std::string model : {"qwen3_vl", "qwen2_5_vl"}) {
     TemporaryFolder folder;
     simdjson::dom::parser parser;
-    const simdjson::dom::element cases = parser.load((kGolden / "forward" / model / "cases.json").string())["cases"];
+    const simdjson::dom::element cases =
+        parser.load((kGolden / "forward" / model / "cases.json").string())["cases"];
     std::string records;
     std::vector<double> expected;
     for (const auto& [name, one] : simdjson::dom::object(cases)) {
@@ -104,8 +107,9 @@ TEST_CASE("Rewards of the reference cases, from records to numbers") {
     }
     REQUIRE(expected.size() >= 10);
     const fs::path file = folder.write("cases.jsonl", records), out = folder.path() / "out.jsonl";
-    const Finished run = dt2it({"score", "--model", "mrm:" + (kGolden / "models" / model).string(), file.string(), "-o",
-                                out.string(), "--set", "head_input=final_norm", "--threads", "1"});
+    const Finished run =
+        dt2it({"score", "--model", "mrm:" + (kGolden / "models" / model).string(), file.string(),
+               "-o", out.string(), "--set", "head_input=final_norm", "--threads", "1"});
     INFO(run.err);
     REQUIRE(run.code == 0);
     const auto lines = lines_of(out);
@@ -127,7 +131,8 @@ TEST_CASE("A head whose input is not known is said loudly, and can be stated") {
   const Finished silent = dt2it({"score", "--model", model, file.string(), "--threads", "1"});
   CHECK(silent.code == 0);
   CHECK_THAT(silent.err, Contains("dt2it doctor"));
-  const Finished stated = dt2it({"score", "--model", model, file.string(), "--threads", "1", "--set", "head_input=before_norm"});
+  const Finished stated = dt2it({"score", "--model", model, file.string(), "--threads", "1",
+                                 "--set", "head_input=before_norm"});
   CHECK_THAT(stated.err, !Contains("dt2it doctor"));
   CHECK(stated.out != silent.out);
   CHECK(std::count(stated.out.begin(), stated.out.end(), '\n') == 3);
@@ -141,7 +146,8 @@ TEST_CASE("Killed at any moment and started again, the file has the same bytes")
   if (small)
     words.push_back("length");
   else
-    words.insert(words.end(), {"mrm:" + (kGolden / "models/qwen3_vl").string(), "--set", "batch_size=8", "--threads", "1"});
+    words.insert(words.end(), {"mrm:" + (kGolden / "models/qwen3_vl").string(), "--set",
+                               "batch_size=8", "--threads", "1"});
   const auto with_out = [&](const fs::path& out) {
     Words all = words;
     all.insert(all.end(), {"-o", out.string()});
@@ -178,10 +184,12 @@ TEST_CASE("Killed at any moment and started again, the file has the same bytes")
 
 TEST_CASE("Shards by flag and by environment make the same file as one process") {
   TemporaryFolder folder;
-  const fs::path a = folder.write("a.jsonl", pairs_text(37)), b = folder.write("b.jsonl", pairs_text(20));
+  const fs::path a = folder.write("a.jsonl", pairs_text(37)),
+                 b = folder.write("b.jsonl", pairs_text(20));
   const fs::path one = folder.path() / "one.jsonl", many = folder.path() / "many.jsonl";
   const Words words{"score", a.string(), b.string(), "--model", "length", "--quiet", "-o"};
-  const auto score = [&](const fs::path& out, const Words& more, const std::map<std::string, std::string>& environment = {}) {
+  const auto score = [&](const fs::path& out, const Words& more,
+                         const std::map<std::string, std::string>& environment = {}) {
     Words all = words;
     all.push_back(out.string());
     all.insert(all.end(), more.begin(), more.end());
@@ -193,14 +201,18 @@ TEST_CASE("Shards by flag and by environment make the same file as one process")
   score(many, {"--shard", "0/3"});
   score(many, {}, {{"RANK", "1"}, {"WORLD_SIZE", "3"}});
   score(many, {}, {{"SLURM_PROCID", "2"}, {"SLURM_NTASKS", "3"}});
-  const auto part = [&](int i) { return (folder.path() / ("many." + std::to_string(i) + "-of-3.jsonl")).string(); };
-  const Finished merged = dt2it({"score", "--merge", "-o", many.string(), part(0), part(1), part(2), "--json"});
+  const auto part = [&](int i) {
+    return (folder.path() / ("many." + std::to_string(i) + "-of-3.jsonl")).string();
+  };
+  const Finished merged =
+      dt2it({"score", "--merge", "-o", many.string(), part(0), part(1), part(2), "--json"});
   INFO(merged.err);
   CHECK(merged.code == 0);
   CHECK(number(merged, "records") == 57);
   CHECK(read_file(many) == read_file(one));
   CHECK(lines_of(one).back().row == 56);
-  CHECK(dt2it({"score", "--merge", "-o", (folder.path() / "x").string(), part(0), part(1)}).code == 2);
+  CHECK(dt2it({"score", "--merge", "-o", (folder.path() / "x").string(), part(0), part(1)}).code ==
+        2);
 }
 
 TEST_CASE("Scores are what reward_models/replay reads, and the summary adds them up") {
@@ -208,9 +220,12 @@ TEST_CASE("Scores are what reward_models/replay reads, and the summary adds them
   std::string text;
   for (std::size_t i = 0; i < 12; ++i) text += pair_text(i, i % 4);  // lengths 0 1 2 3 against 2
   text += "{\"id\":\"broken\"\n";
-  text += R"({"id":"gone","prompt":"Q","chosen":"yes","rejected":"no","image":"gone.png"})" "\n";
-  const fs::path file = folder.write("p.jsonl", text), out = folder.path() / "out.jsonl", again = folder.path() / "again.jsonl";
-  const Finished run = dt2it({"score", file.string(), "--model", "length", "-o", out.string(), "--json"});
+  text += R"({"id":"gone","prompt":"Q","chosen":"yes","rejected":"no","image":"gone.png"})"
+          "\n";
+  const fs::path file = folder.write("p.jsonl", text), out = folder.path() / "out.jsonl",
+                 again = folder.path() / "again.jsonl";
+  const Finished run =
+      dt2it({"score", file.string(), "--model", "length", "-o", out.string(), "--json"});
   INFO(run.err);
   REQUIRE(run.code == 0);
   CHECK(number(run, "records") == 14);
@@ -224,7 +239,8 @@ TEST_CASE("Scores are what reward_models/replay reads, and the summary adds them
   CHECK(lines[12].status == "invalid");
   CHECK_THAT(lines[12].detail, Contains("p.jsonl:13"));
   CHECK(lines[13].status == "ok");  // this model needs no picture
-  const Finished replayed = dt2it({"score", file.string(), "--model", "replay:" + out.string(), "-o", again.string()});
+  const Finished replayed =
+      dt2it({"score", file.string(), "--model", "replay:" + out.string(), "-o", again.string()});
   INFO(replayed.err);
   REQUIRE(replayed.code == 0);
   const auto twice = lines_of(again);
@@ -238,12 +254,17 @@ TEST_CASE("A picture that is not there is a status on its line") {
   if (no_models()) return;
   TemporaryFolder folder;
   folder.write("broken.png", "no picture at all");
-  const std::string text = R"({"id":"a","prompt":"Q","chosen":"yes","rejected":"no","image":"gone.png"})" "\n"
-                           R"({"id":"b","prompt":"Q","chosen":"yes","rejected":"no","image":"broken.png"})" "\n"
-                           R"({"id":"c","prompt":"Q","chosen":"yes","rejected":"no"})" "\n";
+  const std::string text =
+      R"({"id":"a","prompt":"Q","chosen":"yes","rejected":"no","image":"gone.png"})"
+      "\n"
+      R"({"id":"b","prompt":"Q","chosen":"yes","rejected":"no","image":"broken.png"})"
+      "\n"
+      R"({"id":"c","prompt":"Q","chosen":"yes","rejected":"no"})"
+      "\n";
   const fs::path file = folder.write("p.jsonl", text), out = folder.path() / "out.jsonl";
-  const Finished run = dt2it({"score", file.string(), "--model", "mrm:" + (kGolden / "models/qwen2_5_vl").string(), "-o",
-                              out.string(), "--threads", "1"});
+  const Finished run =
+      dt2it({"score", file.string(), "--model", "mrm:" + (kGolden / "models/qwen2_5_vl").string(),
+             "-o", out.string(), "--threads", "1"});
   INFO(run.err);
   CHECK(run.code == 0);
   const auto lines = lines_of(out);
@@ -257,7 +278,8 @@ TEST_CASE("A picture that is not there is a status on its line") {
 
 TEST_CASE("What was asked wrongly is said") {
   TemporaryFolder folder;
-  const std::string file = folder.write("p.jsonl", pairs_text(4)).string(), out = (folder.path() / "out.jsonl").string();
+  const std::string file = folder.write("p.jsonl", pairs_text(4)).string(),
+                    out = (folder.path() / "out.jsonl").string();
   const auto refused = [](const Words& words, int code, const std::string& what) {
     Words all{"score"};
     all.insert(all.end(), words.begin(), words.end());
@@ -276,7 +298,8 @@ TEST_CASE("What was asked wrongly is said") {
   refused({(folder.path() / "gone.jsonl").string(), "--model", "length"}, 4, "gone.jsonl");
   refused({folder.write("empty.jsonl", "\n").string(), "--model", "length"}, 4, "no records");
   CHECK(dt2it({"score", file, "--model", "length", "-o", out}).code == 0);
-  refused({file, "--model", "constant", "-o", out}, 2, "model is \"length\" there and \"constant\" now");
+  refused({file, "--model", "constant", "-o", out}, 2,
+          "model is \"length\" there and \"constant\" now");
   folder.write("p.jsonl", pairs_text(5));
   refused({file, "--model", "length", "-o", out}, 2, "content is");
   CHECK(dt2it({"score", "--help"}).code == 0);

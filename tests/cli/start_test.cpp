@@ -42,7 +42,8 @@ std::vector<std::string> heavy(const std::set<std::string>& names) {
 
 std::size_t toml_files(const fs::path& folder) {
   std::size_t count = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) count += entry.path().extension() == ".toml" && entry.path().filename() != "paper_results.toml";
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    count += entry.path().extension() == ".toml" && entry.path().filename() != "paper_results.toml";
   return count;
 }
 
@@ -54,15 +55,17 @@ TEST_CASE("Help, listings and checks never load LibTorch or OpenCV") {
   CHECK(heavy(libraries_of({"--help"})).empty());
   CHECK(heavy(libraries_of({"run", "--help"})).empty());
   CHECK(heavy(libraries_of({"plugins"})).empty());
-  CHECK(heavy(libraries_of({"check", "tests/fixtures/experiments/data.toml", "--profile", "mini"})).empty());
+  CHECK(heavy(libraries_of({"check", "tests/fixtures/experiments/data.toml", "--profile", "mini"}))
+            .empty());
   CHECK(heavy(libraries_of({"plan", "tests/fixtures/experiments/data.toml"})).empty());
   if (with_torch()) CHECK(heavy(libraries_of({"check", "experiments"})).empty());
   // This would be seen: drawing needs OpenCV.
   testing::TemporaryFolder folder;
-  const auto drawing = libraries_of({"run", "tests/fixtures/experiments/data.toml", "--set", "datasets.prompts.count=1",
-                                     "--runs", folder.path().string()});
+  const auto drawing = libraries_of({"run", "tests/fixtures/experiments/data.toml", "--set",
+                                     "datasets.prompts.count=1", "--runs", folder.path().string()});
   CHECK_FALSE(heavy(drawing).empty());
-  CHECK(std::none_of(drawing.begin(), drawing.end(), [](const std::string& name) { return name.starts_with("libtorch"); }));
+  CHECK(std::none_of(drawing.begin(), drawing.end(),
+                     [](const std::string& name) { return name.starts_with("libtorch"); }));
 }
 
 TEST_CASE("Start-up takes at most 50 ms") {
@@ -83,7 +86,8 @@ TEST_CASE("Start-up takes at most 50 ms") {
 
 TEST_CASE("Every experiment there is checks under every profile, in two seconds") {
   if (!with_torch()) {
-    std::puts("skipped: the experiments name plugins that need LibTorch (built with DT2IT_TORCH=OFF)");
+    std::puts(
+        "skipped: the experiments name plugins that need LibTorch (built with DT2IT_TORCH=OFF)");
     return;
   }
   const std::size_t files = toml_files(source_path("/experiments"));
@@ -101,7 +105,8 @@ TEST_CASE("Every experiment there is checks under every profile, in two seconds"
 }
 
 TEST_CASE("Every verb explains itself, also where options are required") {
-  for (const char* verb : {"run", "check", "show", "plan", "plugins", "evaluate", "report", "convert", "clean"}) {
+  for (const char* verb :
+       {"run", "check", "show", "plan", "plugins", "evaluate", "report", "convert", "clean"}) {
     INFO(verb);
     const Finished run = dt2it({verb, "--help"});
     CHECK(run.code == 0);

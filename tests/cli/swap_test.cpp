@@ -36,8 +36,9 @@ TEST_CASE("Another judge is one line of TOML; what it does not touch is shared")
   CHECK(lines == 1);
 
   testing::TemporaryFolder runs;
-  const Finished run = dt2it({"run", "tests/fixtures/experiments/data.toml",
-                              "tests/fixtures/experiments/swapped_judge.toml", "--runs", runs.path().string()});
+  const Finished run =
+      dt2it({"run", "tests/fixtures/experiments/data.toml",
+             "tests/fixtures/experiments/swapped_judge.toml", "--runs", runs.path().string()});
   INFO(run.err);
   REQUIRE(run.code == 0);
   const auto target = [&](const std::string& experiment, const std::string& stage) {
@@ -46,7 +47,8 @@ TEST_CASE("Another judge is one line of TOML; what it does not touch is shared")
   CHECK(target("data", "distil.candidates") == target("swapped_judge", "distil.candidates"));
   CHECK(target("data", "distil.listwise") != target("swapped_judge", "distil.listwise"));
   CHECK(target("data", "evaluate") == target("swapped_judge", "evaluate"));
-  const auto first = pairs_of(runs.path() / "data", "distil"), second = pairs_of(runs.path() / "swapped_judge", "distil");
+  const auto first = pairs_of(runs.path() / "data", "distil"),
+             second = pairs_of(runs.path() / "swapped_judge", "distil");
   CHECK(first.size() > 50);
   CHECK(second.size() > 50);
   CHECK(ids_of(first) != ids_of(second));  // another opinion
@@ -54,13 +56,17 @@ TEST_CASE("Another judge is one line of TOML; what it does not touch is shared")
 
 TEST_CASE("A model of another style writes other texts, by one setting") {
   testing::TemporaryFolder runs;
-  const Words words{"run", "tests/fixtures/experiments/data.toml", "--set", "datasets.prompts.count=5", "--runs"};
+  const Words words{"run", "tests/fixtures/experiments/data.toml", "--set",
+                    "datasets.prompts.count=5", "--runs"};
   Words plain = words, other = words;
   plain.push_back((runs.path() / "plain").string());
-  other.insert(other.end(), {(runs.path() / "other").string(), "--set", "mllms.gpt_5_chat.style=\"terse\""});
+  other.insert(other.end(),
+               {(runs.path() / "other").string(), "--set", "mllms.gpt_5_chat.style=\"terse\""});
   REQUIRE(dt2it(plain).code == 0);
   REQUIRE(dt2it(other).code == 0);
-  const auto prompts = [&](const char* which) { return fs::canonical(runs.path() / which / "data/stages/distil.prompts").filename(); };
+  const auto prompts = [&](const char* which) {
+    return fs::canonical(runs.path() / which / "data/stages/distil.prompts").filename();
+  };
   CHECK(prompts("plain") == prompts("other"));
   CHECK(fs::canonical(runs.path() / "plain/data/stages/distil.candidates").filename() !=
         fs::canonical(runs.path() / "other/data/stages/distil.candidates").filename());

@@ -28,15 +28,18 @@ TEST_CASE("A plugin from elsewhere works like one of the tree") {
   CHECK(unknown.code == 2);
   CHECK_THAT(unknown.err, Catch::Contains("'length_gap'"));
   CHECK(dt2it({"check", kExperiment, "--profile", "mini", "--plugin-path", kPlugins}).code == 0);
-  CHECK_THAT(dt2it({"plugins", "curators/length_gap", "--plugin-path", kPlugins}).out, Catch::Contains("max_ratio"));
+  CHECK_THAT(dt2it({"plugins", "curators/length_gap", "--plugin-path", kPlugins}).out,
+             Catch::Contains("max_ratio"));
 
-  const Finished run = dt2it({"run", kExperiment, "--plugin-path", kPlugins, "--runs", runs.path().string()});
+  const Finished run =
+      dt2it({"run", kExperiment, "--plugin-path", kPlugins, "--runs", runs.path().string()});
   INFO(run.err);
   REQUIRE(run.code == 0);
   const auto all = pairs_of(runs.path(), "mixed"), kept = pairs_of(runs.path(), "curate");
   const auto long_one = [](const PreferencePair& pair) {
     return pair.chosen.text.size() >= 40 &&
-           static_cast<double>(pair.chosen.text.size()) > 1.2 * static_cast<double>(pair.rejected.text.size());
+           static_cast<double>(pair.chosen.text.size()) >
+               1.2 * static_cast<double>(pair.rejected.text.size());
   };
   const auto gone = static_cast<std::size_t>(std::count_if(all.begin(), all.end(), long_one));
   CHECK(gone > 0);
@@ -44,8 +47,11 @@ TEST_CASE("A plugin from elsewhere works like one of the tree") {
   CHECK(std::none_of(kept.begin(), kept.end(), long_one));
 
   testing::TemporaryFolder again;
-  CHECK(dt2it({"run", kExperiment, "--runs", again.path().string()}, {{"DT2IT_PLUGIN_PATH", kPlugins}}).code == 0);
-  CHECK(differences(stored_files(runs.path()), stored_files(again.path())) == std::vector<std::string>{});
+  CHECK(dt2it({"run", kExperiment, "--runs", again.path().string()},
+              {{"DT2IT_PLUGIN_PATH", kPlugins}})
+            .code == 0);
+  CHECK(differences(stored_files(runs.path()), stored_files(again.path())) ==
+        std::vector<std::string>{});
 }
 
 }  // namespace dt2it

@@ -16,9 +16,13 @@ using std::chrono::milliseconds;
 
 Words run_words(const fs::path& runs, int jobs, int workers) {
   Words words{"run"};
-  if (const char* other = std::getenv("DT2IT_TORTURE_EXPERIMENT")) words.emplace_back(other);
-  else words.insert(words.end(), {"tests/fixtures/experiments/data.toml", "--set", "datasets.prompts.count=120"});
-  words.insert(words.end(), {"--runs", runs.string(), "--jobs", std::to_string(jobs), "--workers", std::to_string(workers)});
+  if (const char* other = std::getenv("DT2IT_TORTURE_EXPERIMENT"))
+    words.emplace_back(other);
+  else
+    words.insert(words.end(),
+                 {"tests/fixtures/experiments/data.toml", "--set", "datasets.prompts.count=120"});
+  words.insert(words.end(), {"--runs", runs.string(), "--jobs", std::to_string(jobs), "--workers",
+                             std::to_string(workers)});
   return dt2it_words(words);
 }
 
@@ -55,7 +59,8 @@ TEST_CASE("A run that is killed again and again ends in the bytes of an unbroken
       Process process(run_words(runs.path(), rng.integer(1, 3), rng.integer(1, 8)));
       // The last try of each round is left alone, so that rounds end; short lives are the more frequent ones.
       const double life = 5 + whole_ms * 0.9 * rng.uniform() * rng.uniform();
-      if (killed < kills && !process.ended_within(milliseconds(static_cast<int>(life)))) process.signal(SIGKILL);
+      if (killed < kills && !process.ended_within(milliseconds(static_cast<int>(life))))
+        process.signal(SIGKILL);
       const Finished end = process.wait();
       INFO(end.err);
       if (end.signal == SIGKILL) {
@@ -77,8 +82,10 @@ TEST_CASE("A run that is killed again and again ends in the bytes of an unbroken
     CHECK(fs::is_empty(runs.path() / ".work"));
   }
   std::string stages;
-  for (const auto& [stage, count] : interrupted) stages += " " + stage + " " + std::to_string(count);
-  std::printf("%d kills in %d runs; unfinished when one came:%s\n", killed, runs_completed, stages.c_str());
+  for (const auto& [stage, count] : interrupted)
+    stages += " " + stage + " " + std::to_string(count);
+  std::printf("%d kills in %d runs; unfinished when one came:%s\n", killed, runs_completed,
+              stages.c_str());
   CHECK(interrupted.size() >= 4);
 }
 

@@ -13,7 +13,9 @@ using Catch::Matchers::Contains;
 using testing::TemporaryFolder;
 
 Words run_words(const fs::path& runs) {
-  return dt2it_words({"run", "tests/fixtures/experiments/data.toml", "--set", "datasets.prompts.count=40", "--runs", runs.string(), "--jobs", "2", "--workers", "4"});
+  return dt2it_words({"run", "tests/fixtures/experiments/data.toml", "--set",
+                      "datasets.prompts.count=40", "--runs", runs.string(), "--jobs", "2",
+                      "--workers", "4"});
 }
 
 const std::map<std::string, std::string>& quiet_run() {
@@ -34,7 +36,10 @@ Words behind(const std::string& script, const Words& words) {
 
 // Mount points of one's own: not every machine allows them.
 bool may_mount() {
-  static const bool may = Process({"unshare", "-rm", "bash", "-c", "mount -t tmpfs -o size=1m none /mnt"}).wait().code == 0;
+  static const bool may =
+      Process({"unshare", "-rm", "bash", "-c", "mount -t tmpfs -o size=1m none /mnt"})
+          .wait()
+          .code == 0;
   if (!may) std::puts("skipped: this user may not mount (unshare -rm)");
   return may;
 }
@@ -46,12 +51,15 @@ TEST_CASE("Files that cannot grow stop a run with a message, and it goes on late
     INFO(kib << " KiB a file");
     TemporaryFolder runs;
     // bash counts in KiB; without the trap the system would kill.
-    const Finished stopped = Process(behind("trap '' XFSZ; ulimit -f " + std::to_string(kib), run_words(runs.path()))).wait();
+    const Finished stopped =
+        Process(behind("trap '' XFSZ; ulimit -f " + std::to_string(kib), run_words(runs.path())))
+            .wait();
     INFO(stopped.err);
     CHECK(stopped.signal == 0);
     REQUIRE(stopped.code == 1);
     CHECK_THAT(stopped.err, Contains(runs.path().string()));
-    CHECK_THAT(stopped.err, Contains("File too large") || Contains("disk I/O error") || Contains("full"));
+    CHECK_THAT(stopped.err,
+               Contains("File too large") || Contains("disk I/O error") || Contains("full"));
     REQUIRE(Process(run_words(runs.path())).wait().code == 0);
     CHECK(differences(stored_files(runs.path()), quiet_run()) == std::vector<std::string>{});
   }
@@ -66,8 +74,11 @@ TEST_CASE("A full disk stops a run with a message, and it goes on when there is 
     fs::create_directories(mount);
     const Words words = run_words(fs::path(mount) / "runs");
     Words all{"unshare", "-rm", "bash", "-c",
-              "mount -t tmpfs -o size=" + std::to_string(kib) + "k none '" + mount + "' || exit 99; \"$0\" \"$@\"; code=$?; [ $code = 1 ] || exit $((100 + code)); "
-              "echo FULL >&2; mount -o remount,size=500m '" + mount + "' && \"$0\" \"$@\" && cp -r '" + mount + "/runs' '" + out.path().string() + "/runs'"};
+              "mount -t tmpfs -o size=" + std::to_string(kib) + "k none '" + mount +
+                  "' || exit 99; \"$0\" \"$@\"; code=$?; [ $code = 1 ] || exit $((100 + code)); "
+                  "echo FULL >&2; mount -o remount,size=500m '" +
+                  mount + "' && \"$0\" \"$@\" && cp -r '" + mount + "/runs' '" +
+                  out.path().string() + "/runs'"};
     all.insert(all.end(), words.begin(), words.end());
     const Finished end = Process(all).wait();
     INFO(end.err);
@@ -75,7 +86,8 @@ TEST_CASE("A full disk stops a run with a message, and it goes on when there is 
     const std::string first = end.err.substr(0, end.err.find("FULL"));
     CHECK_THAT(first, Contains("No space left on device") || Contains("full"));
     CHECK_THAT(first, Contains(mount));
-    CHECK(differences(stored_files(out.path() / "runs"), quiet_run()) == std::vector<std::string>{});
+    CHECK(differences(stored_files(out.path() / "runs"), quiet_run()) ==
+          std::vector<std::string>{});
   }
 }
 
@@ -88,12 +100,15 @@ TEST_CASE("A folder that cannot be written is named at once") {
   if (!may_mount()) return;
   const std::string place = (folder.path() / "read_only").string();
   fs::create_directories(place);
-  const Finished read_only = Process([&] {
-    Words all{"unshare", "-rm", "bash", "-c", "mount -t tmpfs -o ro none '" + place + "' || exit 99; exec \"$0\" \"$@\""};
-    const Words words = run_words(fs::path(place) / "runs");
-    all.insert(all.end(), words.begin(), words.end());
-    return all;
-  }()).wait();
+  const Finished read_only =
+      Process([&] {
+        Words all{"unshare", "-rm", "bash", "-c",
+                  "mount -t tmpfs -o ro none '" + place + "' || exit 99; exec \"$0\" \"$@\""};
+        const Words words = run_words(fs::path(place) / "runs");
+        all.insert(all.end(), words.begin(), words.end());
+        return all;
+      }())
+          .wait();
   INFO(read_only.err);
   CHECK(read_only.code == 1);
   CHECK_THAT(read_only.err, Contains(place) && Contains("Read-only file system"));
@@ -112,7 +127,8 @@ TEST_CASE("A clock that jumps changes nothing") {
   const auto now = fs::file_time_type::clock::now();
   std::size_t number = 0;
   for (const auto& entry : fs::recursive_directory_iterator(runs.path()))
-    fs::last_write_time(entry.path(), now + std::chrono::hours(++number % 2 ? 24 * 400 : -24 * 400));
+    fs::last_write_time(entry.path(),
+                        now + std::chrono::hours(++number % 2 ? 24 * 400 : -24 * 400));
   const Finished again = Process(run_words(runs.path())).wait();
   INFO(again.err);
   REQUIRE(again.code == 0);
@@ -124,7 +140,8 @@ TEST_CASE("Three programs in one folder end in one result") {
   for (int round = 0; round < 3; ++round) {
     TemporaryFolder runs;
     std::vector<std::unique_ptr<Process>> processes;
-    for (int i = 0; i < 3; ++i) processes.push_back(std::make_unique<Process>(run_words(runs.path())));
+    for (int i = 0; i < 3; ++i)
+      processes.push_back(std::make_unique<Process>(run_words(runs.path())));
     if (round == 2) {
       std::this_thread::sleep_for(std::chrono::milliseconds(150));
       processes[0]->signal(SIGKILL);

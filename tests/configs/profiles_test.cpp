@@ -19,13 +19,14 @@ toml::table profile(const std::string& name) {
 
 std::set<std::string> components(const toml::table& tables) {
   std::set<std::string> names;
-  if (const auto parent = tables["extends"].value<std::string>()) names = components(profile(fs::path(*parent).stem().string()));
+  if (const auto parent = tables["extends"].value<std::string>())
+    names = components(profile(fs::path(*parent).stem().string()));
   for (const auto& [kind, group] : tables)
     if (group.is_table() && kind != "plan")  // sizes for `dt2it plan`: no components
-    for (const auto& [name, component] : *group.as_table())
-      // datasets.source_...: parts of a profile's own, which experiments do not name.
-      if (component.is_table() && !(kind == "datasets" && name.str().starts_with("source_")))
-        names.insert(std::string(kind.str()) + '.' + std::string(name.str()));
+      for (const auto& [name, component] : *group.as_table())
+        // datasets.source_...: parts of a profile's own, which experiments do not name.
+        if (component.is_table() && !(kind == "datasets" && name.str().starts_with("source_")))
+          names.insert(std::string(kind.str()) + '.' + std::string(name.str()));
   return names;
 }
 

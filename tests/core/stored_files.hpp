@@ -14,7 +14,8 @@ inline std::map<std::string, std::string> stored_files(const std::filesystem::pa
   std::map<std::string, std::string> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(runs / ".store")) {
     const std::string name = entry.path().lexically_relative(runs).string();
-    const bool timed = name.ends_with(".cost.json") || name.ends_with("/timing.jsonl") || name.find("/tensorboard/") != std::string::npos;
+    const bool timed = name.ends_with(".cost.json") || name.ends_with("/timing.jsonl") ||
+                       name.find("/tensorboard/") != std::string::npos;
     if (entry.is_regular_file() && !timed) files[name] = read_file(entry.path());
   }
   return files;

@@ -21,7 +21,8 @@ TEST_CASE("plans that pages show are what the program prints") {
     INFO(name);
     const std::size_t at = page.find(begin);
     REQUIRE(at != page.npos);
-    const std::string plan = tool("plan experiments/table7/method1_pointwise.toml --runs " + dt2it::build_path("/no_runs"));
+    const std::string plan = tool("plan experiments/table7/method1_pointwise.toml --runs " +
+                                  dt2it::build_path("/no_runs"));
     std::istringstream block(page.substr(at + 4, page.find("\n```", at) - at - 4));
     std::size_t lines = 0;
     for (std::string line; std::getline(block, line); ++lines)

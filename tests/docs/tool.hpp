@@ -25,8 +25,8 @@ inline std::string read(const std::filesystem::path& file) {
 
 // Standard output of `dt2it ARGUMENTS`, with the plugins of this build only.
 inline std::string tool(const std::string& arguments) {
-  const std::string command =
-      "cd '" + kSource.string() + "' && env -u DT2IT_PLUGIN_PATH '" + build_path("/bin/dt2it") + "' " + arguments;
+  const std::string command = "cd '" + kSource.string() + "' && env -u DT2IT_PLUGIN_PATH '" +
+                              build_path("/bin/dt2it") + "' " + arguments;
   std::FILE* pipe = popen(command.c_str(), "r");
   if (!pipe) throw std::runtime_error("cannot start: " + command);
   std::string output;

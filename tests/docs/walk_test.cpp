@@ -83,8 +83,10 @@ TEST_CASE("the life of a preference pair is told with lines that are there") {
   tool("run docs/examples/one_pair.toml --quiet --runs '" + runs.path.string() + "'");
   const std::vector<Quote> quoted = quotes(read(kSource / "docs/life_of_a_preference_pair.md"));
   CHECK(quoted.size() >= 8);
-  INFO("to see the lines: build/dev/bin/dt2it run docs/examples/one_pair.toml; then quote what is in "
-       "runs/one_pair/stages now");
+  INFO(
+      "to see the lines: build/dev/bin/dt2it run docs/examples/one_pair.toml; then quote what is "
+      "in "
+      "runs/one_pair/stages now");
   for (const Quote& quote : quoted) {
     INFO(quote.file);
     REQUIRE_FALSE(quote.pieces.empty());

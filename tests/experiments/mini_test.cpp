@@ -33,12 +33,14 @@ class Rows {
   std::vector<report::RunSummary> run(const std::vector<std::string>& rows, int seed) {
     Words words{"run"};
     for (const std::string& row : rows) words.push_back("experiments/" + row + ".toml");
-    words.insert(words.end(), {"--set", "experiment.seed=" + std::to_string(seed), "--runs", runs_.string()});
+    words.insert(words.end(),
+                 {"--set", "experiment.seed=" + std::to_string(seed), "--runs", runs_.string()});
     const Finished run = dt2it(words);
     INFO(run.err);
     REQUIRE(run.code == 0);
     std::vector<report::RunSummary> summaries;
-    for (const std::string& row : rows) summaries.push_back(report::load_run(runs_ / (row + "@seed" + std::to_string(seed))));
+    for (const std::string& row : rows)
+      summaries.push_back(report::load_run(runs_ / (row + "@seed" + std::to_string(seed))));
     return summaries;
   }
   std::vector<double> accuracies(const std::vector<std::string>& rows, int seed) {
@@ -80,8 +82,8 @@ std::vector<double> mean_gains(const std::vector<std::string>& rows) {
 
 TEST_CASE("Diversity and pointwise scores each beat listwise scores alone", "[method1]") {
   if (cannot_train()) return;
-  const auto gains =
-      mean_gains({"table7/method1_listwise", "table7/method1_diversity", "table7/method1_pointwise"});
+  const auto gains = mean_gains(
+      {"table7/method1_listwise", "table7/method1_diversity", "table7/method1_pointwise"});
   CHECK(gains[1] > 0);
   CHECK(gains[2] >= 0.06);
 }
@@ -92,10 +94,14 @@ TEST_CASE("Curated data beat uncurated data", "[method3]") {
   CHECK(gains[1] > 0);
 }
 
-TEST_CASE("Best of four: what the model picks beats a blind pick by more than its interval", "[best_of_n]") {
+TEST_CASE("Best of four: what the model picks beats a blind pick by more than its interval",
+          "[best_of_n]") {
   if (cannot_train()) return;
   Rows runner;
-  const auto runs = runner.run({"table5/internvl2_5_8b_dt2it_mrm", "table5/llava_onevision_7b_dt2it_mrm", "table5/qwen2_5_vl_7b_dt2it_mrm"}, 1);
+  const auto runs =
+      runner.run({"table5/internvl2_5_8b_dt2it_mrm", "table5/llava_onevision_7b_dt2it_mrm",
+                  "table5/qwen2_5_vl_7b_dt2it_mrm"},
+                 1);
   for (const report::RunSummary& run : runs) {
     const auto results = report::read_answers(run);
     REQUIRE(results.size() == 3);
@@ -104,9 +110,11 @@ TEST_CASE("Best of four: what the model picks beats a blind pick by more than it
       REQUIRE_FALSE(result.gains.empty());
       for (const report::AnswerResult::Gain& gain : result.gains)
         if (gain.metric == "score" || gain.metric == "accuracy") {
-          std::printf("%s, %s, %s: %+.1f points (%+.1f to %+.1f)\n", run.name.c_str(), result.benchmark.c_str(), gain.metric.c_str(),
-                      100 * gain.mean, 100 * gain.low, 100 * gain.high);
-          if (gain.metric == "score") CHECK(gain.low > 0);  // what the model was trained to see; accuracy alone gains less
+          std::printf("%s, %s, %s: %+.1f points (%+.1f to %+.1f)\n", run.name.c_str(),
+                      result.benchmark.c_str(), gain.metric.c_str(), 100 * gain.mean,
+                      100 * gain.low, 100 * gain.high);
+          if (gain.metric == "score")
+            CHECK(gain.low > 0);  // what the model was trained to see; accuracy alone gains less
         }
     }
   }
@@ -123,7 +131,9 @@ TEST_CASE("DPO on what the model tells apart raises the policy's true accuracy",
         if (before.stage == after.stage + ".before" && before.benchmark == after.benchmark)
           for (const Metric& now : after.picks.front().metrics)
             for (const Metric& then : before.picks.front().metrics)
-              if (now.name == "accuracy" && then.name == now.name) change[after.benchmark] += (now.value - then.value) / static_cast<double>(kSeeds.size());
+              if (now.name == "accuracy" && then.name == now.name)
+                change[after.benchmark] +=
+                    (now.value - then.value) / static_cast<double>(kSeeds.size());
   }
   CHECK(change.size() == 3);
   for (const auto& [benchmark, points] : change) {

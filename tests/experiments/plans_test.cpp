@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every shipped experiment under every profile: it loads without a complaint and expands into stages whose keys
 // can be computed; rows of a table share what they have in common.
-#include <catch2/catch.hpp>
 #include <toml++/toml.h>
 
 #include <array>
+#include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -29,13 +29,15 @@ const fs::path kPlugins = build_path("/lib/dt2it/plugins");
 std::vector<fs::path> toml_files(const fs::path& folder) {
   std::set<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.path().extension() == ".toml" && entry.path().filename() != kPaperResults) files.insert(entry.path());
+    if (entry.path().extension() == ".toml" && entry.path().filename() != kPaperResults)
+      files.insert(entry.path());
   return {files.begin(), files.end()};
 }
 
 bool without_torch() {
   if (fs::exists(kPlugins / "trainers" / "native.so")) return false;
-  std::puts("skipped: the experiments name plugins that need LibTorch (built with DT2IT_TORCH=OFF)");
+  std::puts(
+      "skipped: the experiments name plugins that need LibTorch (built with DT2IT_TORCH=OFF)");
   return true;
 }
 
@@ -46,13 +48,15 @@ class Shipped {
   }
   Experiment load(const fs::path& file, const std::string& profile) {
     Diagnostics diagnostics;
-    Experiment experiment =
-        load_experiment(file, {profile, kRoot / "configs" / "profiles", {}, cache_}, registry_, diagnostics);
+    Experiment experiment = load_experiment(
+        file, {profile, kRoot / "configs" / "profiles", {}, cache_}, registry_, diagnostics);
     INFO(diagnostics.text());
     CHECK(diagnostics.ok());
     return experiment;
   }
-  StageGraph plan(const Experiment& experiment) { return plan_stages(experiment, stages_, registry_, &fingerprints_); }
+  StageGraph plan(const Experiment& experiment) {
+    return plan_stages(experiment, stages_, registry_, &fingerprints_);
+  }
 
  private:
   StageTypes stages_;
@@ -74,7 +78,8 @@ TEST_CASE("Every experiment plans under every profile") {
     for (const fs::path& file : files) {
       INFO(file << " under " << profile.stem());
       const Experiment experiment = shipped.load(file, profile.stem().string());
-      CHECK(experiment.name == file.lexically_relative(kRoot / "experiments").replace_extension().string());
+      CHECK(experiment.name ==
+            file.lexically_relative(kRoot / "experiments").replace_extension().string());
       CHECK_FALSE(experiment.about.empty());
       if (!experiment.rows.empty()) continue;
       const StageGraph graph = shipped.plan(experiment);
@@ -85,15 +90,18 @@ TEST_CASE("Every experiment plans under every profile") {
 }
 
 // "| Table 5 | 12 | `table5/` | 13 |": rows of the paper's table, folder, files in it.
-TEST_CASE("The table map of experiments/README.md is what the folders and the paper's results hold") {
+TEST_CASE(
+    "The table map of experiments/README.md is what the folders and the paper's results hold") {
   std::ifstream stream(kRoot / "experiments" / "README.md");
   const std::string page{std::istreambuf_iterator<char>(stream), {}};
   const std::regex line(R"(\| Table (\d) \| (\d+) \| `(table\d)/` \| (\d+) \|)");
   std::map<std::string, PaperTable> tables;
-  for (PaperTable& table : read_paper_results(kRoot / "experiments" / kPaperResults)) tables[table.id] = std::move(table);
+  for (PaperTable& table : read_paper_results(kRoot / "experiments" / kPaperResults))
+    tables[table.id] = std::move(table);
   CHECK(tables.size() == 8);
   std::size_t mapped = 0;
-  for (auto at = std::sregex_iterator(page.begin(), page.end(), line); at != std::sregex_iterator(); ++at, ++mapped) {
+  for (auto at = std::sregex_iterator(page.begin(), page.end(), line); at != std::sregex_iterator();
+       ++at, ++mapped) {
     const std::string id = "table" + (*at)[1].str();
     INFO(id);
     REQUIRE(tables.contains(id));
@@ -140,20 +148,26 @@ TEST_CASE("Rows of Tables 5, 6 and 8 share what they have in common") {
   if (without_torch()) return;
   Shipped shipped;
   for (const std::string profile : {"mini", "paper"}) {
-    const auto graph = [&](const std::string& row) { return shipped.plan(shipped.load(kRoot / "experiments" / (row + ".toml"), profile)); };
+    const auto graph = [&](const std::string& row) {
+      return shipped.plan(shipped.load(kRoot / "experiments" / (row + ".toml"), profile));
+    };
     const auto key = [](const StageGraph& graph, const char* stage) {
       INFO(stage);
       REQUIRE(graph.find(stage));
       return graph.find(stage)->key;
     };
-    const StageGraph alone = graph("table5/internvl2_5_8b"), ours = graph("table5/internvl2_5_8b_dt2it_mrm");
+    const StageGraph alone = graph("table5/internvl2_5_8b"),
+                     ours = graph("table5/internvl2_5_8b_dt2it_mrm");
     CHECK(key(alone, "best_of_n.grades_mm_vet") == key(ours, "best_of_n.grades_mm_vet"));
     CHECK(key(graph("table7/method3_iteration2"), "train") == key(ours, "train"));
-    const StageGraph before = graph("table6/llava_onevision"), skywork = graph("table6/skywork_vl"), mrm = graph("table6/dt2it_mrm");
-    CHECK(key(before, "before.grades_llava_wilder") == key(skywork, "offline_rl.before.grades_llava_wilder"));
+    const StageGraph before = graph("table6/llava_onevision"), skywork = graph("table6/skywork_vl"),
+                     mrm = graph("table6/dt2it_mrm");
+    CHECK(key(before, "before.grades_llava_wilder") ==
+          key(skywork, "offline_rl.before.grades_llava_wilder"));
     CHECK(key(skywork, "offline_rl.answers") == key(mrm, "offline_rl.answers"));
     CHECK(key(skywork, "offline_rl.dpo") != key(mrm, "offline_rl.dpo"));
-    CHECK(key(skywork, "offline_rl.answers_llava_wilder") != key(mrm, "offline_rl.answers_llava_wilder"));
+    CHECK(key(skywork, "offline_rl.answers_llava_wilder") !=
+          key(mrm, "offline_rl.answers_llava_wilder"));
     const StageGraph open = graph("table8/mm_rlhf"), own = graph("table8/ours_as_mm_rlhf");
     CHECK(key(open, "open_set") == key(own, "open_set"));
     CHECK(key(open, "distil") == key(graph("table7/method1_pointwise"), "distil"));
@@ -165,7 +179,8 @@ TEST_CASE("Rows of Table 7 share what they have in common and differ where they 
   if (without_torch()) return;
   Shipped shipped;
   const auto key = [&](const char* row, const char* stage) {
-    const Experiment experiment = shipped.load(kRoot / "experiments" / "table7" / (std::string(row) + ".toml"), "mini");
+    const Experiment experiment =
+        shipped.load(kRoot / "experiments" / "table7" / (std::string(row) + ".toml"), "mini");
     const StageGraph graph = shipped.plan(experiment);
     const PlannedStage* found = graph.find(stage);
     INFO(row << " " << stage);
@@ -194,7 +209,9 @@ TEST_CASE("Tables 1 to 4 list each model's one file, and each file says which ta
     const Experiment list = shipped.load(file, "mini");
     CHECK(list.rows.size() == static_cast<std::size_t>(sizes[static_cast<std::size_t>(table - 1)]));
     for (const fs::path& row : list.rows)
-      CHECK(listed[fs::weakly_canonical(file.parent_path() / row).stem().string()].insert(table).second);
+      CHECK(listed[fs::weakly_canonical(file.parent_path() / row).stem().string()]
+                .insert(table)
+                .second);
   }
   std::set<std::string> files;
   for (const fs::path& file : toml_files(kRoot / "experiments" / "models")) {

@@ -28,8 +28,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string current;       // the input at work
-std::string crash_file;    // as C text for a signal handler
+std::string current;     // the input at work
+std::string crash_file;  // as C text for a signal handler
 
 void keep_input() {
   static bool kept = false;
@@ -43,7 +43,8 @@ void keep_input() {
 }
 
 void on_signal(int number) {
-  std::fprintf(stderr, "\n%s\n", number == SIGALRM ? "this takes longer than 10 s" : strsignal(number));
+  std::fprintf(stderr, "\n%s\n",
+               number == SIGALRM ? "this takes longer than 10 s" : strsignal(number));
   keep_input();
   signal(number, SIG_DFL);
   raise(number == SIGALRM ? SIGABRT : number);
@@ -67,17 +68,53 @@ std::string read(const fs::path& file) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-const std::vector<std::string> kTokens{"{", "}", "[", "]", "\"", ":", ",", "null", "true", "-1", "0", "1e999", "18446744073709551615",
-                                       "9223372036854775808", "-9223372036854775809", "\\u0000", "\\ud800", "\\", "\n", "\r\n", "=", "'''", "\"\"\"",
-                                       std::string(1, '\0'), "\xff", "\xed\xa0\x80", "\xf4\x90\x80\x80", "[[[[[[[[", "{\"a\":{\"a\":", "<", "#", "0x", "nan", "1."};
+const std::vector<std::string> kTokens{"{",
+                                       "}",
+                                       "[",
+                                       "]",
+                                       "\"",
+                                       ":",
+                                       ",",
+                                       "null",
+                                       "true",
+                                       "-1",
+                                       "0",
+                                       "1e999",
+                                       "18446744073709551615",
+                                       "9223372036854775808",
+                                       "-9223372036854775809",
+                                       "\\u0000",
+                                       "\\ud800",
+                                       "\\",
+                                       "\n",
+                                       "\r\n",
+                                       "=",
+                                       "'''",
+                                       "\"\"\"",
+                                       std::string(1, '\0'),
+                                       "\xff",
+                                       "\xed\xa0\x80",
+                                       "\xf4\x90\x80\x80",
+                                       "[[[[[[[[",
+                                       "{\"a\":{\"a\":",
+                                       "<",
+                                       "#",
+                                       "0x",
+                                       "nan",
+                                       "1."};
 
 std::string mutate(std::string text, const std::vector<std::string>& seeds, dt2it::Rng& rng) {
   for (int left = rng.integer(1, 6); left > 0; --left) {
     const std::size_t at = text.empty() ? 0 : rng.below(text.size());
-    const std::size_t length = text.empty() ? 0 : 1 + rng.below(std::min<std::size_t>(text.size() - at, 64));
+    const std::size_t length =
+        text.empty() ? 0 : 1 + rng.below(std::min<std::size_t>(text.size() - at, 64));
     switch (rng.below(10)) {
-      case 0: if (!text.empty()) text[at] = static_cast<char>(text[at] ^ (1 << rng.below(8))); break;
-      case 1: if (!text.empty()) text[at] = static_cast<char>(rng.below(256)); break;
+      case 0:
+        if (!text.empty()) text[at] = static_cast<char>(text[at] ^ (1 << rng.below(8)));
+        break;
+      case 1:
+        if (!text.empty()) text[at] = static_cast<char>(rng.below(256));
+        break;
       case 2: text.erase(at, length); break;
       case 3: text.insert(at, text.substr(at, length)); break;
       case 4: text.insert(at, kTokens[rng.below(kTokens.size())]); break;
@@ -92,7 +129,10 @@ std::string mutate(std::string text, const std::vector<std::string>& seeds, dt2i
       }
       case 8: {  // a number becomes another
         std::size_t digit = text.find_first_of("0123456789", at);
-        if (digit != std::string::npos) text.replace(digit, 1, std::to_string(rng.below(3) ? rng.below(300) : std::uint64_t{1} << rng.below(64)));
+        if (digit != std::string::npos)
+          text.replace(
+              digit, 1,
+              std::to_string(rng.below(3) ? rng.below(300) : std::uint64_t{1} << rng.below(64)));
         break;
       }
       default: {  // four bytes as a number
@@ -116,9 +156,12 @@ int main(int argc, char** argv) {
   bool files = false;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    if (word == "--runs" && i + 1 < argc) runs = std::strtoull(argv[++i], nullptr, 10);
-    else if (word == "--seed" && i + 1 < argc) seed = std::strtoull(argv[++i], nullptr, 10);
-    else if (word == "--seconds" && i + 1 < argc) seconds = std::strtod(argv[++i], nullptr);
+    if (word == "--runs" && i + 1 < argc)
+      runs = std::strtoull(argv[++i], nullptr, 10);
+    else if (word == "--seed" && i + 1 < argc)
+      seed = std::strtoull(argv[++i], nullptr, 10);
+    else if (word == "--seconds" && i + 1 < argc)
+      seconds = std::strtod(argv[++i], nullptr);
     else if (fs::is_directory(word)) {
       std::vector<fs::path> found;
       for (const auto& entry : fs::directory_iterator(word))
@@ -139,16 +182,21 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s: no seeds\n", name.c_str());
     return 2;
   }
-  for (const int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM}) signal(number, on_signal);
+  for (const int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM})
+    signal(number, on_signal);
   if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(keep_input);
   for (const std::string& one : seeds) run(one);
   if (files) runs = 0, seconds = 0;
   dt2it::Rng rng(seed);
   const auto begin = std::chrono::steady_clock::now();
-  const auto passed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); };
+  const auto passed = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
   std::uint64_t done = 0;
-  for (; runs ? done < runs : passed() < seconds; ++done) run(mutate(seeds[rng.below(seeds.size())], seeds, rng));
+  for (; runs ? done < runs : passed() < seconds; ++done)
+    run(mutate(seeds[rng.below(seeds.size())], seeds, rng));
   alarm(0);
-  std::printf("%s: %zu seeds, %llu mutations, %.1f s\n", name.c_str(), seeds.size(), static_cast<unsigned long long>(done), passed());
+  std::printf("%s: %zu seeds, %llu mutations, %.1f s\n", name.c_str(), seeds.size(),
+              static_cast<unsigned long long>(done), passed());
   return 0;
 }

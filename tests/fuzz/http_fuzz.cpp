@@ -28,7 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       for (const Reward& reward : rewards)
         if (reward.ok() && !std::isfinite(reward.value)) std::abort();
     }
-  for (const RewardRoute route : {RewardRoute::rewards, RewardRoute::pooling, RewardRoute::classify}) {
+  for (const RewardRoute route :
+       {RewardRoute::rewards, RewardRoute::pooling, RewardRoute::classify}) {
     RewardJob job;
     try {
       ApiLimits limits;

@@ -23,7 +23,8 @@ void round_trip(std::string_view line, Read read) {
   }
   const std::string text = to_json(record);
   JsonParser parser;
-  const Record again = read(parser.parse(text, "again:1"), "again:1");  // ours must be readable: not caught
+  const Record again =
+      read(parser.parse(text, "again:1"), "again:1");  // ours must be readable: not caught
   if (to_json(again) != text) std::abort();
 }
 

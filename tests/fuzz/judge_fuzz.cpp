@@ -17,7 +17,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const ParsedReply reply = parse_reply(text, reason, expected, criteria);
       if (reply.scores.size() != expected) std::abort();
       for (const Score& score : reply.scores)
-        if (score.ok() != std::isfinite(score.overall) || (score.ok() && (score.overall < 0 || score.overall > 10))) std::abort();
+        if (score.ok() != std::isfinite(score.overall) ||
+            (score.ok() && (score.overall < 0 || score.overall > 10)))
+          std::abort();
     }
   return 0;
 }

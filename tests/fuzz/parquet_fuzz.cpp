@@ -15,9 +15,11 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace dt2it;
   static dt2it::testing::FakeContext context;
-  static const dt2it::testing::LoadedPlugin plugin(build_path("/lib/dt2it/plugins/datasets/parquet.so"));
+  static const dt2it::testing::LoadedPlugin plugin(
+      build_path("/lib/dt2it/plugins/datasets/parquet.so"));
   static const auto path = context.scratch() / "fuzz.parquet";
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
+  std::ofstream(path, std::ios::binary | std::ios::trunc)
+      .write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
   try {
     const auto dataset = plugin.make<Dataset>("parquet", {{"file", Value{path.string()}}}, context);
     const auto stream = dataset->answers({});

@@ -12,7 +12,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 8) return 0;
   std::memcpy(&length, data, 8);
   const std::uint64_t rest = size - 8;
-  const std::uint64_t taken = length <= rest ? length : rest;  // damaged lengths are refused before; the text is still of use
+  const std::uint64_t taken =
+      length <= rest ? length
+                     : rest;  // damaged lengths are refused before; the text is still of use
   const std::string_view json(reinterpret_cast<const char*>(data) + 8, taken);
   try {
     const SafetensorsHeader header = parse_safetensors_header(json, rest - taken, "fuzz");

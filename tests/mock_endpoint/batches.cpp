@@ -62,13 +62,16 @@ void Batches::work_on(Batch& batch, const Options& options) {
     Request request;
     if (root.at_key("body").get(body)) continue;
     const std::size_t start = line.find(",\"body\":") + 8;
-    request.body = line.substr(start, line.size() - 1 - start);  // as it is, not as it would be written anew
+    request.body =
+        line.substr(start, line.size() - 1 - start);  // as it is, not as it would be written anew
     batch.model = text_of(body, "model");
     const std::string id = text_of(root, "custom_id");
     ++number;
     const auto refuse = [&](int status, std::string_view error) {
-      errors += fmt::format(R"({{"id":"r{}","custom_id":"{}","response":{{"status_code":{},"request_id":"q","body":{{"error":{{{}}}}}}},"error":null}})" "\n",
-                            number, id, status, error);
+      errors += fmt::format(
+          R"({{"id":"r{}","custom_id":"{}","response":{{"status_code":{},"request_id":"q","body":{{"error":{{{}}}}}}},"error":null}})"
+          "\n",
+          number, id, status, error);
     };
     if (batch.model == "mock:batch_errors" && number % 3 == 0) {
       refuse(400, R"("message":"this line is refused","type":"invalid_request_error")");
@@ -82,17 +85,25 @@ void Batches::work_on(Batch& batch, const Options& options) {
       refuse(429, R"("message":"You exceeded your current quota","code":"insufficient_quota")");
       continue;
     }
-    if (batch.model == "mock:batch_token_name" && line.find("\"max_completion_tokens\":") != std::string::npos) {
-      refuse(400, R"("message":"Unrecognized request argument supplied: max_completion_tokens","param":"max_completion_tokens")");
+    if (batch.model == "mock:batch_token_name" &&
+        line.find("\"max_completion_tokens\":") != std::string::npos) {
+      refuse(
+          400,
+          R"("message":"Unrecognized request argument supplied: max_completion_tokens","param":"max_completion_tokens")");
       continue;
     }
     if (batch.model == "mock:batch_expired" && number * 2 > lines.size()) {
-      errors += fmt::format(R"({{"id":"r{}","custom_id":"{}","response":null,"error":{{"code":"batch_expired","message":"not worked on in time"}}}})" "\n", number, id);
+      errors += fmt::format(
+          R"({{"id":"r{}","custom_id":"{}","response":null,"error":{{"code":"batch_expired","message":"not worked on in time"}}}})"
+          "\n",
+          number, id);
       continue;
     }
     ++batch.done;
-    output += fmt::format(R"({{"id":"r{}","custom_id":"{}","response":{{"status_code":200,"request_id":"q{}","body":{}}},"error":null}})" "\n",
-                          number, id, number, chat_body(options.answer ? options.answer(request) : options.content));
+    output += fmt::format(
+        R"({{"id":"r{}","custom_id":"{}","response":{{"status_code":200,"request_id":"q{}","body":{}}},"error":null}})"
+        "\n",
+        number, id, number, chat_body(options.answer ? options.answer(request) : options.content));
   }
   if (!output.empty()) files_[batch.output = fmt::format("file-out-{}", next_++)] = output;
   if (!errors.empty()) files_[batch.errors = fmt::format("file-err-{}", next_++)] = errors;
@@ -103,12 +114,16 @@ bool Batches::handle(const Request& request, const Options& options, Answer& ans
   const std::string target = request.target.substr(0, request.target.find('?'));
   const std::size_t files = target.find("/files"), batches = target.find("/batches");
   if (files == std::string::npos && batches == std::string::npos) return false;
-  answer = plain(404, R"({"error":{"message":"no such thing","type":"invalid_request_error","code":"not_found"}})");
+  answer = plain(
+      404,
+      R"({"error":{"message":"no such thing","type":"invalid_request_error","code":"not_found"}})");
   if (files != std::string::npos) {
     if (request.method == "POST") {
       const std::string id = fmt::format("file-in-{}", next_++);
       files_[id] = uploaded(request.body);
-      answer = plain(200, fmt::format(R"({{"id":"{}","object":"file","purpose":"batch","bytes":{}}})", id, files_[id].size()));
+      answer =
+          plain(200, fmt::format(R"({{"id":"{}","object":"file","purpose":"batch","bytes":{}}})",
+                                 id, files_[id].size()));
       return true;
     }
     const std::string id = target.substr(files + 7, target.rfind('/') - files - 7);
@@ -129,7 +144,8 @@ bool Batches::handle(const Request& request, const Options& options, Answer& ans
     batch.id = fmt::format("batch-{}", next_++);
     batch.input = text_of(root, "input_file_id");
     if (!root.at_key("metadata").get(metadata)) batch.metadata = simdjson::minify(metadata);
-    batch.status = files_[batch.input].find("mock:batch_failed") == std::string::npos ? "validating" : "failed";
+    batch.status = files_[batch.input].find("mock:batch_failed") == std::string::npos ? "validating"
+                                                                                      : "failed";
     batches_[batch.id] = batch;
     answer = plain(200, describe(batch));
     return true;
@@ -138,18 +154,22 @@ bool Batches::handle(const Request& request, const Options& options, Answer& ans
     std::string list;
     // Pages of two, whatever the client asks for.
     const std::size_t after = request.target.find("after=");
-    auto next = after == std::string::npos ? batches_.begin() : batches_.upper_bound(request.target.substr(after + 6));
+    auto next = after == std::string::npos ? batches_.begin()
+                                           : batches_.upper_bound(request.target.substr(after + 6));
     for (int count = 0; count < 2 && next != batches_.end(); ++count, ++next)
       list += (list.empty() ? "" : ",") + describe(next->second);
     const bool more = next != batches_.end();
-    answer = plain(200, fmt::format(R"({{"object":"list","data":[{}],"has_more":{}}})", list, more));
+    answer =
+        plain(200, fmt::format(R"({{"object":"list","data":[{}],"has_more":{}}})", list, more));
     return true;
   }
   const auto found = batches_.find(target.substr(batches + 9));
   if (found == batches_.end()) return true;
   Batch& batch = found->second;
-  if (batch.status == "validating") batch.status = "in_progress";
-  else if (batch.status == "in_progress" && ++batch.looks >= 1) work_on(batch, options);
+  if (batch.status == "validating")
+    batch.status = "in_progress";
+  else if (batch.status == "in_progress" && ++batch.looks >= 1)
+    work_on(batch, options);
   answer = plain(200, describe(batch));
   return true;
 }

@@ -10,11 +10,11 @@ namespace dt2it::mock {
 
 // What goes out for one request.
 struct Answer {
-  std::string bytes;         // status line, headers, body
-  double delay = 0;          // seconds of silence before
-  double drip = 0;           // seconds between single bytes of the body
-  bool close = false;        // hang up behind it
-  bool never = false;        // keep the connection open without a byte
+  std::string bytes;   // status line, headers, body
+  double delay = 0;    // seconds of silence before
+  double drip = 0;     // seconds between single bytes of the body
+  bool close = false;  // hang up behind it
+  bool never = false;  // keep the connection open without a byte
   int status = 200;
 };
 

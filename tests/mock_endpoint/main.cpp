@@ -70,7 +70,8 @@ ChatRequest request_of(const element& body, MediaStore& media) {
   if (!body.at_key("top_p").get(number)) request.sampling.top_p = number;
   for (const char* name : {"max_completion_tokens", "max_tokens"})
     if (!body.at_key(name).get(count)) request.sampling.max_tokens = count;
-  if (!body.at_key("seed").get(count)) request.sampling.sample = count;  // draws are told apart by it
+  if (!body.at_key("seed").get(count))
+    request.sampling.sample = count;  // draws are told apart by it
   element format;
   if (!body.at_key("response_format").get(format)) {
     request.format = ResponseFormat::json;
@@ -86,22 +87,23 @@ int enter(int argc, char** argv) {
   std::string experiment, fault = "ok";
   double faults = 0;
   po::options_description known("options");
-  known.add_options()
-      ("port", po::value(&options.port)->default_value(8900), "where to listen, on 127.0.0.1")
-      ("latency", po::value(&options.latency), "seconds a call takes")
-      ("slots", po::value(&options.slots), "calls worked on at once, the others queue in silence")
-      ("rate", po::value(&options.rate), "calls a second; more get 429")
-      ("content", po::value(&options.content), "what is answered")
-      ("faults", po::value(&faults), "share of calls that meet passing trouble at first")
-      ("simulate", po::value(&experiment)->value_name("FILE"),
-       "answer as the simulated models of this experiment do: the model of a request names its [mllms.*] table")
-      ("certificate", po::value(&options.certificate), "PEM file: speak TLS")
-      ("key", po::value(&options.key), "PEM file of its key")
-      ("help,h", po::bool_switch(), "this text");
+  known.add_options()("port", po::value(&options.port)->default_value(8900),
+                      "where to listen, on 127.0.0.1")("latency", po::value(&options.latency),
+                                                       "seconds a call takes")(
+      "slots", po::value(&options.slots), "calls worked on at once, the others queue in silence")(
+      "rate", po::value(&options.rate), "calls a second; more get 429")(
+      "content", po::value(&options.content), "what is answered")(
+      "faults", po::value(&faults), "share of calls that meet passing trouble at first")(
+      "simulate", po::value(&experiment)->value_name("FILE"),
+      "answer as the simulated models of this experiment do: the model of a request names its "
+      "[mllms.*] table")("certificate", po::value(&options.certificate), "PEM file: speak TLS")(
+      "key", po::value(&options.key), "PEM file of its key")("help,h", po::bool_switch(),
+                                                             "this text");
   po::variables_map values;
   po::store(po::parse_command_line(argc, argv, known), values);
   if (values["help"].as<bool>()) {
-    std::cout << "usage: ./dev mock [options]\n\nA chat-completions endpoint for trying things out. A request whose model is "
+    std::cout << "usage: ./dev mock [options]\n\nA chat-completions endpoint for trying things "
+                 "out. A request whose model is "
                  "mock:CASE meets that case:\n ";
     for (const std::string& name : mock::cases()) std::cout << ' ' << name;
     std::cout << "\n\n" << known;
@@ -117,14 +119,18 @@ int enter(int argc, char** argv) {
     installation = std::make_unique<cli::Installation>(common);
     const Experiment loaded = cli::load_all({experiment}, common, installation->registry).front();
     media = std::make_unique<HostMedia>(installation->registry, folder.path() / "media");
-    scope = std::make_unique<StageScope>(installation->registry, loaded.components, media->store(), loaded.seed,
-                                         folder.path() / "scratch", [](LogLevel, std::string_view) {});
+    scope = std::make_unique<StageScope>(installation->registry, loaded.components, media->store(),
+                                         loaded.seed, folder.path() / "scratch",
+                                         [](LogLevel, std::string_view) {});
     options.answer = [&](const mock::Request& request) -> std::string {
       simdjson::dom::parser parser;
       element body;
       if (parser.parse(request.body).get(body)) return "no JSON";
       try {
-        return scope->context().component<Mllm>(text_of(body, "model"))->chat(request_of(body, media->store())).text;
+        return scope->context()
+            .component<Mllm>(text_of(body, "model"))
+            ->chat(request_of(body, media->store()))
+            .text;
       } catch (const std::exception& error) {
         std::cerr << error.what() << '\n';
         return std::string("mock endpoint: ") + error.what();
@@ -132,10 +138,13 @@ int enter(int argc, char** argv) {
     };
   }
   if (faults > 0) {
-    const std::vector<std::string> passing{"429_ms", "500_html", "503_html", "closed_in_body", "closed_before_headers"};
+    const std::vector<std::string> passing{"429_ms", "500_html", "503_html", "closed_in_body",
+                                           "closed_before_headers"};
     options.choose = [faults, passing](const mock::Request& request) {
       const std::uint64_t hash = stable_hash(request.body);
-      return static_cast<double>(hash % 1000) < 1000 * faults ? passing[hash / 1000 % passing.size()] : std::string("ok");
+      return static_cast<double>(hash % 1000) < 1000 * faults
+                 ? passing[hash / 1000 % passing.size()]
+                 : std::string("ok");
     };
   }
   sigset_t ends;

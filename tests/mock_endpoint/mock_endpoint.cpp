@@ -36,7 +36,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kLongestBody = std::uint64_t{1} << 30;
 
 struct Endpoint::State {
-  explicit State(Options given) : options(std::move(given)), acceptor(io), tls(asio::ssl::context::tls_server) {}
+  explicit State(Options given)
+      : options(std::move(given)), acceptor(io), tls(asio::ssl::context::tls_server) {}
 
   // One of the places at which calls are worked on; the next in line gets it when it is given back.
   asio::awaitable<void> take_slot() {
@@ -63,7 +64,8 @@ struct Endpoint::State {
   double take_rate() {
     const auto now = Clock::now();
     const double most = std::max(1.0, options.rate * 0.1);
-    rate_tokens = std::min(most, rate_tokens + options.rate * std::chrono::duration<double>(now - rate_at).count());
+    rate_tokens = std::min(
+        most, rate_tokens + options.rate * std::chrono::duration<double>(now - rate_at).count());
     rate_at = now;
     if (rate_tokens < 1) return -(1 - rate_tokens) / options.rate;
     rate_tokens -= 1;
@@ -81,7 +83,7 @@ struct Endpoint::State {
   Batches batches;
   std::uint64_t number = 0;
   std::unordered_map<std::uint64_t, int> seen;  // bodies by hash, where a case looks at them
-  mutable std::mutex mutex;                      // guards what follows
+  mutable std::mutex mutex;                     // guards what follows
   std::vector<Request> requests;
   std::map<int, std::uint64_t> statuses;
 };
@@ -99,7 +101,8 @@ std::string model_of(const std::string& body) {
 std::uint64_t hash_of(std::string_view text) { return std::hash<std::string_view>{}(text); }
 
 asio::awaitable<void> pause(asio::io_context& io, double seconds) {
-  asio::steady_timer timer(io, std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds)));
+  asio::steady_timer timer(
+      io, std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds)));
   boost::system::error_code ignored;
   co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
 }
@@ -112,15 +115,20 @@ struct Counters {
 
 asio::awaitable<Answer> decide(Endpoint::State& state, const Request& request, Counters& counters) {
   Answer answer;
-  if (request.target.ends_with("/models")) co_return plain(200, R"({"object":"list","data":[{"id":"mock"}]})");
+  if (request.target.ends_with("/models"))
+    co_return plain(200, R"({"object":"list","data":[{"id":"mock"}]})");
   if (state.batches.handle(request, state.options, answer)) co_return answer;
   ++counters.asked;
   if (state.options.rate > 0)
     if (const double left = state.take_rate(); left < 0)
-      co_return plain(429, R"({"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}})",
-                      "retry-after: " + std::to_string(-left) + "\r\n");
+      co_return plain(
+          429,
+          R"({"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}})",
+          "retry-after: " + std::to_string(-left) + "\r\n");
   if (state.options.most_at_once > 0 && state.at_once >= state.options.most_at_once)
-    co_return plain(429, R"({"error":{"message":"Too many at once","type":"requests","code":"rate_limit_exceeded"}})");
+    co_return plain(
+        429,
+        R"({"error":{"message":"Too many at once","type":"requests","code":"rate_limit_exceeded"}})");
   ++state.at_once;
   if (state.options.latency > 0 || state.options.slots > 0) {
     co_await state.take_slot();
@@ -130,17 +138,19 @@ asio::awaitable<Answer> decide(Endpoint::State& state, const Request& request, C
   }
   --state.at_once;
   const std::string model = state.options.choose ? "" : model_of(request.body);
-  const std::string name = state.options.choose ? state.options.choose(request)
+  const std::string name = state.options.choose         ? state.options.choose(request)
                            : model.starts_with("mock:") ? model.substr(5)
                                                         : "ok";
-  co_return answer_of(name, request, state.options.answer ? state.options.answer(request) : state.options.content);
+  co_return answer_of(name, request,
+                      state.options.answer ? state.options.answer(request) : state.options.content);
 }
 
 template <class Stream>
 asio::awaitable<void> serve(Stream stream, Endpoint::State& state, Counters counters) {
   boost::system::error_code error;
   if constexpr (!std::is_same_v<Stream, tcp::socket>) {
-    co_await stream.async_handshake(asio::ssl::stream_base::server, asio::redirect_error(asio::use_awaitable, error));
+    co_await stream.async_handshake(asio::ssl::stream_base::server,
+                                    asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return;
   }
   boost::beast::flat_buffer buffer;
@@ -148,7 +158,8 @@ asio::awaitable<void> serve(Stream stream, Endpoint::State& state, Counters coun
   for (;;) {
     http::request_parser<http::empty_body> message;
     message.body_limit(kLongestBody);
-    co_await http::async_read_header(stream, buffer, message, asio::redirect_error(asio::use_awaitable, error));
+    co_await http::async_read_header(stream, buffer, message,
+                                     asio::redirect_error(asio::use_awaitable, error));
     if (error) break;
     request.method = std::string(message.get().method_string());
     request.target = std::string(message.get().target());
@@ -157,23 +168,26 @@ asio::awaitable<void> serve(Stream stream, Endpoint::State& state, Counters coun
     request.before = 0;
     if (state.options.record)
       for (const auto& field : message.get())
-        request.head += std::string(field.name_string()) + ": " + std::string(field.value()) + "\r\n";
+        request.head +=
+            std::string(field.name_string()) + ": " + std::string(field.value()) + "\r\n";
     const std::uint64_t size = message.content_length() ? *message.content_length() : 0;
     if (size > kLongestBody) break;
     if (message.chunked()) {
       http::request_parser<http::string_body> whole(std::move(message));
-      co_await http::async_read(stream, buffer, whole, asio::redirect_error(asio::use_awaitable, error));
+      co_await http::async_read(stream, buffer, whole,
+                                asio::redirect_error(asio::use_awaitable, error));
       request.body = std::move(whole.get().body());
     } else {  // straight to where the body before was
       request.body.resize(size);
       const std::size_t there = asio::buffer_copy(asio::buffer(request.body), buffer.data());
       buffer.consume(there);
       if (there < size)
-        co_await asio::async_read(stream, asio::buffer(&request.body[there], size - there),
-                                  [left = size - there](const boost::system::error_code& stop, std::size_t got) {
-                                    return stop ? std::size_t{0} : left - got;
-                                  },
-                                  asio::redirect_error(asio::use_awaitable, error));
+        co_await asio::async_read(
+            stream, asio::buffer(&request.body[there], size - there),
+            [left = size - there](const boost::system::error_code& stop, std::size_t got) {
+              return stop ? std::size_t{0} : left - got;
+            },
+            asio::redirect_error(asio::use_awaitable, error));
     }
     if (error) break;
     request.number = state.number++;
@@ -210,15 +224,20 @@ asio::awaitable<void> serve(Stream stream, Endpoint::State& state, Counters coun
   boost::beast::get_lowest_layer(stream).close(error);
 }
 
-asio::awaitable<void> accept_all(Endpoint::State& state, Counters counters, std::atomic<std::uint64_t>& connections, bool tls) {
+asio::awaitable<void> accept_all(Endpoint::State& state, Counters counters,
+                                 std::atomic<std::uint64_t>& connections, bool tls) {
   for (;;) {
     boost::system::error_code error;
-    tcp::socket socket = co_await state.acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
+    tcp::socket socket =
+        co_await state.acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return;
     ++connections;
     socket.set_option(tcp::no_delay(true), error);
     if (tls)
-      asio::co_spawn(state.io, serve(asio::ssl::stream<tcp::socket>(std::move(socket), state.tls), state, counters), asio::detached);
+      asio::co_spawn(
+          state.io,
+          serve(asio::ssl::stream<tcp::socket>(std::move(socket), state.tls), state, counters),
+          asio::detached);
     else
       asio::co_spawn(state.io, serve(std::move(socket), state, counters), asio::detached);
   }
@@ -238,7 +257,10 @@ Endpoint::Endpoint(Options options) : state_(std::make_unique<State>(std::move(o
     state_->tls.use_certificate_chain_file(state_->options.certificate);
     state_->tls.use_private_key_file(state_->options.key, asio::ssl::context::pem);
   }
-  asio::co_spawn(state_->io, accept_all(*state_, Counters{asked_, answered_, most_at_work_}, connections_, tls_), asio::detached);
+  asio::co_spawn(
+      state_->io,
+      accept_all(*state_, Counters{asked_, answered_, most_at_work_}, connections_, tls_),
+      asio::detached);
   thread_ = std::thread([this] { state_->io.run(); });
 }
 

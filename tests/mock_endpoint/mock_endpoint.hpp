@@ -24,12 +24,12 @@ struct Request {
 };
 
 struct Options {
-  std::uint16_t port = 0;     // 0: any that is free
-  double latency = 0;         // seconds a call is worked on
-  int slots = 0;              // calls worked on at once, the others queue without a word; 0: all
-  double rate = 0;            // calls a second; more get 429 with retry-after; 0: any
-  int most_at_once = 0;       // calls at once; more get 429; 0: any
-  std::string content = "The answer is 42.";  // of ok
+  std::uint16_t port = 0;  // 0: any that is free
+  double latency = 0;      // seconds a call is worked on
+  int slots = 0;           // calls worked on at once, the others queue without a word; 0: all
+  double rate = 0;         // calls a second; more get 429 with retry-after; 0: any
+  int most_at_once = 0;    // calls at once; more get 429; 0: any
+  std::string content = "The answer is 42.";          // of ok
   std::function<std::string(const Request&)> choose;  // name of the case; unset: by the model
   // The answer's text for "ok"; unset: `content`. Called in the server's thread.
   std::function<std::string(const Request&)> answer;
@@ -48,8 +48,8 @@ class Endpoint {
   Endpoint& operator=(const Endpoint&) = delete;
 
   std::uint16_t port() const { return port_; }
-  std::string url() const;  // http://127.0.0.1:PORT/v1
-  std::uint64_t asked() const { return asked_; }      // chat requests read in whole
+  std::string url() const;                              // http://127.0.0.1:PORT/v1
+  std::uint64_t asked() const { return asked_; }        // chat requests read in whole
   std::uint64_t answered() const { return answered_; }  // with status 200, sent in whole
   std::uint64_t connections() const { return connections_; }
   int most_at_work() const { return most_at_work_; }

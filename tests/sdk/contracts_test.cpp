@@ -12,18 +12,22 @@
 namespace dt2it::testing {
 namespace {
 
-double length(const Prompt&, const Response& response) { return static_cast<double>(response.text.size()); }
+double length(const Prompt&, const Response& response) {
+  return static_cast<double>(response.text.size());
+}
 
 Score short_is_bad(const Prompt&, const Response& response) {
   return ok_score(std::min(10.0, static_cast<double>(response.text.size())));
 }
 
 std::vector<Response> candidates() {
-  return {sample_response("a", "Red."), sample_response("b", "It is red."), sample_response("c", "Blue")};
+  return {sample_response("a", "Red."), sample_response("b", "It is red."),
+          sample_response("c", "Blue")};
 }
 
 std::vector<PreferencePair> pairs() {
-  return {sample_pair("1", "What colour?", "Red, I think.", "Blue."), sample_pair("2", "How many?", "Two.", "Three rings.")};
+  return {sample_pair("1", "What colour?", "Red, I think.", "Blue."),
+          sample_pair("2", "How many?", "Two.", "Three rings.")};
 }
 
 class KeepAll : public Curator {
@@ -50,9 +54,12 @@ class TwoGroups : public Benchmark {
     std::int64_t right = 0;
     for (const Outcome& outcome : outcomes) right += is_right(outcome);
     const auto total = static_cast<std::int64_t>(outcomes.size());
-    return {{"overall_accuracy", total ? static_cast<double>(right) / static_cast<double>(total) : 0, right, total}};
+    return {{"overall_accuracy",
+             total ? static_cast<double>(right) / static_cast<double>(total) : 0, right, total}};
   }
-  std::string edition(std::span<const Outcome> outcomes) override { return std::to_string(outcomes.size()) + " rows"; }
+  std::string edition(std::span<const Outcome> outcomes) override {
+    return std::to_string(outcomes.size()) + " rows";
+  }
 
  protected:
   virtual bool is_right(const Outcome& outcome) { return outcome.correct(); }
@@ -68,7 +75,8 @@ class Prompts : public Dataset {
 
 class AddOne : public DiversityStrategy {
  public:
-  std::vector<Response> extend(const Prompt&, std::span<const Response> candidates, std::span<const Score> scores) override {
+  std::vector<Response> extend(const Prompt&, std::span<const Response> candidates,
+                               std::span<const Score> scores) override {
     for (const Score& score : scores)
       if (!score.ok() || score.overall < 5) return {};
     Response worse = sample_response("worse-" + candidates[0].id, "Perhaps.");
@@ -81,10 +89,12 @@ class SideBySide : public Reformulator {
  public:
   PreferencePair reformulate(const ImagePreference& preference) override {
     const bool first = stable_hash(preference.id) % 2;
-    PreferencePair pair = sample_pair(preference.id, preference.text, first ? "The first." : "The second.",
-                                      first ? "The second." : "The first.");
+    PreferencePair pair =
+        sample_pair(preference.id, preference.text, first ? "The first." : "The second.",
+                    first ? "The second." : "The first.");
     pair.prompt = sample_prompt(preference.id, preference.text,
-                                {first ? preference.better : preference.worse, first ? preference.worse : preference.better});
+                                {first ? preference.better : preference.worse,
+                                 first ? preference.worse : preference.better});
     pair.source = preference.source;
     return pair;
   }
@@ -139,16 +149,34 @@ TEST_CASE("Well-behaved components pass") {
     request.messages = prompt.messages;
     check_mllm_contract(mllm, request);
   }
-  SECTION("judge") { FakeJudge judge(short_is_bad); check_judge_contract(judge, prompt, candidates()); }
+  SECTION("judge") {
+    FakeJudge judge(short_is_bad);
+    check_judge_contract(judge, prompt, candidates());
+  }
   SECTION("scorer") {
     FakeScorer scorer(short_is_bad);
     check_scorer_contract(scorer, prompt, candidates(), {.order_independent = true});
   }
-  SECTION("diversity") { AddOne strategy; check_diversity_contract(strategy, prompt, candidates()); }
-  SECTION("reward model") { FakeRewardModel model(length); check_reward_model_contract(model, pairs()); }
-  SECTION("curator") { KeepAll curator; check_curator_contract(curator, pairs()); }
-  SECTION("benchmark") { TwoGroups benchmark; check_benchmark_contract(benchmark, context); }
-  SECTION("dataset") { Prompts dataset; check_dataset_contract(dataset, context); }
+  SECTION("diversity") {
+    AddOne strategy;
+    check_diversity_contract(strategy, prompt, candidates());
+  }
+  SECTION("reward model") {
+    FakeRewardModel model(length);
+    check_reward_model_contract(model, pairs());
+  }
+  SECTION("curator") {
+    KeepAll curator;
+    check_curator_contract(curator, pairs());
+  }
+  SECTION("benchmark") {
+    TwoGroups benchmark;
+    check_benchmark_contract(benchmark, context);
+  }
+  SECTION("dataset") {
+    Prompts dataset;
+    check_dataset_contract(dataset, context);
+  }
   SECTION("reformulator") {
     SideBySide reformulator;
     check_reformulator_contract(reformulator, image_preference(context), context);
@@ -201,7 +229,8 @@ TEST_CASE("A reward model that reads the row is caught", "[!shouldfail]") {
     std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
       std::vector<std::vector<Reward>> all;
       for (const RewardRequest& request : requests)
-        all.emplace_back(request.responses.size(), Reward{Status::ok, static_cast<double>(request.row)});
+        all.emplace_back(request.responses.size(),
+                         Reward{Status::ok, static_cast<double>(request.row)});
       return all;
     }
   } model;
@@ -214,7 +243,8 @@ TEST_CASE("A reward model that knows the original order is caught", "[!shouldfai
       std::vector<std::vector<Reward>> all;
       for (const RewardRequest& request : requests) {
         auto& row = all.emplace_back();
-        for (std::size_t index : request.original_index) row.push_back({Status::ok, index ? 0.0 : 1.0});
+        for (std::size_t index : request.original_index)
+          row.push_back({Status::ok, index ? 0.0 : 1.0});
       }
       return all;
     }
@@ -242,7 +272,9 @@ TEST_CASE("A curator that drops a pair is caught", "[!shouldfail]") {
 
 TEST_CASE("A benchmark that counts ties as right is caught", "[!shouldfail]") {
   struct Generous : TwoGroups {
-    bool is_right(const Outcome& outcome) override { return outcome.chosen_reward >= outcome.rejected_reward; }
+    bool is_right(const Outcome& outcome) override {
+      return outcome.chosen_reward >= outcome.rejected_reward;
+    }
   } benchmark;
   FakeContext context;
   check_benchmark_contract(benchmark, context);
@@ -252,7 +284,8 @@ TEST_CASE("A data set that does not start again is caught", "[!shouldfail]") {
   struct Once : Dataset {
     int call = 0;
     std::unique_ptr<Stream<Prompt>> prompts() override {
-      return std::make_unique<VectorStream<Prompt>>(std::vector{sample_prompt(std::to_string(call++), "?")});
+      return std::make_unique<VectorStream<Prompt>>(
+          std::vector{sample_prompt(std::to_string(call++), "?")});
     }
   } dataset;
   FakeContext context;
@@ -268,8 +301,10 @@ TEST_CASE("A data set that offers nothing is caught", "[!shouldfail]") {
 TEST_CASE("A reformulator that always shows the better picture first is caught", "[!shouldfail]") {
   struct Leaky : SideBySide {
     PreferencePair reformulate(const ImagePreference& preference) override {
-      PreferencePair pair = sample_pair(preference.id, preference.text, "The first.", "The second.");
-      pair.prompt = sample_prompt(preference.id, preference.text, {preference.better, preference.worse});
+      PreferencePair pair =
+          sample_pair(preference.id, preference.text, "The first.", "The second.");
+      pair.prompt =
+          sample_prompt(preference.id, preference.text, {preference.better, preference.worse});
       pair.source = preference.source;
       return pair;
     }
@@ -280,7 +315,8 @@ TEST_CASE("A reformulator that always shows the better picture first is caught",
 
 TEST_CASE("A strategy that gives old candidates back is caught", "[!shouldfail]") {
   struct Echo : DiversityStrategy {
-    std::vector<Response> extend(const Prompt&, std::span<const Response> all, std::span<const Score>) override {
+    std::vector<Response> extend(const Prompt&, std::span<const Response> all,
+                                 std::span<const Score>) override {
       return {all.begin(), all.end()};
     }
   } strategy;

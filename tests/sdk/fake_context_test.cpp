@@ -18,7 +18,8 @@ const std::string kPlugins = build_path() + "/tests/bad_plugins/";
 
 TEST_CASE("FakeContext offers what the host offers") {
   FakeContext context(3, "judges.teacher");
-  const auto judge = std::make_shared<FakeJudge>([](const Prompt&, const Response&) { return ok_score(4); });
+  const auto judge =
+      std::make_shared<FakeJudge>([](const Prompt&, const Response&) { return ok_score(4); });
   context.add<Judge>("teacher", judge);
   CHECK(context.component<Judge>("teacher") == judge);
   CHECK_THROWS_AS(context.component<Judge>("nobody"), ConfigError);
@@ -94,8 +95,10 @@ TEST_CASE("LoadedPlugin goes through the handshake") {
   const auto scorer = context.make<Scorer>("good", {{"value", {8.0}}});
   CHECK(scorer->score({}, std::vector<Response>(1))[0].overall == 8.0);
   CHECK_THROWS_AS(plugin.make<Scorer>("bad", {}, context), ConfigError);
-  CHECK_THROWS_WITH(LoadedPlugin(kPlugins + "wrong_abi/scorers/wrong_abi.so"), Catch::Contains("SDK ABI 4711"));
-  CHECK_THROWS_WITH(LoadedPlugin(kPlugins + "no_manifest/scorers/no_manifest.so"), Catch::Contains("is missing"));
+  CHECK_THROWS_WITH(LoadedPlugin(kPlugins + "wrong_abi/scorers/wrong_abi.so"),
+                    Catch::Contains("SDK ABI 4711"));
+  CHECK_THROWS_WITH(LoadedPlugin(kPlugins + "no_manifest/scorers/no_manifest.so"),
+                    Catch::Contains("is missing"));
   CHECK_THROWS_WITH(LoadedPlugin(kPlugins + "not_a_library/scorers/not_a_library.so"),
                     Catch::Contains("cannot be loaded"));
 }

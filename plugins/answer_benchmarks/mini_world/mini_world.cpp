@@ -21,7 +21,8 @@ class MiniWorldAnswers final : public AnswerBenchmark {
     std::string dataset;
     std::vector<std::string> domains;
     static void describe(Schema<Params>& schema) {
-      schema.component<Dataset>("dataset", &Params::dataset, "Prompts of datasets/mini_world.").required();
+      schema.component<Dataset>("dataset", &Params::dataset, "Prompts of datasets/mini_world.")
+          .required();
       schema.field("domains", &Params::domains, "Only questions of these domains; none: all.")
           .choices({"visual_understanding", "reasoning", "safety"});
     }
@@ -33,7 +34,8 @@ class MiniWorldAnswers final : public AnswerBenchmark {
     std::vector<Prompt> questions;
     const auto stream = context_.component<Dataset>(params_.dataset)->prompts();
     for (Prompt prompt; stream->next(prompt);)
-      if (params_.domains.empty() || std::ranges::find(params_.domains, prompt.domain) != params_.domains.end())
+      if (params_.domains.empty() ||
+          std::ranges::find(params_.domains, prompt.domain) != params_.domains.end())
         questions.push_back(std::move(prompt));
     return stream_of(questions);
   }
@@ -45,7 +47,9 @@ class MiniWorldAnswers final : public AnswerBenchmark {
       if (part.kind == Part::Kind::text) asked += part.text;
     const auto truth = mini_world::read_truth(question.extra);
     const auto parsed = mini_world::parse_question(asked);
-    if (!truth || !parsed) throw DataError("answer_benchmarks/mini_world: question '" + question.id + "' is not of the mini world");
+    if (!truth || !parsed)
+      throw DataError("answer_benchmarks/mini_world: question '" + question.id +
+                      "' is not of the mini world");
     const mini_world::Quality quality = mini_world::grade(*parsed, truth->scenes, answer.text);
     AnswerGrade grade;
     grade.status = Status::ok;
@@ -54,7 +58,8 @@ class MiniWorldAnswers final : public AnswerBenchmark {
     return grade;
   }
 
-  std::vector<Metric> summarise(std::span<const Prompt> questions, std::span<const AnswerGrade> grades) override {
+  std::vector<Metric> summarise(std::span<const Prompt> questions,
+                                std::span<const AnswerGrade> grades) override {
     Mean quality, right;
     std::map<std::string, Mean> domains;
     for (const AnswerGrade& grade : grades) {
@@ -64,8 +69,10 @@ class MiniWorldAnswers final : public AnswerBenchmark {
       right.add(is_right, grade.weight);
       domains[questions[grade.row].domain].add(is_right, grade.weight);
     }
-    std::vector<Metric> metrics{{"score", quality.value(), {}, {}}, {"accuracy", right.value(), {}, {}}};
-    for (const auto& [name, mean] : domains) metrics.push_back({"accuracy/" + name, mean.value(), {}, {}});
+    std::vector<Metric> metrics{{"score", quality.value(), {}, {}},
+                                {"accuracy", right.value(), {}, {}}};
+    for (const auto& [name, mean] : domains)
+      metrics.push_back({"accuracy/" + name, mean.value(), {}, {}});
     append_health(metrics, grades);
     return metrics;
   }
@@ -84,5 +91,6 @@ class MiniWorldAnswers final : public AnswerBenchmark {
 
 DT2IT_PLUGIN("answer_benchmarks/mini_world", "1.0.0", registrar) {
   registrar.add<dt2it::AnswerBenchmark, dt2it::answers::MiniWorldAnswers>(
-      "mini_world", "Drawn questions whose answers are graded by the known truth: quality and accuracy.");
+      "mini_world",
+      "Drawn questions whose answers are graded by the known truth: quality and accuracy.");
 }

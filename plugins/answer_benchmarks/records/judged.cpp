@@ -28,7 +28,8 @@ class Questions final : public Stream<Prompt> {
 
 }  // namespace
 
-ChatReply ask(Mllm& judge, const std::string& name, std::vector<Part> content, const Sampling& sampling, AnswerGrade& grade) {
+ChatReply ask(Mllm& judge, const std::string& name, std::vector<Part> content,
+              const Sampling& sampling, AnswerGrade& grade) {
   ChatRequest request;
   request.messages = {{Message::Role::user, std::move(content)}};
   request.sampling = sampling;
@@ -88,16 +89,21 @@ std::optional<std::pair<double, double>> two_scores(std::string_view reply) {
     at = std::min(line.find_first_of(" \t\r", begin), line.size());
     double number = 0;
     const auto [end, error] = std::from_chars(line.data() + begin, line.data() + at, number);
-    if (error != std::errc() || end != line.data() + at || !std::isfinite(number)) return std::nullopt;
+    if (error != std::errc() || end != line.data() + at || !std::isfinite(number))
+      return std::nullopt;
     numbers.push_back(number);
   }
   if (numbers.size() != 2) return std::nullopt;
   return std::pair(numbers[0], numbers[1]);
 }
 
-double Mean::value() const { return weight > 0 ? sum / weight : std::numeric_limits<double>::quiet_NaN(); }
+double Mean::value() const {
+  return weight > 0 ? sum / weight : std::numeric_limits<double>::quiet_NaN();
+}
 
-std::unique_ptr<Stream<Prompt>> stream_of(const std::vector<Prompt>& questions) { return std::make_unique<Questions>(questions); }
+std::unique_ptr<Stream<Prompt>> stream_of(const std::vector<Prompt>& questions) {
+  return std::make_unique<Questions>(questions);
+}
 
 std::string text_member(std::string_view json, std::string_view key) {
   simdjson::dom::parser parser;
@@ -116,7 +122,8 @@ std::vector<std::string> text_members(std::string_view json, std::string_view ke
   return texts;
 }
 
-std::vector<Metric> ratio_metrics(std::span<const Prompt> questions, std::span<const AnswerGrade> grades) {
+std::vector<Metric> ratio_metrics(std::span<const Prompt> questions,
+                                  std::span<const AnswerGrade> grades) {
   struct Ratio {
     Mean candidate, reference;
     void add(double candidate_score, double reference_score, double weight) {

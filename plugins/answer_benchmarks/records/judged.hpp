@@ -29,10 +29,21 @@ struct JudgedParams {
   template <class P>
   static void describe_as(Schema<P>& schema, const std::string& data_help) {
     // Inherited members, as members of P.
-    schema.field("data", static_cast<std::filesystem::path P::*>(&P::data), data_help).required().argument();
-    schema.template component<Mllm>("judge", static_cast<std::string P::*>(&P::judge), "MLLM that grades. Figures under different judges cannot be compared.").required();
-    schema.field("temperature", static_cast<double P::*>(&P::temperature), "Of the judge.").min(0).max(2);
-    schema.field("max_tokens", static_cast<std::int64_t P::*>(&P::max_tokens), "Longest reply of the judge in tokens.").min(1);
+    schema.field("data", static_cast<std::filesystem::path P::*>(&P::data), data_help)
+        .required()
+        .argument();
+    schema
+        .template component<Mllm>(
+            "judge", static_cast<std::string P::*>(&P::judge),
+            "MLLM that grades. Figures under different judges cannot be compared.")
+        .required();
+    schema.field("temperature", static_cast<double P::*>(&P::temperature), "Of the judge.")
+        .min(0)
+        .max(2);
+    schema
+        .field("max_tokens", static_cast<std::int64_t P::*>(&P::max_tokens),
+               "Longest reply of the judge in tokens.")
+        .min(1);
   }
 };
 
@@ -40,7 +51,8 @@ struct JudgedParams {
 inline constexpr const char* kUnread = "unread";
 
 // Asks once and takes down who, how and what came. `grade` gets the status of the call.
-ChatReply ask(Mllm& judge, const std::string& name, std::vector<Part> content, const Sampling& sampling, AnswerGrade& grade);
+ChatReply ask(Mllm& judge, const std::string& name, std::vector<Part> content,
+              const Sampling& sampling, AnswerGrade& grade);
 // The reply came but says no score in the form that was asked for.
 void set_unread(AnswerGrade& grade, const std::string& why);
 // The answer itself is absent; nothing is asked.
@@ -71,7 +83,8 @@ std::vector<std::string> text_members(std::string_view json, std::string_view ke
 
 // LLaVA-in-the-Wild and LLaVA-Wilder: 100 * mean(candidate) / mean(reference) as a fraction, of all and by category. Unread
 // replies are -1 for both and stay in the means, as in the published script; score_read is without them.
-std::vector<Metric> ratio_metrics(std::span<const Prompt> questions, std::span<const AnswerGrade> grades);
+std::vector<Metric> ratio_metrics(std::span<const Prompt> questions,
+                                  std::span<const AnswerGrade> grades);
 // Unread and failed, appended where there are any.
 void append_health(std::vector<Metric>& metrics, std::span<const AnswerGrade> grades);
 

@@ -34,7 +34,8 @@ class Questions {
       unsigned groups = 0;
       for (std::size_t g = 0; outcome.row < paths.size() && g < kGroups.size(); ++g)
         if (paths[outcome.row].find(kGroups[g]) != std::string::npos) groups |= 1U << g;
-      for (std::size_t g = 0; groups == 0 && g < kGroups.size(); ++g)  // a stand-in's media have other names
+      for (std::size_t g = 0; groups == 0 && g < kGroups.size();
+           ++g)  // a stand-in's media have other names
         if (outcome.group == kGroups[g]) groups |= 1U << g;
       question.groups |= groups;
     }
@@ -47,7 +48,8 @@ class Questions {
   records::Count of(std::size_t group) const {
     records::Count count;
     for (const auto& [id, question] : questions_) {
-      const bool first = (question.groups & ((1U << group) - 1)) == 0, in = question.groups >> group & 1;
+      const bool first = (question.groups & ((1U << group) - 1)) == 0,
+                 in = question.groups >> group & 1;
       count.correct += question.right && in && first;
       count.total += in;
     }
@@ -69,11 +71,14 @@ class MmRlhfRewardBench final : public records::PairBenchmark, public VerdictBen
   using Params = records::PairBenchmarkParams;
   using PairBenchmark::PairBenchmark;
 
-  std::vector<Metric> summarise(std::span<const Outcome> outcomes) override { return metrics_of(outcomes, paths_); }
+  std::vector<Metric> summarise(std::span<const Outcome> outcomes) override {
+    return metrics_of(outcomes, paths_);
+  }
 
   // No script counts verdicts here; stored ones know the paths that categories come from.
   std::vector<std::string> conventions() const override { return {"official"}; }
-  std::vector<Metric> summarise_verdicts(std::span<const JudgedItem> items, std::string_view) override {
+  std::vector<Metric> summarise_verdicts(std::span<const JudgedItem> items,
+                                         std::string_view) override {
     std::vector<Outcome> outcomes;
     std::vector<std::string> paths;
     for (const JudgedItem& item : items) {
@@ -144,10 +149,12 @@ class MmRlhfRewardBench final : public records::PairBenchmark, public VerdictBen
   }
 
  private:
-  static std::vector<Metric> metrics_of(std::span<const Outcome> outcomes, const std::vector<std::string>& paths) {
+  static std::vector<Metric> metrics_of(std::span<const Outcome> outcomes,
+                                        const std::vector<std::string>& paths) {
     const auto groups = records::count_groups(outcomes);
     const Questions questions(outcomes, paths);
-    std::vector<Metric> metrics{records::count_all(outcomes).metric("accuracy"), questions.all().metric("acc_plus")};
+    std::vector<Metric> metrics{records::count_all(outcomes).metric("accuracy"),
+                                questions.all().metric("acc_plus")};
     for (std::size_t g = 0; g < kGroups.size(); ++g)
       if (const auto found = groups.find(kGroups[g]); found != groups.end()) {
         metrics.push_back(found->second.metric("accuracy/" + kGroups[g]));

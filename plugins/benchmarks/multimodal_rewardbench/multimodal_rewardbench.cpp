@@ -51,7 +51,8 @@ class MultimodalRewardBench final : public records::PairBenchmark, public Verdic
 
   // One answer a row, in the order of the file where there is one; what names neither side is drawn by lot: by the official
   // script from one stream of random numbers, by lmms-eval from a stream that is seeded anew for each row, so always for A.
-  std::vector<Metric> summarise_verdicts(std::span<const JudgedItem> items, std::string_view convention) override {
+  std::vector<Metric> summarise_verdicts(std::span<const JudgedItem> items,
+                                         std::string_view convention) override {
     std::vector<Outcome> strict, counted;
     records::PythonRandom random(123);
     std::int64_t lots = 0, other_order = 0;
@@ -64,10 +65,12 @@ class MultimodalRewardBench final : public records::PairBenchmark, public Verdic
       if (said == records::Said::nothing) {
         ++lots;
         const bool letter_a = convention == "lmms" || random.uniform() < 0.5;
-        said = letter_a == (sample ? sample->chosen_first : chosen_first) ? records::Said::chosen : records::Said::rejected;
+        said = letter_a == (sample ? sample->chosen_first : chosen_first) ? records::Said::chosen
+                                                                          : records::Said::rejected;
       }
       const bool correct = said == records::Said::chosen;
-      counted.push_back({item.row, item.id, item.group, Status::ok, correct ? 1.0 : 0.0, correct ? 0.0 : 1.0});
+      counted.push_back(
+          {item.row, item.id, item.group, Status::ok, correct ? 1.0 : 0.0, correct ? 0.0 : 1.0});
     }
     std::vector<Metric> metrics = accuracies(counted);
     const auto rows = static_cast<std::int64_t>(items.size());
@@ -95,8 +98,10 @@ class MultimodalRewardBench final : public records::PairBenchmark, public Verdic
 
  protected:
   std::vector<std::string> usual_names() const override {
-    return {"all_data.json",       "data/all_data.json", "all_data.jsonl",        "data.jsonl",
-            "data/test-*.parquet", "test-*.parquet",     "all_data_release.json", "data/all_data_release.json"};
+    return {"all_data.json",         "data/all_data.json",
+            "all_data.jsonl",        "data.jsonl",
+            "data/test-*.parquet",   "test-*.parquet",
+            "all_data_release.json", "data/all_data_release.json"};
   }
 
   PreferencePair read(const simdjson::dom::object& record, const std::string& where) override {
@@ -123,8 +128,7 @@ class MultimodalRewardBench final : public records::PairBenchmark, public Verdic
     pair.chosen.id = "chosen";
     pair.rejected.id = "rejected";
     pair.chosen.origin = pair.rejected.origin = "dataset";
-    pair.extra =
-        records::other_fields(record, {"ID", "Text", "Image", "Output1", "Output2"});
+    pair.extra = records::other_fields(record, {"ID", "Text", "Image", "Output1", "Output2"});
     return pair;
   }
 
@@ -141,16 +145,19 @@ class MultimodalRewardBench final : public records::PairBenchmark, public Verdic
   static std::vector<Metric> accuracies(std::span<const Outcome> outcomes) {
     const auto groups = records::count_groups(outcomes);
     const records::Count all = records::count_all(outcomes);
-    std::vector<Metric> metrics{all.metric("overall_accuracy"), records::macro("macro_accuracy", groups, kGroups)};
+    std::vector<Metric> metrics{all.metric("overall_accuracy"),
+                                records::macro("macro_accuracy", groups, kGroups)};
     for (const std::string& group : kGroups)
       if (const auto found = groups.find(group); found != groups.end())
         metrics.push_back(found->second.metric("accuracy/" + group));
     const auto [bias, toxicity] = safety(outcomes);
     if (bias.total) metrics.push_back(bias.metric("accuracy/safety_bias"));
     if (toxicity.total) metrics.push_back(toxicity.metric("accuracy/safety_toxicity"));
-    if (const auto found = groups.find("safety"); found != groups.end() && found->second.total < all.total)
-      metrics.push_back(records::Count{all.correct - found->second.correct, all.total - found->second.total}.metric(
-          "accuracy_without_safety"));
+    if (const auto found = groups.find("safety");
+        found != groups.end() && found->second.total < all.total)
+      metrics.push_back(
+          records::Count{all.correct - found->second.correct, all.total - found->second.total}
+              .metric("accuracy_without_safety"));
     return metrics;
   }
 

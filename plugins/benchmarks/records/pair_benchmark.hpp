@@ -24,9 +24,10 @@ struct PairBenchmarkParams {
   std::filesystem::path media_root;
   static void describe(Schema<PairBenchmarkParams>& schema) {
     schema
-        .field("data", &PairBenchmarkParams::data,
-               "The suite's records: a .json, .jsonl, .parquet or .tsv file, or the folder it is in "
-               "as published. Either this or `dataset`.")
+        .field(
+            "data", &PairBenchmarkParams::data,
+            "The suite's records: a .json, .jsonl, .parquet or .tsv file, or the folder it is in "
+            "as published. Either this or `dataset`.")
         .argument();
     schema.component<Dataset>(
         "dataset", &PairBenchmarkParams::dataset,

@@ -14,7 +14,8 @@ class PythonRandom {
   explicit PythonRandom(std::uint32_t seed) {
     constexpr std::uint32_t n = kSize;
     state_[0] = 19650218;
-    for (std::uint32_t i = 1; i < n; ++i) state_[i] = 1812433253U * (state_[i - 1] ^ state_[i - 1] >> 30) + i;
+    for (std::uint32_t i = 1; i < n; ++i)
+      state_[i] = 1812433253U * (state_[i - 1] ^ state_[i - 1] >> 30) + i;
     std::uint32_t i = 1;
     const auto previous = [&] { return state_[i - 1] ^ state_[i - 1] >> 30; };
     const auto advance = [&] {
@@ -22,8 +23,10 @@ class PythonRandom {
       state_[0] = state_[n - 1];
       i = 1;
     };
-    for (std::uint32_t k = 0; k < n; ++k, advance()) state_[i] = (state_[i] ^ previous() * 1664525U) + seed;
-    for (std::uint32_t k = 0; k + 1 < n; ++k, advance()) state_[i] = (state_[i] ^ previous() * 1566083941U) - i;
+    for (std::uint32_t k = 0; k < n; ++k, advance())
+      state_[i] = (state_[i] ^ previous() * 1664525U) + seed;
+    for (std::uint32_t k = 0; k + 1 < n; ++k, advance())
+      state_[i] = (state_[i] ^ previous() * 1566083941U) - i;
     state_[0] = 0x80000000U;
   }
 

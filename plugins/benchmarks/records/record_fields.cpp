@@ -86,7 +86,8 @@ void collect_media(const simdjson::dom::element& value, const std::filesystem::p
   } else if (!value.get(list)) {
     for (const auto& item : list) collect_media(item, root, store, where, name, result);
   } else if (!value.get(object)) {
-    if (find(object, "id") || find(object, "frames")) return result.push_back(own_media(object, where));
+    if (find(object, "id") || find(object, "frames"))
+      return result.push_back(own_media(object, where));
     const std::string path = optional_text(object, "path", where);
     const std::string bytes = optional_text(object, "bytes", where);
     if (!bytes.empty()) {

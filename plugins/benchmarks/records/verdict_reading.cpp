@@ -26,8 +26,7 @@ const pcre2_code* judgement() {
         pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
     pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
     Code made(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(kPattern), PCRE2_ZERO_TERMINATED,
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_CASELESS,
-                            &error, &offset, context.get()),
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_CASELESS, &error, &offset, context.get()),
               pcre2_code_free);
     if (!made) throw PluginError("the pattern of verdicts does not compile");
     return made;

@@ -27,7 +27,8 @@ std::string group_of_id(std::string_view id) {
 // lmms-eval's: whatever the case of the prefix.
 std::string group_of_lower_id(std::string_view id) {
   std::string prefix(id.substr(0, id.find_first_of("_-")));
-  std::transform(prefix.begin(), prefix.end(), prefix.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(prefix.begin(), prefix.end(), prefix.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (prefix == "hallucination" || prefix == "rlaif" || prefix == "rlhf") return "hallucination";
   if (prefix == "mathverse" || prefix == "mmmu") return "reasoning";
   return "general";
@@ -65,10 +66,12 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
 
   std::vector<std::string> conventions() const override { return {"official", "lmms", "vlmeval"}; }
 
-  std::vector<Metric> summarise_verdicts(std::span<const JudgedItem> items, std::string_view convention) override {
+  std::vector<Metric> summarise_verdicts(std::span<const JudgedItem> items,
+                                         std::string_view convention) override {
     std::vector<Outcome> strict;
     for (const JudgedItem& item : items) strict.push_back(strict_outcome(item));
-    std::vector<Metric> metrics = convention == "official" ? official(items) : single(items, convention == "lmms");
+    std::vector<Metric> metrics =
+        convention == "official" ? official(items) : single(items, convention == "lmms");
     records::append_health(metrics, strict);
     return metrics;
   }
@@ -85,8 +88,9 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
 
  protected:
   std::vector<std::string> usual_names() const override {
-    return {"data.jsonl",        "data.json",           "test.jsonl",          "combined_data_tagged.jsonl",
-            "data/test-*.parquet", "test-*.parquet", "vl_rewardbench.tsv"};
+    return {
+        "data.jsonl",          "data.json",      "test.jsonl",        "combined_data_tagged.jsonl",
+        "data/test-*.parquet", "test-*.parquet", "vl_rewardbench.tsv"};
   }
 
   // The carriers: {prompt, chosen, rejected} as converted by others, the original's {query, response, human_ranking}, where
@@ -96,9 +100,11 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
     const bool table = !records::find(record, "id") && records::find(record, "index");
     pair.id = records::required_text(record, table ? "index" : "id", where);
     pair.source = "vl_rewardbench";
-    pair.group = table ? normal_group(records::optional_text(record, "category", where), pair.id) : group_of_id(pair.id);
+    pair.group = table ? normal_group(records::optional_text(record, "category", where), pair.id)
+                       : group_of_id(pair.id);
     if (pair.group.empty())
-      throw DataError(where + ": field 'category' is '" + records::optional_text(record, "category", where) +
+      throw DataError(where + ": field 'category' is '" +
+                      records::optional_text(record, "category", where) +
                       "' (allowed: " + allowed_groups() + ")");
     std::string text;
     if (records::find(record, "response")) {
@@ -113,10 +119,10 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
       pair.chosen.text = records::required_text(record, "chosen", where);
       pair.rejected.text = records::required_text(record, "rejected", where);
     } else {
-      throw DataError(
-          where +
-          ": not a VL-RewardBench record (allowed: id, query, response, human_ranking; id, prompt, chosen, rejected; or "
-          "index, question, response, answer)");
+      throw DataError(where +
+                      ": not a VL-RewardBench record (allowed: id, query, response, human_ranking; "
+                      "id, prompt, chosen, rejected; or "
+                      "index, question, response, answer)");
     }
     auto media = records::media_field(record, "image", root(), this->media(), where);
     if (media.empty())
@@ -129,31 +135,36 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
     pair.rejected.id = "rejected";
     pair.chosen.origin = pair.rejected.origin = "dataset";
     pair.extra = records::other_fields(
-        record, {"id", "index", "query", "question", "response", "prompt", "chosen", "rejected", "image", "image_path",
-                 "ground_truth"});
+        record, {"id", "index", "query", "question", "response", "prompt", "chosen", "rejected",
+                 "image", "image_path", "ground_truth"});
     return pair;
   }
 
   std::string normal_group(const std::string& group, const std::string& id) const override {
     if (group.empty()) return group_of_id(id);
     std::string name = group;
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return std::find(kGroups.begin(), kGroups.end(), name) == kGroups.end() ? "" : name;
   }
   std::string allowed_groups() const override { return "general, hallucination, reasoning"; }
 
  private:
-  static std::vector<std::string> both_responses(const simdjson::dom::object& record, const std::string& where) {
+  static std::vector<std::string> both_responses(const simdjson::dom::object& record,
+                                                 const std::string& where) {
     std::string_view cell;
     if (record["response"].get(cell)) return records::text_list(record, "response", 2, where);
     const auto list = records::string_list_in(cell);
     if (!list || list->size() != 2)
-      throw DataError(where + ": field 'response' is a text, but no list of 2 strings (\"['...', '...']\" is expected)");
+      throw DataError(where +
+                      ": field 'response' is a text, but no list of 2 strings (\"['...', '...']\" "
+                      "is expected)");
     return *list;
   }
 
   // A list of two ranks, or the same as text.
-  static std::size_t better_response(const simdjson::dom::object& record, const std::string& where) {
+  static std::size_t better_response(const simdjson::dom::object& record,
+                                     const std::string& where) {
     const char* name = records::find(record, "human_ranking") ? "human_ranking" : "answer";
     const auto value = records::find(record, name);
     std::string_view cell;
@@ -179,9 +190,11 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
     std::size_t most = 0;
     for (const JudgedItem& item : items) {
       const std::size_t key = keys.emplace(item.key, keys.size()).first->second;
-      const auto group = static_cast<std::size_t>(std::find(kGroups.begin(), kGroups.end(), item.group) - kGroups.begin());
+      const auto group = static_cast<std::size_t>(
+          std::find(kGroups.begin(), kGroups.end(), item.group) - kGroups.begin());
       most = std::max(most, item.samples.size());
-      for (const JudgedSample& sample : item.samples) lines.push_back({key, group, records::what_it_says(sample, true)});
+      for (const JudgedSample& sample : item.samples)
+        lines.push_back({key, group, records::what_it_says(sample, true)});
     }
     struct Row {
       std::size_t agree = 0, reject = 0, unmatched = 0, group = 0;
@@ -190,7 +203,8 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
     records::PythonRandom random(1234);
     const auto count = [&](std::size_t k) {
       std::vector<Line> shuffled = lines;
-      for (Line& line : shuffled) std::swap(line, shuffled[random.below(static_cast<std::uint32_t>(shuffled.size()))]);
+      for (Line& line : shuffled)
+        std::swap(line, shuffled[random.below(static_cast<std::uint32_t>(shuffled.size()))]);
       std::vector<Row> rows(keys.size());
       for (const Line& line : shuffled) {
         Row& row = rows[line.key];
@@ -214,7 +228,8 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
     };
     const auto all = [](const std::map<std::string, records::Count>& groups) {
       records::Count count;
-      for (const auto& [name, group] : groups) count.correct += group.correct, count.total += group.total;
+      for (const auto& [name, group] : groups)
+        count.correct += group.correct, count.total += group.total;
       return count;
     };
     std::vector<Metric> by_k;
@@ -230,9 +245,11 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
     const std::vector<Row> rows = last ? std::move(*last) : count(std::max<std::size_t>(1, most));
     const auto groups = decided(rows);
     const records::Count whole = all(groups);
-    std::vector<Metric> metrics{whole.metric("overall_accuracy"), records::macro("macro_accuracy", groups, kGroups)};
+    std::vector<Metric> metrics{whole.metric("overall_accuracy"),
+                                records::macro("macro_accuracy", groups, kGroups)};
     for (const std::string& group : kGroups)
-      if (const auto found = groups.find(group); found != groups.end()) metrics.push_back(found->second.metric("accuracy/" + group));
+      if (const auto found = groups.find(group); found != groups.end())
+        metrics.push_back(found->second.metric("accuracy/" + group));
     const auto different = static_cast<std::int64_t>(keys.size());
     metrics.push_back(records::Count{different - whole.total, different}.metric("undecided"));
     metrics.insert(metrics.end(), by_k.begin(), by_k.end());
@@ -252,14 +269,18 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
       auto said = records::Said::nothing;
       if (sample) {
         other_order += sample->chosen_first != chosen_first;
-        said = lmms || sample->verdict.reply.empty() ? records::what_it_says(*sample, false) : records::Said::nothing;
-        if (said == records::Said::nothing && sample->verdict.ok() && sample->verdict.winner != Verdict::Winner::tie)
-          said = (sample->verdict.winner == Verdict::Winner::first) == sample->chosen_first ? records::Said::chosen
-                                                                                           : records::Said::rejected;
+        said = lmms || sample->verdict.reply.empty() ? records::what_it_says(*sample, false)
+                                                     : records::Said::nothing;
+        if (said == records::Said::nothing && sample->verdict.ok() &&
+            sample->verdict.winner != Verdict::Winner::tie)
+          said = (sample->verdict.winner == Verdict::Winner::first) == sample->chosen_first
+                     ? records::Said::chosen
+                     : records::Said::rejected;
       }
       if (lmms && said == records::Said::nothing) {
         ++lots;
-        said = (random.below(2) == 0) == chosen_first ? records::Said::chosen : records::Said::rejected;
+        said = (random.below(2) == 0) == chosen_first ? records::Said::chosen
+                                                      : records::Said::rejected;
       }
       const bool correct = said == records::Said::chosen;
       groups.add(lmms ? group_of_lower_id(item.id) : item.group, correct);

@@ -9,7 +9,8 @@
 namespace dt2it {
 namespace {
 
-constexpr std::uint64_t kLargest = std::uint64_t{1} << 28;  // pixels; far above what the host lets through
+constexpr std::uint64_t kLargest = std::uint64_t{1}
+                                   << 28;  // pixels; far above what the host lets through
 constexpr int kNoCode = -1;
 
 // Reads on from a place; behind the end everything is 0 and `past_end` is set.
@@ -50,8 +51,8 @@ std::vector<std::uint8_t> take_blocks(Reader& in) {
 
 // Codes of growing width, lowest bits first, each a byte more than an earlier string. Nothing when the data
 // end before `count` indices or name a code that is not there yet.
-std::optional<std::vector<std::uint8_t>> decompress(std::span<const std::uint8_t> data, int root_bits,
-                                                    std::size_t count) {
+std::optional<std::vector<std::uint8_t>> decompress(std::span<const std::uint8_t> data,
+                                                    int root_bits, std::size_t count) {
   struct Entry {
     int before = kNoCode;  // code of the string without its last byte
     std::uint8_t last = 0;
@@ -127,7 +128,8 @@ DecodedImage decode_gif(std::span<const std::uint8_t> bytes) {
   std::span<const std::uint8_t> colours;
   if (flags & 0x80) colours = in.take(std::size_t{3} << ((flags & 7) + 1));
   if (in.past_end || width == 0 || height == 0) return failed("the header of the GIF is damaged");
-  if (std::uint64_t(width) * std::uint64_t(height) > kLargest) return failed("the GIF is too large");
+  if (std::uint64_t(width) * std::uint64_t(height) > kLargest)
+    return failed("the GIF is too large");
 
   int transparent = 0;  // what the canvas is filled with
   for (;;) {
@@ -150,8 +152,8 @@ DecodedImage decode_gif(std::span<const std::uint8_t> bytes) {
   if (left + frame_width > width || top + frame_height > height)
     return failed("the first frame of the GIF does not fit its canvas");
   const std::vector<std::uint8_t> data = take_blocks(in);
-  const auto indices =
-      decompress(data, root_bits, std::size_t(frame_width) * static_cast<std::size_t>(frame_height));
+  const auto indices = decompress(
+      data, root_bits, std::size_t(frame_width) * static_cast<std::size_t>(frame_height));
   if (!indices) return failed("the GIF is cut off or damaged");
 
   DecodedImage result{Status::ok, {width, height, {}}, "first frame"};
@@ -160,7 +162,8 @@ DecodedImage decode_gif(std::span<const std::uint8_t> bytes) {
     for (std::size_t c = 0; c < 3; ++c) {
       // Without a table an index is a grey level; behind the end of one, black.
       const auto grey = static_cast<std::uint8_t>(colours.empty() ? index : 0);
-      result.image.rgb[pixel * 3 + c] = index * 3 + c < colours.size() ? colours[index * 3 + c] : grey;
+      result.image.rgb[pixel * 3 + c] =
+          index * 3 + c < colours.size() ? colours[index * 3 + c] : grey;
     }
   };
   for (std::size_t i = 0; i < std::size_t(width) * std::size_t(height); ++i)

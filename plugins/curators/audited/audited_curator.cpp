@@ -22,7 +22,9 @@ namespace {
 // A share with the Wilson score interval of 95 % (Wilson 1927).
 struct Share {
   std::size_t part = 0, whole = 0;
-  double value() const { return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0; }
+  double value() const {
+    return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0;
+  }
   std::pair<double, double> interval() const {
     if (whole == 0) return {0, 1};
     constexpr double z = 1.959963984540054;
@@ -33,11 +35,13 @@ struct Share {
   }
   std::string text() const {
     const auto [low, high] = interval();
-    return fmt::format("{:.1f} % ({} of {}; {:.1f} to {:.1f} %)", 100 * value(), part, whole, 100 * low, 100 * high);
+    return fmt::format("{:.1f} % ({} of {}; {:.1f} to {:.1f} %)", 100 * value(), part, whole,
+                       100 * low, 100 * high);
   }
   std::string json() const {
     const auto [low, high] = interval();
-    return fmt::format("{{\"part\":{},\"of\":{},\"low\":{:.6f},\"high\":{:.6f}}}", part, whole, low, high);
+    return fmt::format("{{\"part\":{},\"of\":{},\"low\":{:.6f},\"high\":{:.6f}}}", part, whole, low,
+                       high);
   }
 };
 
@@ -54,20 +58,42 @@ class AuditedCurator final : public SurveyingCurator {
     std::string when_harmful = "warn";
   };
   static void describe(Schema<Params>& schema) {
-    schema.component<Curator>("curator", &Params::curator, "The curator whose flips are audited.").required();
-    schema.component<Judge>("judges", &Params::judges, "The judges that look at samples.").required();
-    schema.field("both_orders", &Params::both_orders, "Ask each judge twice, with the responses in either order.");
-    schema.field("concurrency", &Params::concurrency, "Comparisons in flight at a time.").min(1).max(256);
-    schema.field("sample", &Params::sample, "Pairs of a source that are judged, of all and once more of those that would be flipped.").min(1);
-    schema.field("min_right", &Params::min_right, "Share of the flips that must be right; below it flipping is harmful.").min(0).max(1);
-    schema.field("sure", &Params::sure, "Compare the lower end of the interval of that share with min_right, not the share.");
-    schema.field("when_harmful", &Params::when_harmful, "warn, or skip: no label of the source is flipped.").choices({"warn", "skip"});
+    schema.component<Curator>("curator", &Params::curator, "The curator whose flips are audited.")
+        .required();
+    schema.component<Judge>("judges", &Params::judges, "The judges that look at samples.")
+        .required();
+    schema.field("both_orders", &Params::both_orders,
+                 "Ask each judge twice, with the responses in either order.");
+    schema.field("concurrency", &Params::concurrency, "Comparisons in flight at a time.")
+        .min(1)
+        .max(256);
+    schema
+        .field("sample", &Params::sample,
+               "Pairs of a source that are judged, of all and once more of those that would be "
+               "flipped.")
+        .min(1);
+    schema
+        .field("min_right", &Params::min_right,
+               "Share of the flips that must be right; below it flipping is harmful.")
+        .min(0)
+        .max(1);
+    schema.field(
+        "sure", &Params::sure,
+        "Compare the lower end of the interval of that share with min_right, not the share.");
+    schema
+        .field("when_harmful", &Params::when_harmful,
+               "warn, or skip: no label of the source is flipped.")
+        .choices({"warn", "skip"});
   }
   AuditedCurator(const Params& params, Context& context)
-      : params_(params), context_(context), curator_(context.component<Curator>(params.curator)),
+      : params_(params),
+        context_(context),
+        curator_(context.component<Curator>(params.curator)),
         panel_(params.judges, params.both_orders, params.concurrency, context) {}
 
-  std::unique_ptr<Survey> survey(const std::string& source) override { return std::make_unique<Source>(*this, source); }
+  std::unique_ptr<Survey> survey(const std::string& source) override {
+    return std::make_unique<Source>(*this, source);
+  }
 
  private:
   // At most `size` pairs of those that are offered, the same whatever their order.
@@ -96,9 +122,13 @@ class AuditedCurator final : public SurveyingCurator {
   class Source final : public Survey {
    public:
     Source(AuditedCurator& curator, const std::string& source)
-        : curator_(curator), source_(source), surveying_(dynamic_cast<SurveyingCurator*>(curator.curator_.get())),
-          all_(static_cast<std::size_t>(curator.params_.sample), curator.context_.rng("audit/noise/" + source).next()),
-          flips_(static_cast<std::size_t>(curator.params_.sample), curator.context_.rng("audit/flips/" + source).next()) {
+        : curator_(curator),
+          source_(source),
+          surveying_(dynamic_cast<SurveyingCurator*>(curator.curator_.get())),
+          all_(static_cast<std::size_t>(curator.params_.sample),
+               curator.context_.rng("audit/noise/" + source).next()),
+          flips_(static_cast<std::size_t>(curator.params_.sample),
+                 curator.context_.rng("audit/flips/" + source).next()) {
       if (surveying_) inner_ = surveying_->survey(source);
     }
 
@@ -122,7 +152,8 @@ class AuditedCurator final : public SurveyingCurator {
       return true;
     }
 
-    std::vector<Decision> decide(std::span<const PreferencePair> pairs, std::size_t first) override {
+    std::vector<Decision> decide(std::span<const PreferencePair> pairs,
+                                 std::size_t first) override {
       if (!audited_) audit();
       audited_ = true;
       std::vector<Decision> decisions = inner_decisions(pairs, first);
@@ -138,10 +169,13 @@ class AuditedCurator final : public SurveyingCurator {
     }
 
    private:
-    std::vector<Decision> inner_decisions(std::span<const PreferencePair> pairs, std::size_t first) {
-      std::vector<Decision> decisions = inner_ ? inner_->decide(pairs, first) : curator_.curator_->review(pairs);
+    std::vector<Decision> inner_decisions(std::span<const PreferencePair> pairs,
+                                          std::size_t first) {
+      std::vector<Decision> decisions =
+          inner_ ? inner_->decide(pairs, first) : curator_.curator_->review(pairs);
       if (decisions.size() != pairs.size())
-        throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs", curator_.params_.curator, decisions.size(), pairs.size()));
+        throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs",
+                                      curator_.params_.curator, decisions.size(), pairs.size()));
       return decisions;
     }
 
@@ -153,16 +187,23 @@ class AuditedCurator final : public SurveyingCurator {
       // What flipping does to the number of wrong labels: each right flip mends one, each other spoils one.
       const double effect = static_cast<double>(flip_count_) * (1 - 2 * right.value());
       curator_.context_.log(
-          LogLevel::info, fmt::format("{}: labels that the judges find wrong: {}; of {} flips right: {}; expected change of wrong labels: {:+.0f}",
-                                      name, wrong.text(), flip_count_, right.text(), right.whole ? effect : 0.0));
-      const bool harmful = right.whole > 0 && (params.sure ? right.interval().first : right.value()) < params.min_right;
+          LogLevel::info,
+          fmt::format("{}: labels that the judges find wrong: {}; of {} flips right: {}; expected "
+                      "change of wrong labels: {:+.0f}",
+                      name, wrong.text(), flip_count_, right.text(), right.whole ? effect : 0.0));
+      const bool harmful = right.whole > 0 && (params.sure ? right.interval().first
+                                                           : right.value()) < params.min_right;
       skip_ = harmful && params.when_harmful == "skip";
-      detail_ = fmt::format("{{\"labels_wrong\":{},\"flips\":{},\"flips_right\":{},\"skipped\":{}}}", wrong.json(), flip_count_, right.json(), skip_);
+      detail_ =
+          fmt::format("{{\"labels_wrong\":{},\"flips\":{},\"flips_right\":{},\"skipped\":{}}}",
+                      wrong.json(), flip_count_, right.json(), skip_);
       why_not_ = fmt::format("; not flipped: judges find only {} of the flips right", right.text());
       if (harmful)
-        curator_.context_.log(LogLevel::warning,
-                              fmt::format("{}: only {} of the flips are right, fewer than {:.0f} %: {}", name, right.text(), 100 * params.min_right,
-                                          skip_ ? "no label is flipped" : "flipping spoils this source"));
+        curator_.context_.log(
+            LogLevel::warning,
+            fmt::format("{}: only {} of the flips are right, fewer than {:.0f} %: {}", name,
+                        right.text(), 100 * params.min_right,
+                        skip_ ? "no label is flipped" : "flipping spoils this source"));
     }
 
     AuditedCurator& curator_;

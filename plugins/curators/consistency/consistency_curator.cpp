@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "dt2it/pair_rewards.hpp"
 #include "dt2it/curator.hpp"
+#include "dt2it/pair_rewards.hpp"
 #include "dt2it/plugin.hpp"
 
 namespace dt2it {

@@ -65,8 +65,9 @@ class ReannotateCurator final : public Curator {
     std::iota(all.begin(), all.end(), std::size_t{0});
     std::vector<Decision> decisions;
     for (const PanelVote& vote : panel_.ask(pairs, all))
-      decisions.push_back(pairs[decisions.size()].rejected_prompt ? undecided("the two responses answer different prompts")
-                                                                  : count(vote));
+      decisions.push_back(pairs[decisions.size()].rejected_prompt
+                              ? undecided("the two responses answer different prompts")
+                              : count(vote));
     return decisions;
   }
 
@@ -82,13 +83,16 @@ class ReannotateCurator final : public Curator {
   Decision count(const PanelVote& vote) const {
     boost::json::array each;
     for (const PanelVerdict& one : vote.verdicts) {
-      boost::json::object entry{{"judge", panel_.name(one.judge)}, {"shown_first", one.chosen_first ? "chosen" : "rejected"}};
+      boost::json::object entry{{"judge", panel_.name(one.judge)},
+                                {"shown_first", one.chosen_first ? "chosen" : "rejected"}};
       if (!one.verdict.ok())
         entry["status"] = boost::json::string_view(status_name(one.verdict.status));
       else if (one.verdict.winner == Verdict::Winner::tie)
         entry["better"] = "tie";
       else
-        entry["better"] = (one.verdict.winner == Verdict::Winner::first) == one.chosen_first ? "chosen" : "rejected";
+        entry["better"] = (one.verdict.winner == Verdict::Winner::first) == one.chosen_first
+                              ? "chosen"
+                              : "rejected";
       if (!one.verdict.detail.empty()) entry["detail"] = one.verdict.detail;
       each.push_back(std::move(entry));
     }
@@ -112,8 +116,10 @@ class ReannotateCurator final : public Curator {
     }
     decision.votes_chosen = chosen;
     decision.votes_rejected = rejected;
-    decision.detail = boost::json::serialize(boost::json::object{
-        {"comparisons", vote.verdicts.size()}, {"failed", vote.failed}, {"verdicts", std::move(each)}});
+    decision.detail =
+        boost::json::serialize(boost::json::object{{"comparisons", vote.verdicts.size()},
+                                                   {"failed", vote.failed},
+                                                   {"verdicts", std::move(each)}});
     return decision;
   }
 

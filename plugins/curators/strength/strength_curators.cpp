@@ -37,24 +37,31 @@ class DropLowStrengthCurator final : public SurveyingCurator {
   };
   static void describe(Schema<Params>& schema) {
     describe_voters(schema);
-    schema.field("fraction", &Params::fraction, "Share of a source's pairs that is discarded, the lowest first, rounded down.")
+    schema
+        .field("fraction", &Params::fraction,
+               "Share of a source's pairs that is discarded, the lowest first, rounded down.")
         .min(0)
         .max(1);
-    schema.field("threshold", &Params::threshold, "Pairs with a strength below this are discarded, whatever their number.");
+    schema.field("threshold", &Params::threshold,
+                 "Pairs with a strength below this are discarded, whatever their number.");
   }
   DropLowStrengthCurator(const Params& params, Context& context)
       : params_(params), voters_(params.reward_models, params.scale, context) {}
 
-  std::unique_ptr<Survey> survey(const std::string&) override { return std::make_unique<Source>(*this); }
+  std::unique_ptr<Survey> survey(const std::string&) override {
+    return std::make_unique<Source>(*this);
+  }
 
  private:
   class Source final : public Survey {
    public:
-    explicit Source(const DropLowStrengthCurator& curator) : params_(curator.params_), votes_(curator.voters_) {}
+    explicit Source(const DropLowStrengthCurator& curator)
+        : params_(curator.params_), votes_(curator.voters_) {}
 
     void add(std::span<const PreferencePair> pairs) override { votes_.add(pairs); }
 
-    std::vector<Decision> decide(std::span<const PreferencePair> pairs, std::size_t first) override {
+    std::vector<Decision> decide(std::span<const PreferencePair> pairs,
+                                 std::size_t first) override {
       if (low_.empty()) rank();
       std::vector<Decision> decisions;
       for (std::size_t i = 0; i < pairs.size(); ++i) {
@@ -66,8 +73,10 @@ class DropLowStrengthCurator final : public SurveyingCurator {
           decision.action = Decision::Action::discard;
           decision.settled = true;
         }
-        decision.reason = low     ? fmt::format("strength {:.4g} is among the lowest {} of {}", strength.mean, lowest_, voted_)
-                          : below ? fmt::format("strength {:.4g} is below {:.4g}", strength.mean, params_.threshold)
+        decision.reason = low     ? fmt::format("strength {:.4g} is among the lowest {} of {}",
+                                                strength.mean, lowest_, voted_)
+                          : below ? fmt::format("strength {:.4g} is below {:.4g}", strength.mean,
+                                                params_.threshold)
                                   : fmt::format("strength {:.4g} is high enough", strength.mean);
       }
       return decisions;
@@ -100,12 +109,13 @@ class AnnotatingCurator final : public SurveyingCurator {
     std::vector<std::string> reward_models;
     std::string scale = "none";
   };
-  static void describe(Schema<Params>& schema) {
-    describe_voters(schema);
-  }
-  AnnotatingCurator(const Params& params, Context& context) : voters_(params.reward_models, params.scale, context) {}
+  static void describe(Schema<Params>& schema) { describe_voters(schema); }
+  AnnotatingCurator(const Params& params, Context& context)
+      : voters_(params.reward_models, params.scale, context) {}
 
-  std::unique_ptr<Survey> survey(const std::string&) override { return std::make_unique<Source>(voters_); }
+  std::unique_ptr<Survey> survey(const std::string&) override {
+    return std::make_unique<Source>(voters_);
+  }
 
  private:
   class Source final : public Survey {
@@ -114,7 +124,8 @@ class AnnotatingCurator final : public SurveyingCurator {
 
     void add(std::span<const PreferencePair> pairs) override { votes_.add(pairs); }
 
-    std::vector<Decision> decide(std::span<const PreferencePair> pairs, std::size_t first) override {
+    std::vector<Decision> decide(std::span<const PreferencePair> pairs,
+                                 std::size_t first) override {
       if (!final_) votes_.ranked();
       final_ = true;
       std::vector<Decision> decisions;
@@ -143,9 +154,13 @@ using AdaptiveMarginCurator = AnnotatingCurator<true>;
 
 DT2IT_PLUGIN("curators/strength", "2.0.0", registrar) {
   registrar.add<dt2it::Curator, dt2it::DropLowStrengthCurator>(
-      "drop_low_strength", "Discards the pairs that several reward models find hardly different, or the other way round.");
+      "drop_low_strength",
+      "Discards the pairs that several reward models find hardly different, or the other way "
+      "round.");
   registrar.add<dt2it::Curator, dt2it::SoftLabelCurator>(
-      "soft_label", "Writes the vote of several reward models on the pairs, for soft labels in training.");
+      "soft_label",
+      "Writes the vote of several reward models on the pairs, for soft labels in training.");
   registrar.add<dt2it::Curator, dt2it::AdaptiveMarginCurator>(
-      "adaptive_margin", "Writes the vote of several reward models on the pairs, for margins in training.");
+      "adaptive_margin",
+      "Writes the vote of several reward models on the pairs, for margins in training.");
 }

@@ -34,29 +34,39 @@ class VoteFlipCurator final : public SurveyingCurator {
     describe_voters(schema);
     schema
         .field("rule", &Params::rule,
-               "fraction: the lowest `fraction` of the pairs with negative strength (the paper's rule); threshold: those with a "
-               "strength below -`threshold`; quantile: of all pairs the lowest `quantile`, as far as they are negative.")
+               "fraction: the lowest `fraction` of the pairs with negative strength (the paper's "
+               "rule); threshold: those with a "
+               "strength below -`threshold`; quantile: of all pairs the lowest `quantile`, as far "
+               "as they are negative.")
         .choices({"fraction", "threshold", "quantile"});
-    schema.field("fraction", &Params::fraction, "Share of the pairs with negative strength that is flipped, rounded down.")
+    schema
+        .field("fraction", &Params::fraction,
+               "Share of the pairs with negative strength that is flipped, rounded down.")
         .min(0)
         .max(1);
     schema.field("threshold", &Params::threshold, "For the rule threshold.").min(0);
-    schema.field("quantile", &Params::quantile, "For the rule quantile; rounded down.").min(0).max(1);
+    schema.field("quantile", &Params::quantile, "For the rule quantile; rounded down.")
+        .min(0)
+        .max(1);
   }
 
   VoteFlipCurator(const Params& params, Context& context)
       : params_(params), context_(&context), voters_(params.reward_models, params.scale, context) {}
 
-  std::unique_ptr<Survey> survey(const std::string& source) override { return std::make_unique<Source>(*this, source); }
+  std::unique_ptr<Survey> survey(const std::string& source) override {
+    return std::make_unique<Source>(*this, source);
+  }
 
  private:
   class Source final : public Survey {
    public:
-    Source(const VoteFlipCurator& curator, std::string source) : curator_(curator), source_(std::move(source)), votes_(curator.voters_) {}
+    Source(const VoteFlipCurator& curator, std::string source)
+        : curator_(curator), source_(std::move(source)), votes_(curator.voters_) {}
 
     void add(std::span<const PreferencePair> pairs) override { votes_.add(pairs); }
 
-    std::vector<Decision> decide(std::span<const PreferencePair> pairs, std::size_t first) override {
+    std::vector<Decision> decide(std::span<const PreferencePair> pairs,
+                                 std::size_t first) override {
       if (places_.empty()) rank();
       std::vector<Decision> decisions(pairs.size());
       for (std::size_t i = 0; i < pairs.size(); ++i) {
@@ -76,8 +86,9 @@ class VoteFlipCurator final : public SurveyingCurator {
         }
         const bool flip = place <= flips_;
         if (flip) decision.action = Decision::Action::flip;
-        decision.reason = fmt::format("strength {:.4g}, place {} of {} negatives, {} the lowest {} that are flipped", strength.mean, place,
-                                      negatives_, flip ? "among" : "not among", flips_);
+        decision.reason = fmt::format(
+            "strength {:.4g}, place {} of {} negatives, {} the lowest {} that are flipped",
+            strength.mean, place, negatives_, flip ? "among" : "not among", flips_);
       }
       return decisions;
     }
@@ -94,9 +105,10 @@ class VoteFlipCurator final : public SurveyingCurator {
         places_[order[negatives_]] = static_cast<std::uint32_t>(negatives_ + 1);
         below += mean < -params.threshold;
       }
-      flips_ = params.rule == "threshold"  ? below
-               : params.rule == "quantile" ? std::min(negatives_, part_of(params.quantile, order.size()))
-                                           : part_of(params.fraction, negatives_);
+      flips_ = params.rule == "threshold" ? below
+               : params.rule == "quantile"
+                   ? std::min(negatives_, part_of(params.quantile, order.size()))
+                   : part_of(params.fraction, negatives_);
       curator_.report(source_, votes_.size(), order.size(), negatives_, flips_);
     }
 
@@ -107,15 +119,19 @@ class VoteFlipCurator final : public SurveyingCurator {
     std::size_t negatives_ = 0, flips_ = 0;
   };
 
-  void report(const std::string& source, std::size_t pairs, std::size_t voted, std::size_t negative, std::size_t flips) const {
+  void report(const std::string& source, std::size_t pairs, std::size_t voted, std::size_t negative,
+              std::size_t flips) const {
     const std::string name = source.empty() ? "this source" : "'" + source + "'";
     context_->log(LogLevel::info,
-                  fmt::format("{}: {} of {} pairs have a strength, {} negative, {} flipped", name, voted, pairs, negative, flips));
+                  fmt::format("{}: {} of {} pairs have a strength, {} negative, {} flipped", name,
+                              voted, pairs, negative, flips));
     if (flips > 0 && static_cast<double>(negative) < kCleanShare * static_cast<double>(voted))
-      context_->log(LogLevel::warning,
-                    fmt::format("{}: only {:.0f} % of the pairs have a negative strength. On a nearly clean source "
-                                "flipping spoils more labels than it mends; consider leaving vote_flip out for it",
-                                name, 100.0 * static_cast<double>(negative) / static_cast<double>(voted)));
+      context_->log(
+          LogLevel::warning,
+          fmt::format(
+              "{}: only {:.0f} % of the pairs have a negative strength. On a nearly clean source "
+              "flipping spoils more labels than it mends; consider leaving vote_flip out for it",
+              name, 100.0 * static_cast<double>(negative) / static_cast<double>(voted)));
   }
 
   const Params params_;

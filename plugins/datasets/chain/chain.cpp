@@ -48,7 +48,8 @@ class ChainDataset final : public Dataset {
           record.id = part + record.id;
           if constexpr (std::is_same_v<Record, PreferencePair>) {
             record.prompt.id = part + record.prompt.id;
-            if (record.rejected_prompt) record.rejected_prompt->id = part + record.rejected_prompt->id;
+            if (record.rejected_prompt)
+              record.rejected_prompt->id = part + record.rejected_prompt->id;
           }
           return true;
         }

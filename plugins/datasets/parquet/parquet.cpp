@@ -21,9 +21,11 @@ namespace fs = std::filesystem;
 
 struct Texts {
   static constexpr const char* kFile =
-      "A .parquet file, a folder of them (read in order of their names; those below it where it has "
+      "A .parquet file, a folder of them (read in order of their names; those below it where it "
+      "has "
       "none), a pattern, an archive or a path inside one.";
-  static constexpr const char* kSource = "Name of the data set; empty: of the file, of its folder for shards.";
+  static constexpr const char* kSource =
+      "Name of the data set; empty: of the file, of its folder for shards.";
 };
 
 // What datasets/preferences reads, in Parquet files.
@@ -79,7 +81,8 @@ class ParquetDataset final : public Dataset {
             continue;
           }
           in_group = at_++;
-          while (!batch_ || in_group >= batch_first_ + static_cast<std::size_t>(batch_->num_rows())) {
+          while (!batch_ ||
+                 in_group >= batch_first_ + static_cast<std::size_t>(batch_->num_rows())) {
             if (batch_) batch_first_ += static_cast<std::size_t>(batch_->num_rows());
             batch_ = file_->next(*batches_);
             if (!batch_) throw DataError(file_->path().string() + ": ends before its last row");

@@ -29,7 +29,8 @@ auto ParquetFile::guarded(Work work) const {
     return work();
   } catch (const DataError&) {
     throw;
-  } catch (const std::exception& error) {  // ParquetException, and what sizes that are not so lead to
+  } catch (
+      const std::exception& error) {  // ParquetException, and what sizes that are not so lead to
     throw DataError(path_.string() + ": " + error.what());
   }
 }
@@ -103,7 +104,9 @@ std::shared_ptr<arrow::RecordBatch> ParquetFile::next(arrow::RecordBatchReader& 
     // The reader believes the offsets of a damaged file. Texts that are no UTF-8 are a matter of their record.
     if (batch)
       for (const auto& column : batch->columns())
-        if (const auto status = column->ValidateFull(); !status.ok() && status.message().find("UTF8") == std::string::npos) fail(status);
+        if (const auto status = column->ValidateFull();
+            !status.ok() && status.message().find("UTF8") == std::string::npos)
+          fail(status);
     return batch;
   });
 }

@@ -22,9 +22,11 @@ namespace fs = std::filesystem;
 
 struct Texts {
   static constexpr const char* kFile =
-      "A .jsonl file, or a .json file with an array; or a folder with one of these; also an archive "
+      "A .jsonl file, or a .json file with an array; or a folder with one of these; also an "
+      "archive "
       "or a path inside one, a pattern, InternVL's meta file (MMPR).";
-  static constexpr const char* kSource = "Name of the data set; empty: of the file, or of MMPR's subset.";
+  static constexpr const char* kSource =
+      "Name of the data set; empty: of the file, or of MMPR's subset.";
 };
 
 // Preference pairs, candidates and single answers as other programs keep them, in JSON or JSONL.
@@ -46,7 +48,8 @@ class PreferencesDataset final : public Dataset {
   }
   std::unique_ptr<Stream<PreferencePair>> pairs() override {
     return std::make_unique<records::PairStream>(
-        answers({}), named_.empty() && inputs_.size() == 1 ? inputs_.front().file.stem().string() : named_,
+        answers({}),
+        named_.empty() && inputs_.size() == 1 ? inputs_.front().file.stem().string() : named_,
         strict_);
   }
 
@@ -140,8 +143,7 @@ class PreferencesDataset final : public Dataset {
         record = {};
         if (problem.empty()) try {
             record = records::parse_answers(object, owner_.form_, owner_.columns_,
-                                            {input_->media_root, *media_},
-                                            reader_->where());
+                                            {input_->media_root, *media_}, reader_->where());
           } catch (const DataError& error) {
             problem = error.what();
             record = {};

@@ -30,11 +30,13 @@ struct AnswerParams {
     schema.field("media_root", &AnswerParams::media_root,
                  "Folder or archive that paths of images start from, or a pattern of several "
                  "(MM-RLHF/*.zip), which are taken as one folder; empty: the folder of the file.");
-    schema.field("media_names", &AnswerParams::media_names,
-                 "Look for images by their file names alone: POVID names COCO's by a path of its own.");
+    schema.field(
+        "media_names", &AnswerParams::media_names,
+        "Look for images by their file names alone: POVID names COCO's by a path of its own.");
     schema.field("source", &AnswerParams::source, Texts::kSource);
     schema.field("dataset_info", &AnswerParams::dataset_info,
-                 "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one beside the file.");
+                 "LLaMA-Factory's dataset_info.json, which names the columns; empty: the one "
+                 "beside the file.");
     schema
         .field("bad_records", &AnswerParams::bad_records,
                "report: what gives no pair (it cannot be read, or is a tie) is given as a pair "

@@ -137,7 +137,8 @@ class Parser {
       Response& response = result_.responses.emplace_back();
       response.id = side == 0 ? "a" : "b";
       response.text = conversation.take_answer();
-      response.mllm = optional_text(record_, columns_.battle[static_cast<std::size_t>(3 + side)], where_);
+      response.mllm =
+          optional_text(record_, columns_.battle[static_cast<std::size_t>(3 + side)], where_);
       prompts[side] = std::move(conversation).finish(images, videos);
     }
     const auto users_of = [](const std::vector<Message>& messages) {
@@ -169,7 +170,8 @@ class Parser {
     if (form_ == AnswerForm::ratings && !completions) fail("has no 'completions'");
     if (completions && (form_ == AnswerForm::ratings || form_ == AnswerForm::automatic))
       return parse_ratings(*completions);
-    const auto first = find(record_, columns_.battle[0]), second = find(record_, columns_.battle[1]);
+    const auto first = find(record_, columns_.battle[0]),
+               second = find(record_, columns_.battle[1]);
     if (form_ == AnswerForm::battles && (!first || !second))
       fail("has no 'conversation_a' and 'conversation_b'");
     if (first && second && (form_ == AnswerForm::battles || form_ == AnswerForm::automatic))
@@ -291,13 +293,11 @@ class Parser {
 }  // namespace
 
 AnswerForm answer_form_named(const std::string& name) {
-  constexpr std::pair<const char*, AnswerForm> kForms[] = {{"auto", AnswerForm::automatic},
-                                                           {"dt2it", AnswerForm::dt2it},
-                                                           {"sharegpt", AnswerForm::sharegpt},
-                                                           {"trl", AnswerForm::trl},
-                                                           {"llava", AnswerForm::llava},
-                                                           {"ratings", AnswerForm::ratings},
-                                                           {"battles", AnswerForm::battles}};
+  constexpr std::pair<const char*, AnswerForm> kForms[] = {
+      {"auto", AnswerForm::automatic},    {"dt2it", AnswerForm::dt2it},
+      {"sharegpt", AnswerForm::sharegpt}, {"trl", AnswerForm::trl},
+      {"llava", AnswerForm::llava},       {"ratings", AnswerForm::ratings},
+      {"battles", AnswerForm::battles}};
   std::string allowed;
   for (const auto& [known, form] : kForms) {
     if (name == known) return form;

@@ -26,9 +26,9 @@ void rename(const simdjson::dom::element& table,
 
 std::vector<std::string> Columns::keys() const {
   std::vector<std::string> all;
-  for (const auto* names : {&id, &messages, &system, &question, &more_question, &chosen, &rejected,
-                            &answers, &images, &rejected_images, &videos, &provenance,
-                            &completions, &battle, &tie})
+  for (const auto* names :
+       {&id, &messages, &system, &question, &more_question, &chosen, &rejected, &answers, &images,
+        &rejected_images, &videos, &provenance, &completions, &battle, &tie})
     all.insert(all.end(), names->begin(), names->end());
   return all;
 }

@@ -23,10 +23,11 @@ struct Columns {
   std::vector<std::string> images{"images", "image", "image_path", "img_path"};
   std::vector<std::string> rejected_images{"rejected_images"};
   std::vector<std::string> videos{"videos", "video"};
-  std::vector<std::string> provenance{"dt2it"};  // what our exporters add
+  std::vector<std::string> provenance{"dt2it"};         // what our exporters add
   std::vector<std::string> completions{"completions"};  // rated responses (VLFeedback)
   // A battle of two models (WildVision): two conversations, and who won.
-  std::vector<std::string> battle{"conversation_a", "conversation_b", "winner", "model_a", "model_b"};
+  std::vector<std::string> battle{"conversation_a", "conversation_b", "winner", "model_a",
+                                  "model_b"};
   std::vector<std::string> tie{"is_tie"};
   std::vector<std::string> role{"from", "role"};
   std::vector<std::string> content{"value", "content"};

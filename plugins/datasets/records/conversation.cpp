@@ -76,7 +76,8 @@ void Conversation::add_text(Message::Role role, std::string_view text) {
 }
 
 void Conversation::set_system(std::string_view text) {
-  if (!messages_.empty() && messages_.front().role == Message::Role::system) messages_.erase(messages_.begin());
+  if (!messages_.empty() && messages_.front().role == Message::Role::system)
+    messages_.erase(messages_.begin());
   Message message;
   message.role = Message::Role::system;
   message.content.push_back(Part::of_text(std::string(text)));
@@ -91,7 +92,8 @@ void Conversation::add_content(Message& message, const element& content) const {
   for (const element& item : parts) {
     object part;
     std::string_view type;
-    if (item.get(part) || part["type"].get(type)) fail("a part of a message must be an object with 'type'");
+    if (item.get(part) || part["type"].get(type))
+      fail("a part of a message must be an object with 'type'");
     if (type == "text") {
       const auto value = first_of(part, {"text", "value"});
       if (!value || value->get(text)) fail("a part of type 'text' has no text");
@@ -100,9 +102,11 @@ void Conversation::add_content(Message& message, const element& content) const {
     }
     const bool image = type == "image" || type == "image_url";
     if (!image && type != "video" && type != "video_url")
-      fail("a part has the type '" + std::string(type) + "' (allowed: text, image, image_url, video)");
+      fail("a part has the type '" + std::string(type) +
+           "' (allowed: text, image, image_url, video)");
     Part place = place_for(image ? Part::Kind::image : Part::Kind::video);
-    auto value = first_of(part, {std::string(type), image ? "image" : "video", "value", "url", "path"});
+    auto value =
+        first_of(part, {std::string(type), image ? "image" : "video", "value", "url", "path"});
     if (object inner; value && !value->get(inner))
       if (const auto url = find(inner, "url")) value = url;
     if (value) {
@@ -148,8 +152,9 @@ void Conversation::fill(Part::Kind kind, std::vector<Media> media, const char* n
       if (part.kind == kind && is_place(part)) places.push_back(&part);
   const std::string mark = "<" + std::string(name) + ">";
   if (places.empty() && !media.empty()) {
-    const auto user = std::find_if(messages_.begin(), messages_.end(),
-                                   [](const Message& message) { return message.role == Message::Role::user; });
+    const auto user = std::find_if(messages_.begin(), messages_.end(), [](const Message& message) {
+      return message.role == Message::Role::user;
+    });
     if (user == messages_.end()) fail("there is no message of the user");
     std::vector<Part> parts;
     for (Media& one : media) parts.push_back({kind, {}, std::move(one)});
@@ -157,7 +162,8 @@ void Conversation::fill(Part::Kind kind, std::vector<Media> media, const char* n
     return;
   }
   if (places.size() != media.size())
-    fail("has " + std::to_string(media.size()) + " " + name + "s for " + std::to_string(places.size()) + " " + mark);
+    fail("has " + std::to_string(media.size()) + " " + name + "s for " +
+         std::to_string(places.size()) + " " + mark);
   for (std::size_t i = 0; i < places.size(); ++i) places[i]->media = std::move(media[i]);
 }
 
@@ -165,10 +171,12 @@ void Conversation::check_turns() const {
   std::size_t at = !messages_.empty() && messages_.front().role == Message::Role::system ? 1 : 0;
   if (at == messages_.size()) fail("there is no message of the user");
   for (Message::Role expected = Message::Role::user; at < messages_.size(); ++at) {
-    if (messages_[at].role != expected) fail("the messages of user and assistant do not alternate, beginning with the user");
+    if (messages_[at].role != expected)
+      fail("the messages of user and assistant do not alternate, beginning with the user");
     expected = expected == Message::Role::user ? Message::Role::assistant : Message::Role::user;
   }
-  if (messages_.back().role != Message::Role::user) fail("the last message of the prompt must be the user's");
+  if (messages_.back().role != Message::Role::user)
+    fail("the last message of the prompt must be the user's");
 }
 
 std::vector<Message> Conversation::finish(std::vector<Media> images, std::vector<Media> videos) && {
@@ -179,7 +187,8 @@ std::vector<Message> Conversation::finish(std::vector<Media> images, std::vector
   return std::move(messages_);
 }
 
-std::string answer_text(const element& value, const Columns& columns, std::string_view name, const std::string& where) {
+std::string answer_text(const element& value, const Columns& columns, std::string_view name,
+                        const std::string& where) {
   std::string_view text;
   array list;
   object message;
@@ -205,7 +214,8 @@ std::string answer_text(const element& value, const Columns& columns, std::strin
   if (!value.get(message)) {
     std::vector<std::string> names = columns.content;
     names.insert(names.end(), {"text", "response"});
-    if (const auto content = first_of(message, names)) return answer_text(*content, columns, name, where);
+    if (const auto content = first_of(message, names))
+      return answer_text(*content, columns, name, where);
   }
   fail("is no answer (allowed: a text, a message, a list of one message)");
   return {};

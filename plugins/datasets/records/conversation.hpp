@@ -35,7 +35,9 @@ class Conversation {
 
   // The last message's text, which is taken off. It must be the assistant's.
   std::string take_answer();
-  bool ends_with_answer() const { return !messages_.empty() && messages_.back().role == Message::Role::assistant; }
+  bool ends_with_answer() const {
+    return !messages_.empty() && messages_.back().role == Message::Role::assistant;
+  }
   bool empty() const { return messages_.empty(); }
 
   // Images and videos go to their places in order. Without any places they go in front of the first message of the user.
@@ -57,7 +59,7 @@ class Conversation {
 };
 
 // A message's text: a string, the columns' content of an object, or the one message of a list.
-std::string answer_text(const simdjson::dom::element& value, const Columns& columns, std::string_view name,
-                        const std::string& where);
+std::string answer_text(const simdjson::dom::element& value, const Columns& columns,
+                        std::string_view name, const std::string& where);
 
 }  // namespace dt2it::records

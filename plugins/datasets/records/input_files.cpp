@@ -38,7 +38,8 @@ fs::path unpacked_with(const fs::path& archive, Context& context) {
 
 // The archive that holds what is not there under this name: annotations.zip for annotations, images.zip_aa for images.
 std::optional<fs::path> archive_of(const fs::path& place) {
-  for (const char* ending : {".zip", ".zip_aa", ".zip.part-aa", ".zip.001", ".tar", ".tar.gz", ".tgz"}) {
+  for (const char* ending :
+       {".zip", ".zip_aa", ".zip.part-aa", ".zip.001", ".tar", ".tar.gz", ".tgz"}) {
     std::error_code ignored;
     if (fs::is_regular_file(place.string() + ending, ignored)) return place.string() + ending;
   }
@@ -108,8 +109,8 @@ fs::path joined(const std::vector<fs::path>& places, Context& context) {
       own = own || inside == name;
       const auto [other, fresh] = names.emplace(inside, entry.path());
       if (!fresh)
-        throw DataError("'" + inside + "' is in " + other->second.parent_path().string() + " and in " + folder.string() +
-                        ": they cannot be taken as one folder");
+        throw DataError("'" + inside + "' is in " + other->second.parent_path().string() +
+                        " and in " + folder.string() + ": they cannot be taken as one folder");
     }
     if (!own) names.emplace(name, folder);
   }
@@ -122,9 +123,11 @@ fs::path joined(const std::vector<fs::path>& places, Context& context) {
 fs::path media_place(const fs::path& root, Context& context) {
   const fs::path place = through_archives(root, context);
   std::error_code ignored;
-  if (fs::exists(place, ignored) || place.string().find_first_of("*?[") == std::string::npos) return place;
+  if (fs::exists(place, ignored) || place.string().find_first_of("*?[") == std::string::npos)
+    return place;
   const std::vector<fs::path> found = matching(place);
-  if (found.empty()) throw DataError(root.string() + ": no folder or archive of media matches this");
+  if (found.empty())
+    throw DataError(root.string() + ": no folder or archive of media matches this");
   return joined(found, context);
 }
 
@@ -147,7 +150,8 @@ fs::path beside(const fs::path& meta, const fs::path& name, Context& context) {
   const fs::path folder = meta.parent_path();
   const fs::path place = through_archives(folder / name, context);
   std::error_code ignored;
-  if (fs::exists(place, ignored) || name.empty() || *name.begin() != folder.filename()) return place;
+  if (fs::exists(place, ignored) || name.empty() || *name.begin() != folder.filename())
+    return place;
   const fs::path other = through_archives(folder.parent_path() / name, context);
   return fs::exists(other, ignored) ? other : place;
 }
@@ -174,8 +178,9 @@ std::optional<std::vector<InputFile>> subsets_of(const fs::path& file, const fs:
     if (set["root"].get(root)) root = {};
     InputFile input;
     input.file = beside(file, std::string(annotation), context);
-    input.media_root = media_root.empty() ? beside(file, std::string(root), context)
-                                          : through_archives(media_root / std::string(root), context);
+    input.media_root = media_root.empty()
+                           ? beside(file, std::string(root), context)
+                           : through_archives(media_root / std::string(root), context);
     input.source = name;
     double share = 1;
     if (!set["repeat_time"].get(share) && share > 0 && share < 1) input.share = share;

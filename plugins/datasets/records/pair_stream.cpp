@@ -80,8 +80,9 @@ std::vector<PreferencePair> pairs_of(AnswerRecord record, const std::string& sou
     return pairs;
   }
   if (!record.pair)
-    return {record.detail.empty() ? dropped(id, from, kUnusable, "record '" + id + "' is no preference pair")
-                                  : dropped(id, from, record.detail, "")};
+    return {record.detail.empty()
+                ? dropped(id, from, kUnusable, "record '" + id + "' is no preference pair")
+                : dropped(id, from, record.detail, "")};
   std::vector<PreferencePair> pairs;
   pairs.push_back(pair_of(std::move(record), source));
   return pairs;

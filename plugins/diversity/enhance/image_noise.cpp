@@ -22,11 +22,13 @@ void gaussian(cv::Mat& pixels, double strength, Rng& rng) {
 
 // A step of a diffusion's forward process, variance kept: the picture fades into noise as strength goes to 1.
 void diffusion(cv::Mat& pixels, double strength, Rng& rng) {
-  const double angle = strength * 1.5707963267948966, kept = std::cos(angle), added = std::sin(angle);
+  const double angle = strength * 1.5707963267948966, kept = std::cos(angle),
+               added = std::sin(angle);
   for (int y = 0; y < pixels.rows; ++y) {
     auto* row = pixels.ptr<std::uint8_t>(y);
     for (int i = 0; i < pixels.cols * 3; ++i)
-      row[i] = cv::saturate_cast<std::uint8_t>(127.5 + kept * (row[i] - 127.5) + added * rng.normal(0, 127.5));
+      row[i] = cv::saturate_cast<std::uint8_t>(127.5 + kept * (row[i] - 127.5) +
+                                               added * rng.normal(0, 127.5));
   }
 }
 
@@ -60,8 +62,8 @@ void occlusion(cv::Mat& pixels, double strength, Rng& rng) {
 }  // namespace
 
 const std::vector<std::string>& noise_kinds() {
-  static const std::vector<std::string> kinds{"gaussian", "salt_and_pepper", "blur", "occlusion",
-                                              "downsample", "diffusion"};
+  static const std::vector<std::string> kinds{"gaussian",  "salt_and_pepper", "blur",
+                                              "occlusion", "downsample",      "diffusion"};
   return kinds;
 }
 

@@ -21,7 +21,9 @@ class EnsembleJudge final : public Judge {
   };
   static void describe(Schema<Params>& schema) {
     schema.component<Judge>("judges", &Params::judges, "The [judges.*] tables to ask.").required();
-    schema.field("quorum", &Params::quorum, "So many must answer; 0: more than half.").min(0).max(99);
+    schema.field("quorum", &Params::quorum, "So many must answer; 0: more than half.")
+        .min(0)
+        .max(99);
   }
 
   EnsembleJudge(const Params& params, Context& context) : names_(params.judges) {
@@ -109,5 +111,6 @@ class EnsembleJudge final : public Judge {
 }  // namespace dt2it
 
 DT2IT_PLUGIN("judges/ensemble", "1.0.0", registrar) {
-  registrar.add<dt2it::Judge, dt2it::EnsembleJudge>("ensemble", "Several judges as one: mean scores, majority of comparisons.");
+  registrar.add<dt2it::Judge, dt2it::EnsembleJudge>(
+      "ensemble", "Several judges as one: mean scores, majority of comparisons.");
 }

@@ -35,7 +35,8 @@ std::string escape_blocks(std::string_view text);
 // Appends to a user message: the prompt's media in order of appearance, then a text of the blocks with `closing` behind them.
 // `task` is the word of the first line. Where there are several media, "[image 2]" in the question marks the place that the
 // second had.
-void add_material(Message& user, std::string_view task, const Prompt& prompt, std::span<const Response> responses,
-                  bool use_reference, const std::string& closing);
+void add_material(Message& user, std::string_view task, const Prompt& prompt,
+                  std::span<const Response> responses, bool use_reference,
+                  const std::string& closing);
 
 }  // namespace dt2it::rubric

@@ -61,12 +61,14 @@ class RubricJudge final : public Judge {
         .max(10);
     schema
         .field("repeats", &Params::repeats,
-               "How often the judge is asked the same: scores are means over the readable draws, comparisons "
+               "How often the judge is asked the same: scores are means over the readable draws, "
+               "comparisons "
                "go by majority. The draws stand in the detail.")
         .min(1)
         .max(99);
-    schema.field("both_orders", &Params::both_orders,
-                 "Comparisons are asked in both orders; where the judge goes by the place it is a tie.");
+    schema.field(
+        "both_orders", &Params::both_orders,
+        "Comparisons are asked in both orders; where the judge goes by the place it is a tie.");
   }
 
   RubricJudge(const Params& params, Context& context)
@@ -98,7 +100,8 @@ class RubricJudge final : public Judge {
   }
 
  private:
-  Verdict compare_once(const Prompt& prompt, const Response& first, const Response& second, int repeat) const {
+  Verdict compare_once(const Prompt& prompt, const Response& first, const Response& second,
+                       int repeat) const {
     const std::vector<Response> pair{first, second};
     const ParsedReply reply = ask(Task::pairwise, prompt, pair, repeat);
     const Score& one = reply.scores[0];
@@ -135,18 +138,22 @@ class RubricJudge final : public Judge {
     verdict.first_score = first;
     verdict.second_score = second;
     verdict.reply += "\n\n--- in the other order ---\n" + swapped.reply;
-    const Verdict::Winner back = swapped.winner == Verdict::Winner::first    ? Verdict::Winner::second
-                                 : swapped.winner == Verdict::Winner::second ? Verdict::Winner::first
-                                                                             : Verdict::Winner::tie;
+    const Verdict::Winner back = swapped.winner == Verdict::Winner::first ? Verdict::Winner::second
+                                 : swapped.winner == Verdict::Winner::second
+                                     ? Verdict::Winner::first
+                                     : Verdict::Winner::tie;
     if (back != verdict.winner) {
-      verdict.detail = fmt::format("the orders disagree: {} and {}", name_of(verdict.winner), name_of(back));
+      verdict.detail =
+          fmt::format("the orders disagree: {} and {}", name_of(verdict.winner), name_of(back));
       verdict.winner = Verdict::Winner::tie;
     }
     return verdict;
   }
 
   static const char* name_of(Verdict::Winner winner) {
-    return winner == Verdict::Winner::first ? "first" : winner == Verdict::Winner::second ? "second" : "tie";
+    return winner == Verdict::Winner::first    ? "first"
+           : winner == Verdict::Winner::second ? "second"
+                                               : "tie";
   }
 
   // More than half of the votes that could be read; else a tie. Without any, the first one's trouble.
@@ -170,8 +177,9 @@ class RubricJudge final : public Judge {
                                              : Verdict::Winner::tie;
     verdict.first_score = first_sum / static_cast<double>(readable);
     verdict.second_score = second_sum / static_cast<double>(readable);
-    verdict.detail = fmt::format("{} votes: {} for the first, {} for the second, {} ties, {} abstentions",
-                                 votes.size(), first, second, readable - first - second, votes.size() - readable);
+    verdict.detail = fmt::format(
+        "{} votes: {} for the first, {} for the second, {} ties, {} abstentions", votes.size(),
+        first, second, readable - first - second, votes.size() - readable);
     return verdict;
   }
 
@@ -199,7 +207,8 @@ class RubricJudge final : public Judge {
   // Draws until every response is readable, at most 1 + retries times; then the draw with the most
   // readable ones counts, the earliest of equals. Draws are never mixed: scores of one list belong
   // together.
-  ParsedReply ask(Task task, const Prompt& prompt, std::span<const Response> responses, int repeat) const {
+  ParsedReply ask(Task task, const Prompt& prompt, std::span<const Response> responses,
+                  int repeat) const {
     for (const Message& message : prompt.messages)
       for (const Part& part : message.content)
         if (part.kind != Part::Kind::text && !part.media.present())

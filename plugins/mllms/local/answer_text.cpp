@@ -16,7 +16,8 @@ bool AnswerText::add(std::int64_t token) {
   const std::string all = backbone_->detokenize(window_);
   std::string_view shown = std::string_view(all).substr(std::min(known.size(), all.size()));
   const bool whole = !shown.ends_with(kReplacement);
-  for (int i = 0; i < 3 && shown.ends_with(kReplacement); ++i) shown.remove_suffix(kReplacement.size());
+  for (int i = 0; i < 3 && shown.ends_with(kReplacement); ++i)
+    shown.remove_suffix(kReplacement.size());
   const std::size_t before = settled_;
   text_.resize(settled_);
   text_ += shown;

@@ -14,7 +14,8 @@ namespace dt2it::local {
 class AnswerText {
  public:
   // `stops` are not empty texts and outlive it, as does the backbone.
-  AnswerText(const Backbone& backbone, const std::vector<std::string>& stops) : backbone_(&backbone), stops_(&stops) {}
+  AnswerText(const Backbone& backbone, const std::vector<std::string>& stops)
+      : backbone_(&backbone), stops_(&stops) {}
 
   // True when the answer is over: it contains a stop string. No more tokens then.
   bool add(std::int64_t token);

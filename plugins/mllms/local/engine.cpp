@@ -48,7 +48,8 @@ std::exception_ptr known_exception(const std::string& model) {
     return std::current_exception();
   } catch (const std::exception& error) {
     const std::string_view what = error.what();
-    return std::make_exception_ptr(ModelError(fmt::format("{}: generation failed: {}", model, what.substr(0, what.find('\n')))));
+    return std::make_exception_ptr(ModelError(
+        fmt::format("{}: generation failed: {}", model, what.substr(0, what.find('\n')))));
   }
 }
 
@@ -69,7 +70,8 @@ ChatReply Engine::answer(const std::vector<Message>& messages, Draw draw) {
   std::shared_ptr<Group> mine;  // when this caller is the first
   {
     const std::lock_guard lock(mutex_);
-    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const auto& one) { return one->messages == messages; });
+    auto group = std::find_if(groups_.begin(), groups_.end(),
+                              [&](const auto& one) { return one->messages == messages; });
     if (group == groups_.end()) {
       mine = std::make_shared<Group>();
       mine->messages = messages;
@@ -103,7 +105,8 @@ void Engine::encode(Group& group) {
     const std::lock_guard lock(mutex_);
     // The end that a cut prompt lost is the question and the opening of the answer.
     if (!error && encoded.status == Status::ok && encoded.cut)
-      encoded = {Status::truncated, {}, true, "the prompt is longer than the backbone's cutoff_len"};
+      encoded = {
+          Status::truncated, {}, true, "the prompt is longer than the backbone's cutoff_len"};
     if (!error && encoded.status == Status::ok) {
       group.prompt = std::move(encoded.tree);
       group.ready = true;
@@ -148,7 +151,8 @@ std::vector<Engine::Start> Engine::next_starts(const std::stop_token& stop) {
     std::optional<Clock::time_point> next;
     for (auto at = groups_.begin(); at != groups_.end();) {
       Group& group = **at;
-      const Clock::time_point due = group.since + std::chrono::duration_cast<Clock::duration>(options_.max_wait);
+      const Clock::time_point due =
+          group.since + std::chrono::duration_cast<Clock::duration>(options_.max_wait);
       if (!group.ready || (now < due && ready < options_.max_batch)) {
         if (group.ready) next = std::min(next.value_or(due), due);
         ++at;
@@ -187,7 +191,8 @@ void Engine::begin(std::vector<Start>& starts) {
     decoding_ = backbone_->decode(prompts, samples);
   for (Start& start : starts)
     for (Caller& caller : start.callers)
-      live_.push_back({std::move(caller), start.prompt.tokens.size(), start.prompt.tokens, AnswerText(*backbone_, options_.stops)});
+      live_.push_back({std::move(caller), start.prompt.tokens.size(), start.prompt.tokens,
+                       AnswerText(*backbone_, options_.stops)});
   starts.clear();
 }
 
@@ -198,12 +203,14 @@ void Engine::step() {
   const float* rows = logits.const_data_ptr<float>();
   const auto width = static_cast<std::size_t>(logits.size(1));
   std::vector<std::int64_t> drawn(live_.size());
-  at::parallel_for(0, static_cast<std::int64_t>(live_.size()), 1, [&](std::int64_t first, std::int64_t last) {
-    for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
-      Draw& draw = live_[i].caller.draw;
-      drawn[i] = nn::draw_token({rows + i * width, width}, live_[i].tokens, draw.settings, draw.rng);
-    }
-  });
+  at::parallel_for(
+      0, static_cast<std::int64_t>(live_.size()), 1, [&](std::int64_t first, std::int64_t last) {
+        for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
+          Draw& draw = live_[i].caller.draw;
+          drawn[i] =
+              nn::draw_token({rows + i * width, width}, live_[i].tokens, draw.settings, draw.rng);
+        }
+      });
   std::vector<std::pair<Caller, ChatReply>> done;
   std::vector<std::size_t> kept;
   std::vector<std::int64_t> next;
@@ -231,7 +238,8 @@ void Engine::step() {
 std::optional<ChatReply> Engine::ended(Live& live, std::int64_t token) const {
   live.tokens.push_back(token);
   const auto count = static_cast<std::int64_t>(live.tokens.size() - live.prompt_tokens);
-  const bool stop = std::find(ends_.begin(), ends_.end(), token) != ends_.end() || live.text.add(token);
+  const bool stop =
+      std::find(ends_.begin(), ends_.end(), token) != ends_.end() || live.text.add(token);
   if (!stop && count < live.caller.draw.max_tokens) return std::nullopt;
   ChatReply reply;
   reply.text = live.text.text();

@@ -27,9 +27,13 @@ std::size_t plain_length(std::string_view text) {
     std::uint64_t word = 0;
     std::memcpy(&word, text.data() + at, 8);
     // Below 0x20, a quotation mark, a backslash.
-    if (((word - 0x20 * kOnes) & ~word & kTops) | zeros(word ^ ('"' * kOnes)) | zeros(word ^ ('\\' * kOnes))) break;
+    if (((word - 0x20 * kOnes) & ~word & kTops) | zeros(word ^ ('"' * kOnes)) |
+        zeros(word ^ ('\\' * kOnes)))
+      break;
   }
-  while (at < text.size() && static_cast<unsigned char>(text[at]) >= 0x20 && text[at] != '"' && text[at] != '\\') ++at;
+  while (at < text.size() && static_cast<unsigned char>(text[at]) >= 0x20 && text[at] != '"' &&
+         text[at] != '\\')
+    ++at;
   return at;
 }
 
@@ -81,21 +85,28 @@ void append_json_string(std::string& json, std::string_view text) {
 #if defined(__x86_64__) && defined(__GNUC__)
 // Whole blocks of 24 bytes by AVX2 (W. Mula and D. Lemire, "Faster Base64 Encoding and Decoding using AVX2 Instructions",
 // 2018); returns how many bytes it took. Reads 4 bytes before and 4 after a block, so that the first and the last are left.
-__attribute__((target("avx2"))) static std::size_t encode_blocks(const std::uint8_t* from, std::size_t size, char* to) {
-  const __m256i spread = _mm256_setr_epi8(5, 4, 6, 5, 8, 7, 9, 8, 11, 10, 12, 11, 14, 13, 15, 14, 1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
+__attribute__((target("avx2"))) static std::size_t encode_blocks(const std::uint8_t* from,
+                                                                 std::size_t size, char* to) {
+  const __m256i spread = _mm256_setr_epi8(5, 4, 6, 5, 8, 7, 9, 8, 11, 10, 12, 11, 14, 13, 15, 14, 1,
+                                          0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
   // What to add to a value of six bits: 'A', 'a' - 26, '0' - 52, '+' - 62, '/' - 63.
-  const __m256i shift = _mm256_setr_epi8(65, 71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 0, 0, 65, 71, -4, -4, -4, -4, -4, -4, -4, -4,
-                                         -4, -4, -19, -16, 0, 0);
+  const __m256i shift =
+      _mm256_setr_epi8(65, 71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 0, 0, 65, 71, -4,
+                       -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 0, 0);
   std::size_t at = 0;
   for (; at + 28 <= size; at += 24, to += 32) {
     __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at - 4));
     bytes = _mm256_shuffle_epi8(bytes, spread);
-    const __m256i high = _mm256_mulhi_epu16(_mm256_and_si256(bytes, _mm256_set1_epi32(0x0fc0fc00)), _mm256_set1_epi32(0x04000040));
-    const __m256i low = _mm256_mullo_epi16(_mm256_and_si256(bytes, _mm256_set1_epi32(0x003f03f0)), _mm256_set1_epi32(0x01000010));
+    const __m256i high = _mm256_mulhi_epu16(_mm256_and_si256(bytes, _mm256_set1_epi32(0x0fc0fc00)),
+                                            _mm256_set1_epi32(0x04000040));
+    const __m256i low = _mm256_mullo_epi16(_mm256_and_si256(bytes, _mm256_set1_epi32(0x003f03f0)),
+                                           _mm256_set1_epi32(0x01000010));
     const __m256i sixes = _mm256_or_si256(high, low);
     // 0 for A to Z, 1 for a to z, 2 to 11 for digits, 12 for +, 13 for /.
-    const __m256i row = _mm256_sub_epi8(_mm256_subs_epu8(sixes, _mm256_set1_epi8(51)), _mm256_cmpgt_epi8(sixes, _mm256_set1_epi8(25)));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_add_epi8(sixes, _mm256_shuffle_epi8(shift, row)));
+    const __m256i row = _mm256_sub_epi8(_mm256_subs_epu8(sixes, _mm256_set1_epi8(51)),
+                                        _mm256_cmpgt_epi8(sixes, _mm256_set1_epi8(25)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm256_add_epi8(sixes, _mm256_shuffle_epi8(shift, row)));
   }
   return at;
 }
@@ -120,8 +131,9 @@ void append_base64(std::string& to, std::span<const std::uint8_t> bytes) {
     if (wide && done > 0) taken = encode_blocks(bytes.data() + done, part, block.data());
 #endif
     std::size_t letters = taken / 3 * 4;
-    letters += static_cast<std::size_t>(EVP_EncodeBlock(reinterpret_cast<unsigned char*>(block.data() + letters),
-                                                        bytes.data() + done + taken, static_cast<int>(part - taken)));
+    letters += static_cast<std::size_t>(
+        EVP_EncodeBlock(reinterpret_cast<unsigned char*>(block.data() + letters),
+                        bytes.data() + done + taken, static_cast<int>(part - taken)));
     to.append(block.data(), letters);
   }
 }

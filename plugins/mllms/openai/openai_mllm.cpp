@@ -91,104 +91,159 @@ class OpenAiMllm final : public RemoteMllm {
   static void describe(Schema<Params>& schema) {
     std::vector<std::string> services;
     for (const Service& service : kServices) services.emplace_back(service.name);
-    schema.field("service", &Params::service,
-                 "Whose defaults hold for endpoint, key, wire and the like; any other server: the one "
-                 "nearest to it.")
+    schema
+        .field(
+            "service", &Params::service,
+            "Whose defaults hold for endpoint, key, wire and the like; any other server: the one "
+            "nearest to it.")
         .choices(services);
     schema.field("endpoint", &Params::endpoint,
                  "Base URL, usually ending in /v1; empty: the service's own.");
     schema.field("model", &Params::model, "Model as the server names it.").required().argument();
-    schema.field("store_as", &Params::store_as,
-                 "Under which name answers are stored; endpoints of the same name are taken as equal. "
-                 "Empty: the endpoint.");
+    schema.field(
+        "store_as", &Params::store_as,
+        "Under which name answers are stored; endpoints of the same name are taken as equal. "
+        "Empty: the endpoint.");
     schema.field("api_key_env", &Params::api_key_env,
-                 "Environment variable that holds the key; \"\": none is sent; not given: the service's own. "
+                 "Environment variable that holds the key; \"\": none is sent; not given: the "
+                 "service's own. "
                  "The key itself is written nowhere.");
     schema.field("api_key_file", &Params::api_key_file,
                  "File that holds the key, in place of the environment.");
-    schema.field("api_key_header", &Params::api_key_header,
-                 "Header that carries the key: Authorization (as \"Bearer KEY\"), or another such as "
-                 "api-key (as it is); empty: the service's own.");
-    schema.field("wire", &Params::wire,
-                 "Chat completions (openai) or messages (anthropic); empty: the service's own.")
+    schema.field(
+        "api_key_header", &Params::api_key_header,
+        "Header that carries the key: Authorization (as \"Bearer KEY\"), or another such as "
+        "api-key (as it is); empty: the service's own.");
+    schema
+        .field("wire", &Params::wire,
+               "Chat completions (openai) or messages (anthropic); empty: the service's own.")
         .choices({"", "openai", "anthropic"});
-    schema.field("max_tokens_parameter", &Params::max_tokens_parameter,
-                 "Name of the token limit. auto: max_completion_tokens, and max_tokens once a server "
-                 "refuses that.")
+    schema
+        .field("max_tokens_parameter", &Params::max_tokens_parameter,
+               "Name of the token limit. auto: max_completion_tokens, and max_tokens once a server "
+               "refuses that.")
         .choices({"auto", "max_completion_tokens", "max_tokens"});
     schema.field("max_tokens", &Params::max_tokens, "Token limit of calls that state none.").min(1);
     schema.field("seed", &Params::seed,
                  "Sent with each call, plus the number of the draw; not given: not sent. Servers "
                  "promise nothing by it.");
-    schema.field("json_mode", &Params::json_mode,
-                 "How JSON is asked for where a call wants it: by its schema, as some object, or by its "
-                 "words only; empty: the service's own. What a server refuses is replaced by the next of "
-                 "these.")
+    schema
+        .field(
+            "json_mode", &Params::json_mode,
+            "How JSON is asked for where a call wants it: by its schema, as some object, or by its "
+            "words only; empty: the service's own. What a server refuses is replaced by the next "
+            "of "
+            "these.")
         .choices({"", "schema", "object", "none"});
-    schema.field("omit", &Params::omit,
-                 "Sampling parameters that are never sent; reasoning models refuse some.")
+    schema
+        .field("omit", &Params::omit,
+               "Sampling parameters that are never sent; reasoning models refuse some.")
         .choices({"temperature", "top_p"});
-    schema.field("image_detail", &Params::image_detail,
-                 "Detail in which images are read; not given: not sent.")
+    schema
+        .field("image_detail", &Params::image_detail,
+               "Detail in which images are read; not given: not sent.")
         .choices({"auto", "low", "high"});
-    schema.field("extra_body", &Params::extra_body,
-                 "JSON object whose members are added to each request, or replace ours of that name.");
+    schema.field(
+        "extra_body", &Params::extra_body,
+        "JSON object whose members are added to each request, or replace ours of that name.");
     schema.field("timeout_seconds", &Params::timeout_seconds, "Longest time of one exchange.")
-        .min(0.001).max(86400);
-    schema.field("connect_timeout_seconds", &Params::connect_timeout_seconds, "Longest time to connect.")
-        .min(0.001).max(3600);
-    schema.field("silence_seconds", &Params::silence_seconds,
-                 "Longest time without a byte, the wait for the first one included; 0: not watched.")
-        .min(0).max(86400);
-    schema.field("retries", &Params::retries,
-                 "Further attempts after server errors, time-outs and broken connections; limits (429, 503) "
-                 "are waited for five times as often.")
-        .min(0).max(100);
-    schema.field("retry_delay_seconds", &Params::retry_delay_seconds,
-                 "Wait before the first further attempt; it doubles each time. What the server asks for "
-                 "goes first.")
-        .min(0).max(3600);
+        .min(0.001)
+        .max(86400);
+    schema
+        .field("connect_timeout_seconds", &Params::connect_timeout_seconds,
+               "Longest time to connect.")
+        .min(0.001)
+        .max(3600);
+    schema
+        .field("silence_seconds", &Params::silence_seconds,
+               "Longest time without a byte, the wait for the first one included; 0: not watched.")
+        .min(0)
+        .max(86400);
+    schema
+        .field("retries", &Params::retries,
+               "Further attempts after server errors, time-outs and broken connections; limits "
+               "(429, 503) "
+               "are waited for five times as often.")
+        .min(0)
+        .max(100);
+    schema
+        .field(
+            "retry_delay_seconds", &Params::retry_delay_seconds,
+            "Wait before the first further attempt; it doubles each time. What the server asks for "
+            "goes first.")
+        .min(0)
+        .max(3600);
     schema.field("max_retry_delay_seconds", &Params::max_retry_delay_seconds, "Longest such wait.")
-        .min(0).max(3600);
-    schema.field("outage_limit", &Params::outage_limit,
-                 "After so many calls in a row without an answer the run stops with an error; 0: never.")
+        .min(0)
+        .max(3600);
+    schema
+        .field(
+            "outage_limit", &Params::outage_limit,
+            "After so many calls in a row without an answer the run stops with an error; 0: never.")
         .min(0);
-    schema.field("proxy", &Params::proxy, "Proxy URL; empty: none, also where the environment names one.");
+    schema.field("proxy", &Params::proxy,
+                 "Proxy URL; empty: none, also where the environment names one.");
     schema.field("ca_file", &Params::ca_file,
                  "Certificates (PEM) that are trusted in place of the system's.");
-    schema.field("requests_per_minute", &Params::requests_per_minute,
-                 "Limit that is kept, spread evenly; 0: only what the server's headers say.").min(0);
-    schema.field("tokens_per_minute", &Params::tokens_per_minute, "Likewise for tokens, asked and answered.")
+    schema
+        .field("requests_per_minute", &Params::requests_per_minute,
+               "Limit that is kept, spread evenly; 0: only what the server's headers say.")
         .min(0);
-    schema.field("max_in_flight", &Params::max_in_flight, "Most calls at the same time.").min(1).max(4096);
-    schema.field("adapt_in_flight", &Params::adapt_in_flight,
-                 "Find the number in flight by what the endpoint gets done; false: always max_in_flight.");
+    schema
+        .field("tokens_per_minute", &Params::tokens_per_minute,
+               "Likewise for tokens, asked and answered.")
+        .min(0);
+    schema.field("max_in_flight", &Params::max_in_flight, "Most calls at the same time.")
+        .min(1)
+        .max(4096);
+    schema.field(
+        "adapt_in_flight", &Params::adapt_in_flight,
+        "Find the number in flight by what the endpoint gets done; false: always max_in_flight.");
     schema.field("price_input", &Params::price_input, "Price of a million tokens sent.").min(0);
-    schema.field("price_cached_input", &Params::price_cached_input,
-                 "Price of a million tokens sent that the provider had cached; not given: price_input.").min(0);
-    schema.field("price_output", &Params::price_output, "Price of a million tokens answered.").min(0);
-    schema.field("price_batch_factor", &Params::price_batch_factor, "What calls in batches cost, of these.")
-        .min(0).max(1);
+    schema
+        .field(
+            "price_cached_input", &Params::price_cached_input,
+            "Price of a million tokens sent that the provider had cached; not given: price_input.")
+        .min(0);
+    schema.field("price_output", &Params::price_output, "Price of a million tokens answered.")
+        .min(0);
+    schema
+        .field("price_batch_factor", &Params::price_batch_factor,
+               "What calls in batches cost, of these.")
+        .min(0)
+        .max(1);
     schema.field("price_date", &Params::price_date,
                  "As of when the prices hold (2026-08-01); without it costs count as unknown.");
-    schema.field("image_tokens", &Params::image_tokens,
-                 "How an image's tokens are estimated: one a patch, or so many a tile.")
+    schema
+        .field("image_tokens", &Params::image_tokens,
+               "How an image's tokens are estimated: one a patch, or so many a tile.")
         .choices({"patches", "tiles"});
-    schema.field("image_tokens_size", &Params::image_tokens_size, "Side of a patch or tile, in pixels.")
-        .min(1).max(4096);
-    schema.field("image_tokens_base", &Params::image_tokens_base, "Tokens of an image besides its tiles.").min(0);
+    schema
+        .field("image_tokens_size", &Params::image_tokens_size,
+               "Side of a patch or tile, in pixels.")
+        .min(1)
+        .max(4096);
+    schema
+        .field("image_tokens_base", &Params::image_tokens_base,
+               "Tokens of an image besides its tiles.")
+        .min(0);
     schema.field("image_tokens_each", &Params::image_tokens_each, "Tokens of a tile.").min(0);
-    schema.field("image_tokens_most", &Params::image_tokens_most, "Most patches of an image.").min(1);
+    schema.field("image_tokens_most", &Params::image_tokens_most, "Most patches of an image.")
+        .min(1);
     schema.field("batch", &Params::batch,
                  "Collect the calls of a stage into batches, at half the price and within a day.");
-    schema.field("batch_poll_seconds", &Params::batch_poll_seconds, "How often batches are looked at.")
-        .min(0.01).max(3600);
+    schema
+        .field("batch_poll_seconds", &Params::batch_poll_seconds,
+               "How often batches are looked at.")
+        .min(0.01)
+        .max(3600);
   }
 
   OpenAiMllm(const Params& params, Context& context)
       : images_(EncodedImages::of(context.media())),
-        service_(*std::find_if(kServices.begin(), kServices.end(),
-                               [&](const Service& service) { return service.name == params.service; })),
+        service_(
+            *std::find_if(kServices.begin(), kServices.end(),
+                          [&](const Service& service) { return service.name == params.service; })),
         token_name_fixed_(params.max_tokens_parameter != "auto") {
     if (params.model.empty()) throw ConfigError("parameter 'model' is empty");
     const auto or_own = [](const std::string& given, std::string_view own) {
@@ -196,7 +251,8 @@ class OpenAiMllm final : public RemoteMllm {
     };
     const std::string url = or_own(params.endpoint, service_.endpoint);
     if (url.empty())
-      throw ConfigError(fmt::format("parameter 'endpoint' is needed for service '{}'", params.service));
+      throw ConfigError(
+          fmt::format("parameter 'endpoint' is needed for service '{}'", params.service));
     if (!url.starts_with("https://") && !url.starts_with("http://"))
       throw ConfigError(fmt::format("endpoint '{}' must begin with https:// or http://", url));
     if (std::any_of(url.begin(), url.end(), [](unsigned char c) { return c <= 0x20 || c == 0x7f; }))
@@ -205,19 +261,20 @@ class OpenAiMllm final : public RemoteMllm {
         url.substr(host, url.find('/', host) - host).find('@') != std::string::npos)
       throw ConfigError("an endpoint holds no user name or password; keys come from api_key_env");
     anthropic_ = or_own(params.wire, service_.wire) == "anthropic";
-    if (anthropic_ && params.batch) throw ConfigError("batch: only the wire openai has batches here");
+    if (anthropic_ && params.batch)
+      throw ConfigError("batch: only the wire openai has batches here");
     url_ = with_path(url, anthropic_ ? "/messages" : "/chat/completions");
 
     const std::string json_mode = or_own(params.json_mode, service_.json_mode);
     form_.json = json_mode == "schema"   ? JsonForm::schema
                  : json_mode == "object" ? JsonForm::object
                                          : JsonForm::none;
-    form_.completion_tokens =
-        token_name_fixed_ ? params.max_tokens_parameter != "max_tokens" : service_.completion_tokens;
+    form_.completion_tokens = token_name_fixed_ ? params.max_tokens_parameter != "max_tokens"
+                                                : service_.completion_tokens;
     for (const std::string& name : params.omit)
       (name == "temperature" ? form_.temperature : form_.top_p) = false;
-    settings_ = {params.model, params.image_detail, params.max_tokens, params.seed, service_.temperature,
-                 read_extra_body(params.extra_body)};
+    settings_ = {params.model, params.image_detail,  params.max_tokens,
+                 params.seed,  service_.temperature, read_extra_body(params.extra_body)};
 
     endpoint_.url = url;
     endpoint_.model = params.model;
@@ -264,7 +321,8 @@ class OpenAiMllm final : public RemoteMllm {
     return {body.status, std::move(body.detail), url_, std::move(body.pieces), form.packed()};
   }
 
-  WireReading read(const ChatRequest& request, std::uint32_t packed, const HttpAnswer& answer) override {
+  WireReading read(const ChatRequest& request, std::uint32_t packed,
+                   const HttpAnswer& answer) override {
     WireReading reading;
     const auto end_as = [&](WireReading::Next next, const std::string& problem) {
       reading.next = next;
@@ -272,7 +330,8 @@ class OpenAiMllm final : public RemoteMllm {
       return reading;
     };
     if (answer.status == 0)
-      return end_as(answer.hopeless ? WireReading::Next::stop : WireReading::Next::retry, answer.problem);
+      return end_as(answer.hopeless ? WireReading::Next::stop : WireReading::Next::retry,
+                    answer.problem);
     long status = answer.status;
     if (status == 200) {
       ReadReply read = anthropic_ ? read_anthropic_reply(answer.body) : read_reply(answer.body);
@@ -303,7 +362,8 @@ class OpenAiMllm final : public RemoteMllm {
   }
 
  private:
-  static std::string identity(const Params& params, const std::string& url, const std::string& json_mode) {
+  static std::string identity(const Params& params, const std::string& url,
+                              const std::string& json_mode) {
     std::string json = fmt::format(R"({{"at":{},"model":{},"json":"{}")",
                                    json_text(params.store_as.empty() ? url : params.store_as),
                                    json_text(params.model), json_mode);
@@ -329,21 +389,25 @@ class OpenAiMllm final : public RemoteMllm {
       place = params.api_key_file;
       std::ifstream file(params.api_key_file);
       if (!std::getline(file, key) || key.empty())
-        throw ModelError(fmt::format("{}: no key for {} in it (api_key_file)", place, endpoint_.url));
+        throw ModelError(
+            fmt::format("{}: no key for {} in it (api_key_file)", place, endpoint_.url));
       while (!key.empty() && (key.back() == '\r' || key.back() == ' ')) key.pop_back();
     } else {
       place = params.api_key_env.value_or(std::string(service_.api_key_env));
       if (place.empty()) return;
       const char* value = std::getenv(place.c_str());
       if (!value || !*value)
-        throw ModelError(fmt::format(
-            "the environment variable {} with the key for {} is not set (api_key_env = \"\" where a server "
-            "wants none)", place, endpoint_.url));
+        throw ModelError(
+            fmt::format("the environment variable {} with the key for {} is not set (api_key_env = "
+                        "\"\" where a server "
+                        "wants none)",
+                        place, endpoint_.url));
       key = value;
     }
     const auto printable = [](char c) { return c > 0x20 && c < 0x7f; };
     if (!std::all_of(key.begin(), key.end(), printable))
-      throw ModelError(fmt::format("the key in {} has blanks, line ends or letters that no key has", place));
+      throw ModelError(
+          fmt::format("the key in {} has blanks, line ends or letters that no key has", place));
     endpoint_.secret = key;
     endpoint_.headers.push_back(header + (header == "Authorization" ? ": Bearer " : ": ") + key);
     if (endpoint_.url.starts_with("http://") && !is_local(endpoint_.url))
@@ -384,6 +448,7 @@ class OpenAiMllm final : public RemoteMllm {
 DT2IT_PLUGIN("mllms/openai", "0.2.0", registrar) {
   registrar.add<dt2it::Mllm, dt2it::openai::OpenAiMllm>(
       "openai",
-      "Asks a server that speaks OpenAI's chat completions or Anthropic's messages: services, vLLM, "
+      "Asks a server that speaks OpenAI's chat completions or Anthropic's messages: services, "
+      "vLLM, "
       "llama.cpp and others.");
 }

@@ -178,10 +178,12 @@ Meaning judge_answer(long status, const ServerError& error, std::string_view sho
   if (error.code == "content_filter" || error.type == "content_filter") return Meaning::refused;
   // A key without credit is told by the words only, the status is that of a passing limit.
   if (status == 429 &&
-      (error.per_day || contains_any(error.code, {"insufficient_quota", "billing", "credit", "spend"}) ||
+      (error.per_day ||
+       contains_any(error.code, {"insufficient_quota", "billing", "credit", "spend"}) ||
        contains_any(error.type, {"insufficient_quota", "billing"})))
     return Meaning::stop;
-  if (status == 400 && contains_any(error.message, {"credit balance is too low", "API key not valid"}))
+  if (status == 400 &&
+      contains_any(error.message, {"credit balance is too low", "API key not valid"}))
     return Meaning::stop;
   if (status < 400 || status == 401 || status == 402 || status == 403 || status == 404 ||
       status == 405)
@@ -224,7 +226,8 @@ Ending ending_of(std::string reason) {
   };
   if (is({"", "stop", "eos", "end_turn", "stop_sequence"})) return Ending::stop;
   if (is({"length", "max_tokens", "model_context_window_exceeded"})) return Ending::limit;
-  if (is({"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii", "refusal"}))
+  if (is({"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii",
+          "refusal"}))
     return Ending::filter;
   if (is({"tool_calls", "function_call", "tool_use"})) return Ending::tool;
   return Ending::other;
@@ -237,18 +240,22 @@ void conclude(ChatReply& reply, const std::string& content, const std::string& r
     reply.status = status;
     reply.detail = valid_utf8(detail);
   };
-  if (!refusal.empty()) return end_as(Status::refused, "the model declined: " + refusal.substr(0, 500));
+  if (!refusal.empty())
+    return end_as(Status::refused, "the model declined: " + refusal.substr(0, 500));
   switch (ending_of(reply.finish_reason)) {
     case Ending::filter: return end_as(Status::refused, "stopped by the content filter");
     case Ending::limit:
       return end_as(Status::truncated, trimmed(content).empty()
-                                           ? content.size() < 64 ? "the token limit was reached before any text"
-                                                                 : "the token limit was reached in a loop of blanks"
+                                           ? content.size() < 64
+                                                 ? "the token limit was reached before any text"
+                                                 : "the token limit was reached in a loop of blanks"
                                        : loops(content) ? "the token limit was reached in a loop"
                                                         : "the token limit was reached");
-    case Ending::tool: return end_as(Status::unparsed, "the model called a tool instead of answering");
+    case Ending::tool:
+      return end_as(Status::unparsed, "the model called a tool instead of answering");
     case Ending::other:
-      return end_as(Status::unavailable, "the server ended the answer with '" + reply.finish_reason + "'");
+      return end_as(Status::unavailable,
+                    "the server ended the answer with '" + reply.finish_reason + "'");
     case Ending::stop: break;
   }
   if (trimmed(reply.text).empty())
@@ -290,7 +297,8 @@ ReadReply read_anthropic_reply(std::string_view body) {
   read.usage_known = !root.at_key("usage").get(usage) && usage.is_object();
   if (read.usage_known) {  // here the cached tokens are no part of the input
     read.reply.usage.cached_tokens = count_of(usage, "cache_read_input_tokens");
-    read.reply.usage.prompt_tokens = count_of(usage, "input_tokens") + read.reply.usage.cached_tokens +
+    read.reply.usage.prompt_tokens = count_of(usage, "input_tokens") +
+                                     read.reply.usage.cached_tokens +
                                      count_of(usage, "cache_creation_input_tokens");
     read.reply.usage.completion_tokens = count_of(usage, "output_tokens");
   }

@@ -138,7 +138,8 @@ class Writer {
     if (!encoded.base64) return missing(media, encoded.problem);
     begin_part();
     if (wire_ == Wire::anthropic) {
-      json_ += R"({"type":"image","source":{"type":"base64","media_type":")" + encoded.mime + R"(","data":")";
+      json_ += R"({"type":"image","source":{"type":"base64","media_type":")" + encoded.mime +
+               R"(","data":")";
     } else {
       json_ += R"({"type":"image_url","image_url":{"url":"data:)" + encoded.mime + ";base64,";
     }
@@ -279,7 +280,8 @@ Body anthropic_body(const ChatRequest& request, const BodySettings& settings, co
   Writer writer(Writer::Wire::anthropic, settings, images);
   writer.own_text("model", settings.model);
   const Sampling& sampling = request.sampling;
-  writer.own("max_tokens", fmt::format("{}", sampling.max_tokens.value_or(settings.max_tokens.value_or(kAnthropicLimit))));
+  writer.own("max_tokens", fmt::format("{}", sampling.max_tokens.value_or(
+                                                 settings.max_tokens.value_or(kAnthropicLimit))));
   std::string system;
   for (const Message& message : request.messages)
     if (message.role == Message::Role::system)
@@ -287,7 +289,8 @@ Body anthropic_body(const ChatRequest& request, const BodySettings& settings, co
   if (!system.empty()) writer.own_text("system", system);
   if (!writer.messages(request.messages)) return std::move(writer).failed();
   const auto temperature = sampling.temperature ? sampling.temperature : settings.temperature;
-  if (form.temperature && temperature) writer.own("temperature", fmt::format("{}", std::min(*temperature, 1.0)));
+  if (form.temperature && temperature)
+    writer.own("temperature", fmt::format("{}", std::min(*temperature, 1.0)));
   if (form.top_p && sampling.top_p) writer.own("top_p", fmt::format("{}", *sampling.top_p));
   return std::move(writer).finish();
 }

@@ -33,9 +33,10 @@ class ReplayMllm final : public Mllm {
                "JSON lines {\"key\": ..., \"text\": ...}, one for each recorded call.")
         .required()
         .argument();
-    schema.field("model", &Params::model,
-                 "Take only lines with this \"model_asked\": a recording of several models answers in the "
-                 "name of one. Empty: all lines.");
+    schema.field(
+        "model", &Params::model,
+        "Take only lines with this \"model_asked\": a recording of several models answers in the "
+        "name of one. Empty: all lines.");
   }
 
   ReplayMllm(const Params& params, Context&) : file_(params.file), model_(params.model) {

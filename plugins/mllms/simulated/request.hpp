@@ -18,7 +18,7 @@ enum class Task {
   listwise,
   pointwise,
   pairwise,
-  answers,   // which of two is better, in words: "Answer 1 is better" (plugins/reward_models/verdict)
+  answers,  // which of two is better, in words: "Answer 1 is better" (plugins/reward_models/verdict)
   brackets,  // the same: "[[A]]"
   critique,  // of one response, without a score (plugins/reward_models/critique)
 };

@@ -16,7 +16,8 @@ namespace dt2it {
 namespace {
 
 constexpr char kAsk[] =
-    "Above are a question about what is shown and one answer to it. Judge the answer without bias: is it correct, clear and "
+    "Above are a question about what is shown and one answer to it. Judge the answer without bias: "
+    "is it correct, clear and "
     "complete? Say where it is strong and where it falls short, with particulars. Give no score.";
 constexpr char kHeading[] = "\n\nAssessment:\n";
 
@@ -33,32 +34,55 @@ class CritiqueRewardModel final : public RewardModel {
     std::string place = "answer";
     int workers = 16;
     static void describe(Schema<Params>& schema) {
-      schema.component<Mllm>("mllm", &Params::mllm, "The [mllms.*] table that writes critiques.").required().argument();
-      schema.component<RewardModel>("reward_model", &Params::reward_model, "The [reward_models.*] table that scores with a critique in view.")
+      schema.component<Mllm>("mllm", &Params::mllm, "The [mllms.*] table that writes critiques.")
+          .required()
+          .argument();
+      schema
+          .component<RewardModel>(
+              "reward_model", &Params::reward_model,
+              "The [reward_models.*] table that scores with a critique in view.")
           .required();
-      schema.field("critiques", &Params::critiques, "Critiques of each response; the reward is the mean over them.").min(1).max(99);
-      schema.field("temperature", &Params::temperature, "Sampling temperature of critiques.").min(0).max(2);
-      schema.field("max_tokens", &Params::max_tokens, "Longest critique, in tokens; not given: the model's own limit.").min(1);
+      schema
+          .field("critiques", &Params::critiques,
+                 "Critiques of each response; the reward is the mean over them.")
+          .min(1)
+          .max(99);
+      schema.field("temperature", &Params::temperature, "Sampling temperature of critiques.")
+          .min(0)
+          .max(2);
+      schema
+          .field("max_tokens", &Params::max_tokens,
+                 "Longest critique, in tokens; not given: the model's own limit.")
+          .min(1);
       schema
           .field("place", &Params::place,
-                 "What the scoring model reads: answer (the response goes on with its critique) or dialogue (question, response and "
-                 "the request for a critique as the user's turn, the critique as the reply, as MM-RLHF-Reward was trained).")
+                 "What the scoring model reads: answer (the response goes on with its critique) or "
+                 "dialogue (question, response and "
+                 "the request for a critique as the user's turn, the critique as the reply, as "
+                 "MM-RLHF-Reward was trained).")
           .choices({"answer", "dialogue"});
-      schema.field("workers", &Params::workers, "Critiques that are asked for at the same time.").min(1).max(256);
+      schema.field("workers", &Params::workers, "Critiques that are asked for at the same time.")
+          .min(1)
+          .max(256);
     }
   };
 
   CritiqueRewardModel(const Params& params, Context& context)
-      : params_(params), mllm_(context.component<Mllm>(params.mllm)), scorer_(context.component<RewardModel>(params.reward_model)) {}
+      : params_(params),
+        mllm_(context.component<Mllm>(params.mllm)),
+        scorer_(context.component<RewardModel>(params.reward_model)) {}
 
-  std::size_t batch_size() const override { return std::max<std::size_t>(64, 4 * static_cast<std::size_t>(params_.workers)); }
+  std::size_t batch_size() const override {
+    return std::max<std::size_t>(64, 4 * static_cast<std::size_t>(params_.workers));
+  }
   RewardWork work() const override { return scorer_->work(); }
 
   std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
     std::vector<Job> jobs;
     for (std::size_t i = 0; i < requests.size(); ++i)
       for (std::size_t k = 0; k < requests[i].responses.size(); ++k)
-        for (int sample = 0; sample < params_.critiques; ++sample) jobs.push_back({i, k, sample, {}});
+        for (int sample = 0; sample < params_.critiques; ++sample)
+          jobs.push_back({i, k, sample, {}});
     write_all(requests, jobs);
 
     // Each critique is a prompt of its own to the scoring model.
@@ -82,7 +106,9 @@ class CritiqueRewardModel final : public RewardModel {
     std::vector<std::vector<Reward>> scored;
     const std::size_t most = std::max<std::size_t>(1, scorer_->batch_size());
     for (std::size_t at = 0; at < asked.size(); at += most)
-      for (auto& one : scorer_->rewards(std::span(asked).subspan(at, std::min(most, asked.size() - at)))) scored.push_back(std::move(one));
+      for (auto& one :
+           scorer_->rewards(std::span(asked).subspan(at, std::min(most, asked.size() - at))))
+        scored.push_back(std::move(one));
 
     std::vector<std::vector<Reward>> result(requests.size());
     std::vector<std::vector<int>> counts(requests.size());
@@ -93,12 +119,16 @@ class CritiqueRewardModel final : public RewardModel {
     std::size_t next = 0;
     for (const Job& job : jobs) {
       Reward& total = result[job.request][job.response];
-      const Reward one = job.critique.status == Status::ok ? scored.at(next++).at(0) : Reward{job.critique.status, 0, job.critique.detail};
+      const Reward one = job.critique.status == Status::ok
+                             ? scored.at(next++).at(0)
+                             : Reward{job.critique.status, 0, job.critique.detail};
       if (!total.ok()) continue;
       if (one.ok())
         total.value += one.value;
       else
-        total = {one.status, 0, one.detail};  // a mean over fewer would not be comparable with the other response's
+        total = {
+            one.status, 0,
+            one.detail};  // a mean over fewer would not be comparable with the other response's
       ++counts[job.request][job.response];
     }
     for (std::size_t i = 0; i < result.size(); ++i)
@@ -116,7 +146,8 @@ class CritiqueRewardModel final : public RewardModel {
 
   static Message question(const Prompt& prompt, const Response& response) {
     Message user{Message::Role::user, {}};
-    rubric::add_material(user, "critique", prompt, std::span(&response, 1), /*use_reference=*/false, kAsk);
+    rubric::add_material(user, "critique", prompt, std::span(&response, 1), /*use_reference=*/false,
+                         kAsk);
     return user;
   }
 
@@ -134,7 +165,8 @@ class CritiqueRewardModel final : public RewardModel {
           chat.sampling.sample = jobs[j].sample;
           chat.purpose = "critique";
           jobs[j].critique = mllm_->chat(chat);
-          if (jobs[j].critique.status == Status::truncated) jobs[j].critique.status = Status::ok;  // as far as it goes
+          if (jobs[j].critique.status == Status::truncated)
+            jobs[j].critique.status = Status::ok;  // as far as it goes
         } catch (...) {
           std::lock_guard lock(mutex);
           if (!error) error = std::current_exception();
@@ -143,7 +175,8 @@ class CritiqueRewardModel final : public RewardModel {
     };
     {
       std::vector<std::jthread> threads;
-      for (std::size_t i = 0; i < std::min<std::size_t>(static_cast<std::size_t>(params_.workers), jobs.size()); ++i)
+      for (std::size_t i = 0;
+           i < std::min<std::size_t>(static_cast<std::size_t>(params_.workers), jobs.size()); ++i)
         threads.emplace_back(work);
     }
     if (error) std::rethrow_exception(error);
@@ -159,5 +192,7 @@ class CritiqueRewardModel final : public RewardModel {
 
 DT2IT_PLUGIN("reward_models/critique", "1.0.0", registrar) {
   registrar.add<dt2it::RewardModel, dt2it::CritiqueRewardModel>(
-      "critique", "Semi-scalar: an MLLM writes a critique of each response, then a reward model scores with it in view.");
+      "critique",
+      "Semi-scalar: an MLLM writes a critique of each response, then a reward model scores with it "
+      "in view.");
 }

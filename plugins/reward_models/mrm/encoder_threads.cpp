@@ -29,7 +29,8 @@ TokenTree part_of(const TokenTree& tree, std::size_t begin, std::size_t end) {
   const auto copy = [&](std::size_t from, std::size_t to) {
     part.tokens.insert(part.tokens.end(), tree.tokens.begin() + static_cast<std::ptrdiff_t>(from),
                        tree.tokens.begin() + static_cast<std::ptrdiff_t>(to));
-    part.positions.insert(part.positions.end(), tree.positions.begin() + static_cast<std::ptrdiff_t>(from),
+    part.positions.insert(part.positions.end(),
+                          tree.positions.begin() + static_cast<std::ptrdiff_t>(from),
                           tree.positions.begin() + static_cast<std::ptrdiff_t>(to));
   };
   copy(0, tree.prefix);
@@ -69,7 +70,8 @@ void split(RewardTree whole, std::size_t most_tokens, std::vector<RewardTree>& o
   }
 }
 
-RewardTree encode(Backbone& backbone, std::span<const RewardRequest> requests, std::span<const std::size_t> which) {
+RewardTree encode(Backbone& backbone, std::span<const RewardRequest> requests,
+                  std::span<const std::size_t> which) {
   RewardTree tree;
   std::vector<std::string_view> texts;
   std::unordered_map<std::string_view, std::size_t> branch_of;
@@ -90,20 +92,23 @@ std::vector<PromptGroup> group_by_prompt(std::span<const RewardRequest> requests
   std::vector<PromptGroup> groups;
   std::unordered_map<std::string, std::size_t> by_prompt, by_media;
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    const auto [known, fresh] = by_prompt.try_emplace(prompt_text_for_key(*requests[i].prompt), groups.size());
+    const auto [known, fresh] =
+        by_prompt.try_emplace(prompt_text_for_key(*requests[i].prompt), groups.size());
     if (fresh) {
       std::string shown = media_key(*requests[i].prompt);
-      const std::size_t media = shown.empty() ? i : by_media.try_emplace(std::move(shown), i).first->second;
+      const std::size_t media =
+          shown.empty() ? i : by_media.try_emplace(std::move(shown), i).first->second;
       groups.push_back({{}, media});
     }
     groups[known->second].requests.push_back(i);
   }
-  std::stable_sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.media < b.media; });
+  std::stable_sort(groups.begin(), groups.end(),
+                   [](const auto& a, const auto& b) { return a.media < b.media; });
   return groups;
 }
 
-std::vector<RewardTree> encode_group(Backbone& backbone, std::span<const RewardRequest> requests, const PromptGroup& group,
-                                     std::size_t most_tokens) {
+std::vector<RewardTree> encode_group(Backbone& backbone, std::span<const RewardRequest> requests,
+                                     const PromptGroup& group, std::size_t most_tokens) {
   std::vector<RewardTree> trees;
   RewardTree together = encode(backbone, requests, group.requests);
   const bool limited = together.encoded.cut || together.encoded.status == Status::truncated;
@@ -111,13 +116,16 @@ std::vector<RewardTree> encode_group(Backbone& backbone, std::span<const RewardR
     split(std::move(together), most_tokens, trees);
     return trees;
   }
-  for (const std::size_t& request : group.requests) split(encode(backbone, requests, {&request, 1}), most_tokens, trees);
+  for (const std::size_t& request : group.requests)
+    split(encode(backbone, requests, {&request, 1}), most_tokens, trees);
   return trees;
 }
 
-EncoderThreads::EncoderThreads(Backbone& backbone, int threads, std::size_t most_tokens, std::size_t most_ahead)
+EncoderThreads::EncoderThreads(Backbone& backbone, int threads, std::size_t most_tokens,
+                               std::size_t most_ahead)
     : backbone_(backbone), most_tokens_(most_tokens), most_ahead_(most_ahead) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this](const std::stop_token& stop) { run(stop); });
+  for (int i = 0; i < threads; ++i)
+    threads_.emplace_back([this](const std::stop_token& stop) { run(stop); });
 }
 
 EncoderThreads::~EncoderThreads() { drop(); }

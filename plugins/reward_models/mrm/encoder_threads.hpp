@@ -34,15 +34,16 @@ struct RewardTree {
 // other, so that whoever computes them together encodes these once.
 struct PromptGroup {
   std::vector<std::size_t> requests;
-  std::size_t media = 0;  // equal for groups that show the same media; groups without media each have their own
+  std::size_t media =
+      0;  // equal for groups that show the same media; groups without media each have their own
 };
 std::vector<PromptGroup> group_by_prompt(std::span<const RewardRequest> requests);
 
 // The trees of one group. Equal answers are one branch. Where the length limit cuts, each request has a tree of its own,
 // for how much is cut depends on the longest answer; a tree of more than `most_tokens` is split where it has several
 // branches.
-std::vector<RewardTree> encode_group(Backbone& backbone, std::span<const RewardRequest> requests, const PromptGroup& group,
-                                     std::size_t most_tokens);
+std::vector<RewardTree> encode_group(Backbone& backbone, std::span<const RewardRequest> requests,
+                                     const PromptGroup& group, std::size_t most_tokens);
 
 // Encodes batch after batch, each in the order of its groups. Batches may be added while an earlier one is not taken
 // yet. Threads stop when more than `most_ahead` tokens wait to be taken (prepared images take about 3 KB a token).
@@ -84,7 +85,7 @@ class EncoderThreads {
   std::deque<std::shared_ptr<Batch>> batches_;  // oldest first
   std::size_t ahead_ = 0;                       // tokens that wait
   std::size_t at_work_ = 0;
-  std::vector<std::jthread> threads_;           // last: they end before what they use
+  std::vector<std::jthread> threads_;  // last: they end before what they use
 };
 
 }  // namespace dt2it

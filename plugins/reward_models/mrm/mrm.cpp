@@ -50,47 +50,78 @@ class MrmRewardModel final : public RewardModel {
     int encoder_threads = 0;
 
     static void describe(Schema<Params>& schema) {
-      schema.field("checkpoint", &Params::checkpoint,
-                   "Folder in Hugging Face layout with a reward head. `iterate` and `vote` set it themselves.")
+      schema
+          .field("checkpoint", &Params::checkpoint,
+                 "Folder in Hugging Face layout with a reward head. `iterate` and `vote` set it "
+                 "themselves.")
           .argument();
-      schema.component<Backbone>("backbone", &Params::backbone,
-                                 "Backbone to use, shared with others; empty: the one that the checkpoint's config.json "
-                                 "names, with the bounds and types given here.");
-      schema.field("head", &Params::head,
-                   "value_head: the trained head; contrast: no reward training, logit(positive) - logit(negative) at the "
-                   "end of the response.")
+      schema.component<Backbone>(
+          "backbone", &Params::backbone,
+          "Backbone to use, shared with others; empty: the one that the checkpoint's config.json "
+          "names, with the bounds and types given here.");
+      schema
+          .field("head", &Params::head,
+                 "value_head: the trained head; contrast: no reward training, logit(positive) - "
+                 "logit(negative) at the "
+                 "end of the response.")
           .choices({"value_head", "contrast"});
-      schema.field("head_input", &Params::head_input,
-                   "Hidden state that the head reads: after or before the final norm, or auto: as training.json says, else "
-                   "final_norm. See `dt2it doctor`.")
+      schema
+          .field("head_input", &Params::head_input,
+                 "Hidden state that the head reads: after or before the final norm, or auto: as "
+                 "training.json says, else "
+                 "final_norm. See `dt2it doctor`.")
           .choices({"auto", "final_norm", "before_norm"});
       schema.field("positive", &Params::positive, "Word for the head contrast; one token.");
       schema.field("negative", &Params::negative, "Word for the head contrast; one token.");
       schema.field("dtype", &Params::dtype,
-                   "Type of weights and arithmetic: float32, bfloat16, checkpoint; empty: the backbone's default.");
-      schema.field("device", &Params::device, "cpu, cuda, cuda:N, auto; empty: the backbone's default.");
-      schema.field("template", &Params::chat_template, "Chat template; empty: the backbone's default.");
-      schema.field("template_form", &Params::template_form, "llamafactory or huggingface; empty: the backbone's default.");
-      schema.field("video_rule", &Params::video_rule, "llamafactory or processor; empty: the backbone's default.");
-      schema.field("video_fps", &Params::video_fps, "Frames of each second of a video; 0: the backbone's default.").min(0);
-      schema.field("video_max_frames", &Params::video_max_frames, "Most frames of a video; 0: the backbone's default.").min(0);
-      schema.field("video_max_pixels", &Params::video_max_pixels,
-                   "Bound on the pixels of a video's frame; 0: the backbone's default.")
+                   "Type of weights and arithmetic: float32, bfloat16, checkpoint; empty: the "
+                   "backbone's default.");
+      schema.field("device", &Params::device,
+                   "cpu, cuda, cuda:N, auto; empty: the backbone's default.");
+      schema.field("template", &Params::chat_template,
+                   "Chat template; empty: the backbone's default.");
+      schema.field("template_form", &Params::template_form,
+                   "llamafactory or huggingface; empty: the backbone's default.");
+      schema.field("video_rule", &Params::video_rule,
+                   "llamafactory or processor; empty: the backbone's default.");
+      schema
+          .field("video_fps", &Params::video_fps,
+                 "Frames of each second of a video; 0: the backbone's default.")
           .min(0);
-      schema.field("tokens_per_batch", &Params::tokens_per_batch,
-                   "Tokens of one forward pass. Nothing is padded; a prompt with all its responses counts once.")
-          .min(1);
-      schema.field("batch_size", &Params::batch_size,
-                   "Requests handed over at once; those with the same prompt share its computation.")
-          .min(1);
-      schema.field("image_max_pixels", &Params::image_max_pixels,
-                   "Bound on the pixels of an image (paper: 1310720 in evaluation); 0: none.")
+      schema
+          .field("video_max_frames", &Params::video_max_frames,
+                 "Most frames of a video; 0: the backbone's default.")
           .min(0);
-      schema.field("image_min_pixels", &Params::image_min_pixels, "Smaller images are scaled up; 0: none.").min(0);
-      schema.field("cutoff_len", &Params::cutoff_len, "Bound on the tokens of prompt and response; 0: none.").min(0);
+      schema
+          .field("video_max_pixels", &Params::video_max_pixels,
+                 "Bound on the pixels of a video's frame; 0: the backbone's default.")
+          .min(0);
+      schema
+          .field("tokens_per_batch", &Params::tokens_per_batch,
+                 "Tokens of one forward pass. Nothing is padded; a prompt with all its responses "
+                 "counts once.")
+          .min(1);
+      schema
+          .field("batch_size", &Params::batch_size,
+                 "Requests handed over at once; those with the same prompt share its computation.")
+          .min(1);
+      schema
+          .field("image_max_pixels", &Params::image_max_pixels,
+                 "Bound on the pixels of an image (paper: 1310720 in evaluation); 0: none.")
+          .min(0);
+      schema
+          .field("image_min_pixels", &Params::image_min_pixels,
+                 "Smaller images are scaled up; 0: none.")
+          .min(0);
+      schema
+          .field("cutoff_len", &Params::cutoff_len,
+                 "Bound on the tokens of prompt and response; 0: none.")
+          .min(0);
       schema.field("threads", &Params::threads, "Threads for the computation.").min(1).max(256);
-      schema.field("encoder_threads", &Params::encoder_threads,
-                   "Threads that prepare text and images ahead of it; 0: as many as there are cores, at most 8.")
+      schema
+          .field("encoder_threads", &Params::encoder_threads,
+                 "Threads that prepare text and images ahead of it; 0: as many as there are cores, "
+                 "at most 8.")
           .min(0)
           .max(256);
     }
@@ -98,7 +129,8 @@ class MrmRewardModel final : public RewardModel {
 
   MrmRewardModel(const Params& params, Context& context) : params_(params), context_(context) {
     if (params.backbone.empty()) {
-      if (params.checkpoint.empty()) throw ConfigError("reward_models/mrm: parameter 'checkpoint' is required");
+      if (params.checkpoint.empty())
+        throw ConfigError("reward_models/mrm: parameter 'checkpoint' is required");
       backbone_ = context.make<Backbone>(model_type(), backbone_params());
     } else {
       backbone_ = context.component<Backbone>(params.backbone);
@@ -110,13 +142,15 @@ class MrmRewardModel final : public RewardModel {
       try {
         head_ = nn::RewardHead::load(checkpoint(), backbone_->hidden_size());
       } catch (const ModelError& error) {
-        throw ModelError(std::string(error.what()) + "; a backbone without a reward head is asked with head = \"contrast\"");
+        throw ModelError(std::string(error.what()) +
+                         "; a backbone without a reward head is asked with head = \"contrast\"");
       }
       state_ = head_input();
     }
     const int cores = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, 8);
     const auto tokens = static_cast<std::size_t>(params.tokens_per_batch);
-    encoder_.emplace(*backbone_, params.encoder_threads > 0 ? params.encoder_threads : cores, tokens, 4 * tokens);
+    encoder_.emplace(*backbone_, params.encoder_threads > 0 ? params.encoder_threads : cores,
+                     tokens, 4 * tokens);
   }
 
   ~MrmRewardModel() override { report(); }
@@ -139,13 +173,15 @@ class MrmRewardModel final : public RewardModel {
     const at::NoGradGuard no_grad;
     at::set_num_threads(params_.threads);
     if (requests.empty()) return {};
-    if (prepared_.empty() || prepared_.front() != requests.data()) {  // not what was announced, or nothing was
+    if (prepared_.empty() ||
+        prepared_.front() != requests.data()) {  // not what was announced, or nothing was
       prepare({});
       prepare(requests);
     }
     prepared_.erase(prepared_.begin());
     std::vector<std::vector<Reward>> results(requests.size());
-    for (std::size_t i = 0; i < requests.size(); ++i) results[i].resize(requests[i].responses.size());
+    for (std::size_t i = 0; i < requests.size(); ++i)
+      results[i].resize(requests[i].responses.size());
     try {
       compute(requests, results);
     } catch (...) {
@@ -202,7 +238,8 @@ class MrmRewardModel final : public RewardModel {
     for (const RewardTree& one : pack.trees) {
       const TokenTree& tree = one.encoded.tree;
       trees.push_back(&tree);
-      for (const std::size_t end : tree.branch_ends) rows.push_back(base + static_cast<std::int64_t>(end) - 1);
+      for (const std::size_t end : tree.branch_ends)
+        rows.push_back(base + static_cast<std::int64_t>(end) - 1);
       base += static_cast<std::int64_t>(tree.tokens.size());
     }
     const at::Tensor hidden = backbone_->forward(trees, state_, rows);
@@ -224,7 +261,8 @@ class MrmRewardModel final : public RewardModel {
     pack = {};
   }
 
-  void fail(const RewardTree& tree, std::span<const RewardRequest> requests, std::vector<std::vector<Reward>>& results) {
+  void fail(const RewardTree& tree, std::span<const RewardRequest> requests,
+            std::vector<std::vector<Reward>>& results) {
     for (const RewardTree::Place& place : tree.places) {
       Reward& reward = results[place.request][place.response];
       reward.status = tree.encoded.status;
@@ -232,7 +270,8 @@ class MrmRewardModel final : public RewardModel {
     }
     if (failed_++ < kFailuresShown && !tree.places.empty())
       context_.log(LogLevel::warning,
-                   fmt::format("prompt '{}': {}", requests[tree.places.front().request].prompt->id, tree.encoded.detail));
+                   fmt::format("prompt '{}': {}", requests[tree.places.front().request].prompt->id,
+                               tree.encoded.detail));
   }
 
   // What went wrong in bulk, once.
@@ -240,9 +279,10 @@ class MrmRewardModel final : public RewardModel {
     if (failed_ > kFailuresShown)
       context_.log(LogLevel::warning, fmt::format("{} prompts in all have no rewards", failed_));
     if (work_.cut > cut_reported_)
-      context_.log(LogLevel::warning,
-                   fmt::format("{} prompts or responses were longer than cutoff_len = {} and lost their end",
-                               work_.cut - cut_reported_, params_.cutoff_len));
+      context_.log(
+          LogLevel::warning,
+          fmt::format("{} prompts or responses were longer than cutoff_len = {} and lost their end",
+                      work_.cut - cut_reported_, params_.cutoff_len));
     failed_ = 0;
     cut_reported_ = work_.cut;
   }
@@ -257,9 +297,12 @@ class MrmRewardModel final : public RewardModel {
     simdjson::dom::element root;
     std::string_view type;
     if (!fs::exists(config) && fs::exists(checkpoint() / "adapter_config.json"))
-      throw ModelError(fmt::format("{0}: is a LoRA adapter; merge it first: dt2it convert {0} TARGET --merge-adapter",
-                                   checkpoint().string()));
-    if (!fs::exists(config)) throw ModelError(fmt::format("{}: no such file; a checkpoint's folder is needed", config.string()));
+      throw ModelError(fmt::format(
+          "{0}: is a LoRA adapter; merge it first: dt2it convert {0} TARGET --merge-adapter",
+          checkpoint().string()));
+    if (!fs::exists(config))
+      throw ModelError(
+          fmt::format("{}: no such file; a checkpoint's folder is needed", config.string()));
     if (parser.load(config.string()).get(root) || root["model_type"].get(type))
       throw ModelError(fmt::format("{}: has no model_type", config.string()));
     return std::string(type);
@@ -291,7 +334,8 @@ class MrmRewardModel final : public RewardModel {
   std::int64_t one_token(const std::string& word) const {
     const auto ids = backbone_->tokenize(word);
     if (ids.size() != 1)
-      throw ConfigError(fmt::format("reward_models/mrm: '{}' is {} tokens, one is needed", word, ids.size()));
+      throw ConfigError(
+          fmt::format("reward_models/mrm: '{}' is {} tokens, one is needed", word, ids.size()));
     return ids[0];
   }
 
@@ -307,11 +351,14 @@ class MrmRewardModel final : public RewardModel {
     // Every known program that trains Qwen2.5-VL reads the normed state.
     if (input == "auto" && model_type() != "qwen2_5_vl")
       context_.log(LogLevel::warning,
-                   fmt::format("{}: nothing says which hidden state its head was trained on; the one after the final norm is "
-                               "taken. LLaMA-Factory's Qwen3-VL models made with transformers 4.57 need head_input = "
+                   fmt::format("{}: nothing says which hidden state its head was trained on; the "
+                               "one after the final norm is "
+                               "taken. LLaMA-Factory's Qwen3-VL models made with transformers 4.57 "
+                               "need head_input = "
                                "\"before_norm\": `dt2it doctor {}` tells which is likely",
                                checkpoint().string(), checkpoint().string()));
-    return input == "before_norm" || input == "unnormed" ? HiddenState::unnormed : HiddenState::normed;
+    return input == "before_norm" || input == "unnormed" ? HiddenState::unnormed
+                                                         : HiddenState::normed;
   }
 
   const Params params_;
@@ -331,5 +378,6 @@ class MrmRewardModel final : public RewardModel {
 }  // namespace dt2it
 
 DT2IT_PLUGIN("reward_models/mrm", "2.0.0", registrar) {
-  registrar.add<dt2it::RewardModel, dt2it::MrmRewardModel>("mrm", "A multimodal reward model from a checkpoint folder.");
+  registrar.add<dt2it::RewardModel, dt2it::MrmRewardModel>(
+      "mrm", "A multimodal reward model from a checkpoint folder.");
 }

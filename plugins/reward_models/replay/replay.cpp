@@ -23,18 +23,23 @@ class ReplayRewardModel final : public RewardModel, public VerdictModel {
     static void describe(Schema<Params>& schema) {
       schema
           .field("file", &Params::file,
-                 "JSON array or JSONL with a record for each pair, in their order: {\"chosen\": x, \"rejected\": y}, "
-                 "{\"rewards\": [x, y]}, or replies of judges as VL-RewardBench's and Multimodal RewardBench's scripts and evaluate "
+                 "JSON array or JSONL with a record for each pair, in their order: {\"chosen\": x, "
+                 "\"rejected\": y}, "
+                 "{\"rewards\": [x, y]}, or replies of judges as VL-RewardBench's and Multimodal "
+                 "RewardBench's scripts and evaluate "
                  "stages (verdicts.jsonl) write them.")
           .argument();
-      schema.field("files", &Params::files, "Instead: one for each benchmark of the stage, in their order.");
+      schema.field("files", &Params::files,
+                   "Instead: one for each benchmark of the stage, in their order.");
       schema
           .field("starts", &Params::starts,
-                 "Where `file` holds the rows of several benchmarks one after the other: the number of the first one of each benchmark "
+                 "Where `file` holds the rows of several benchmarks one after the other: the "
+                 "number of the first one of each benchmark "
                  "of the stage, in the stage's order, counted from 1.")
           .min(1);
       schema.field("benchmark", &Params::benchmark,
-                   "Of a verdicts.jsonl of several benchmarks: take this one's lines only. Empty: all, in their order.");
+                   "Of a verdicts.jsonl of several benchmarks: take this one's lines only. Empty: "
+                   "all, in their order.");
     }
   };
 
@@ -42,7 +47,8 @@ class ReplayRewardModel final : public RewardModel, public VerdictModel {
     if (params.file.empty() == params.files.empty())
       throw ConfigError(std::string("replay: exactly one of 'file' and 'files' is needed; ") +
                         (params.file.empty() ? "none is given" : "both are given"));
-    for (const std::filesystem::path& file : params.files) add_part(file.string(), of(params, replay::read_stored(file)));
+    for (const std::filesystem::path& file : params.files)
+      add_part(file.string(), of(params, replay::read_stored(file)));
     if (params.file.empty()) return;
     auto rows = of(params, replay::read_stored(params.file));
     if (params.starts.empty()) {
@@ -54,8 +60,10 @@ class ReplayRewardModel final : public RewardModel, public VerdictModel {
       for (const std::int64_t other : params.starts)
         if (other > start) end = std::min(end, other);
       if (start >= end)
-        throw DataError(params.file.string() + ": has " + std::to_string(rows.size()) + " rows, none of them is number " + std::to_string(start));
-      add_part(params.file.string() + " from row " + std::to_string(start), {rows.begin() + (start - 1), rows.begin() + (end - 1)});
+        throw DataError(params.file.string() + ": has " + std::to_string(rows.size()) +
+                        " rows, none of them is number " + std::to_string(start));
+      add_part(params.file.string() + " from row " + std::to_string(start),
+               {rows.begin() + (start - 1), rows.begin() + (end - 1)});
     }
   }
 
@@ -77,21 +85,26 @@ class ReplayRewardModel final : public RewardModel, public VerdictModel {
         JudgedItem item;
         item.samples = *stored.samples;
         const Outcome outcome = strict_outcome(item);
-        rewards = {Reward{outcome.status, outcome.chosen_reward, {}}, Reward{outcome.status, outcome.rejected_reward, {}}};
+        rewards = {Reward{outcome.status, outcome.chosen_reward, {}},
+                   Reward{outcome.status, outcome.rejected_reward, {}}};
       }
       auto& given = result.emplace_back();
-      for (std::size_t i = 0; i < request.responses.size(); ++i) given.push_back(rewards[original(request, i)]);
+      for (std::size_t i = 0; i < request.responses.size(); ++i)
+        given.push_back(rewards[original(request, i)]);
     }
     return result;
   }
 
-  std::vector<std::vector<ShownVerdict>> verdicts(std::span<const RewardRequest> requests) override {
+  std::vector<std::vector<ShownVerdict>> verdicts(
+      std::span<const RewardRequest> requests) override {
     std::vector<std::vector<ShownVerdict>> result;
     for (const RewardRequest& request : requests) {
       auto& given = result.emplace_back();
       const std::size_t chosen = original(request, 0) == 0 ? 0 : 1;
       for (const JudgedSample& sample : *look_up(request, true).samples)
-        given.push_back({sample.chosen_first ? std::array{chosen, 1 - chosen} : std::array{1 - chosen, chosen}, sample.form, sample.verdict});
+        given.push_back(
+            {sample.chosen_first ? std::array{chosen, 1 - chosen} : std::array{1 - chosen, chosen},
+             sample.form, sample.verdict});
     }
     return result;
   }
@@ -105,7 +118,8 @@ class ReplayRewardModel final : public RewardModel, public VerdictModel {
   };
 
   static std::vector<StoredRow> of(const Params& params, std::vector<StoredRow> rows) {
-    if (!params.benchmark.empty()) std::erase_if(rows, [&](const StoredRow& row) { return row.benchmark != params.benchmark; });
+    if (!params.benchmark.empty())
+      std::erase_if(rows, [&](const StoredRow& row) { return row.benchmark != params.benchmark; });
     return rows;
   }
 
@@ -117,7 +131,8 @@ class ReplayRewardModel final : public RewardModel, public VerdictModel {
       if (list.empty()) names.push_back(row.benchmark);
       list.push_back(std::move(row));
     }
-    for (const std::string& one : names) add_part(one.empty() ? name : name + " of " + one, std::move(by_name[one]));
+    for (const std::string& one : names)
+      add_part(one.empty() ? name : name + " of " + one, std::move(by_name[one]));
     if (names.empty()) add_part(name, {});
   }
 
@@ -135,7 +150,8 @@ class ReplayRewardModel final : public RewardModel, public VerdictModel {
     if (part.keys.empty()) {
       const StoredRow& found = row(request.row);
       if (!found.id.empty() && found.id != request.prompt->id)
-        throw DataError(found.where + ": is about '" + found.id + "', but pair " + std::to_string(request.row) + " of the benchmark is '" +
+        throw DataError(found.where + ": is about '" + found.id + "', but pair " +
+                        std::to_string(request.row) + " of the benchmark is '" +
                         request.prompt->id + "'");
       return found;
     }
@@ -143,10 +159,12 @@ class ReplayRewardModel final : public RewardModel, public VerdictModel {
     std::string question;
     for (const Part& one : request.prompt->messages.back().content)
       if (one.kind == Part::Kind::text) question += one.text;
-    const std::string key = replay::key_of(request.prompt->id, question, request.responses[0].text, request.responses[1].text);
+    const std::string key = replay::key_of(request.prompt->id, question, request.responses[0].text,
+                                           request.responses[1].text);
     const auto found = part.keys.find(key);
     if (found == part.keys.end())
-      throw DataError(part.name + ": has no verdict on pair " + std::to_string(request.row) + ", '" + request.prompt->id + "'");
+      throw DataError(part.name + ": has no verdict on pair " + std::to_string(request.row) +
+                      ", '" + request.prompt->id + "'");
     std::size_t& used = part.used[key];
     const std::size_t at = std::min(used, found->second.size() - 1);
     if (take) ++used;
@@ -154,20 +172,23 @@ class ReplayRewardModel final : public RewardModel, public VerdictModel {
   }
 
   const StoredRow& row(std::size_t number) const {
-    if (number >= parts_[at_].rows.size()) fail_count("at least " + std::to_string(number + 1) + " pairs");
+    if (number >= parts_[at_].rows.size())
+      fail_count("at least " + std::to_string(number + 1) + " pairs");
     return parts_[at_].rows[number];
   }
 
   std::size_t original(const RewardRequest& request, std::size_t i) const {
     const std::size_t which = request.original_index.empty() ? i : request.original_index[i];
     if (which > 1)
-      throw DataError(parts_[at_].name + ": holds two rewards a row, chosen and rejected; record " + std::to_string(request.row) +
-                      " asks about response " + std::to_string(which + 1));
+      throw DataError(parts_[at_].name + ": holds two rewards a row, chosen and rejected; record " +
+                      std::to_string(request.row) + " asks about response " +
+                      std::to_string(which + 1));
     return which;
   }
 
   [[noreturn]] void fail_count(const std::string& asked) const {
-    throw DataError(parts_[at_].name + ": has " + std::to_string(parts_[at_].rows.size()) + " rows, but the benchmark has " + asked +
+    throw DataError(parts_[at_].name + ": has " + std::to_string(parts_[at_].rows.size()) +
+                    " rows, but the benchmark has " + asked +
                     " (one row for each pair, in the same order, is needed)");
   }
 

@@ -17,7 +17,8 @@ struct StoredRow {
   std::optional<std::vector<JudgedSample>> samples;
   std::string benchmark;  // of this software's own verdicts.jsonl
   std::string id;         // where the file has one that must be the pair's
-  std::string key;        // where rows are joined by content: id, question and the two responses in order of their bytes
+  std::string
+      key;  // where rows are joined by content: id, question and the two responses in order of their bytes
   std::string where;
 };
 

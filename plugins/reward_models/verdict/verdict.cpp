@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dt2it/verdict_model.hpp"
-
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -12,6 +10,7 @@
 #include "dt2it/mllm.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/reward_model.hpp"
+#include "dt2it/verdict_model.hpp"
 #include "plugins/benchmarks/records/verdict_reading.hpp"
 #include "plugins/judges/rubric/material.hpp"
 
@@ -19,16 +18,23 @@ namespace dt2it {
 namespace {
 
 constexpr char kAnswers[] =
-    "Above are a question about what is shown and two answers to it, response 1 and response 2. Decide which answer is better. "
-    "Look at the picture yourself first. Weigh whether each answer is true to what can be seen, whether it answers what was "
-    "asked, how complete it is and how clear. Neither the order of the answers nor their length says anything of their worth. "
+    "Above are a question about what is shown and two answers to it, response 1 and response 2. "
+    "Decide which answer is better. "
+    "Look at the picture yourself first. Weigh whether each answer is true to what can be seen, "
+    "whether it answers what was "
+    "asked, how complete it is and how clear. Neither the order of the answers nor their length "
+    "says anything of their worth. "
     "Write a short comparison, then end with one line of exactly this form, X being 1 or 2:\n"
     "Overall Judgment: Answer X is better.";
 constexpr char kBrackets[] =
-    "Above are a question about what is shown and two answers to it: response 1 is by assistant A, response 2 by assistant B. "
-    "Decide which assistant serves the user better. Look at the picture yourself first. Weigh whether each answer is true to what "
-    "can be seen, whether it does what was asked, how helpful it is and whether it is safe. Neither the order of the answers nor "
-    "their length nor a name says anything of their worth. Write a short comparison, then end with a line that is [[A]] if A is "
+    "Above are a question about what is shown and two answers to it: response 1 is by assistant A, "
+    "response 2 by assistant B. "
+    "Decide which assistant serves the user better. Look at the picture yourself first. Weigh "
+    "whether each answer is true to what "
+    "can be seen, whether it does what was asked, how helpful it is and whether it is safe. "
+    "Neither the order of the answers nor "
+    "their length nor a name says anything of their worth. Write a short comparison, then end with "
+    "a line that is [[A]] if A is "
     "better, or [[B]] if B is.";
 
 // An MLLM that is asked which of two responses is better, as the generative rows of the paper's Tables 2 to 4 are. A verdict that
@@ -45,34 +51,51 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
     std::optional<std::int64_t> max_tokens;
     int workers = 16;
     static void describe(Schema<Params>& schema) {
-      schema.component<Mllm>("mllm", &Params::mllm, "The [mllms.*] table to ask.").required().argument();
+      schema.component<Mllm>("mllm", &Params::mllm, "The [mllms.*] table to ask.")
+          .required()
+          .argument();
       schema
           .field("form", &Params::form,
-                 "How the verdict is asked for: answers (\"Answer 1 is better\", as in VL-RewardBench) or brackets (\"[[A]]\", as in "
+                 "How the verdict is asked for: answers (\"Answer 1 is better\", as in "
+                 "VL-RewardBench) or brackets (\"[[A]]\", as in "
                  "Multimodal RewardBench).")
           .choices({"answers", "brackets"});
-      schema.field("samples", &Params::samples, "Replies drawn for each pair and order.").min(1).max(99);
+      schema.field("samples", &Params::samples, "Replies drawn for each pair and order.")
+          .min(1)
+          .max(99);
       schema
           .field("order", &Params::order,
-                 "In which order the two responses are shown: drawn anew for each sample, or each sample in both.")
+                 "In which order the two responses are shown: drawn anew for each sample, or each "
+                 "sample in both.")
           .choices({"random", "both"});
       schema
           .field("temperature", &Params::temperature,
-                 "Sampling temperature; not given: 0 for one sample, 0.2 for several, as the official script has it.")
+                 "Sampling temperature; not given: 0 for one sample, 0.2 for several, as the "
+                 "official script has it.")
           .min(0)
           .max(2);
-      schema.field("top_p", &Params::top_p, "Nucleus of sampling; not given: the model's own.").min(0).max(1);
-      schema.field("max_tokens", &Params::max_tokens, "Longest reply, in tokens; not given: the model's own limit.").min(1);
-      schema.field("workers", &Params::workers, "Pairs that are asked about at the same time.").min(1).max(256);
+      schema.field("top_p", &Params::top_p, "Nucleus of sampling; not given: the model's own.")
+          .min(0)
+          .max(1);
+      schema
+          .field("max_tokens", &Params::max_tokens,
+                 "Longest reply, in tokens; not given: the model's own limit.")
+          .min(1);
+      schema.field("workers", &Params::workers, "Pairs that are asked about at the same time.")
+          .min(1)
+          .max(256);
     }
   };
 
   VerdictRewardModel(const Params& params, Context& context)
       : params_(params), context_(context), mllm_(context.component<Mllm>(params.mllm)) {}
 
-  std::size_t batch_size() const override { return std::max<std::size_t>(64, 4 * static_cast<std::size_t>(params_.workers)); }
+  std::size_t batch_size() const override {
+    return std::max<std::size_t>(64, 4 * static_cast<std::size_t>(params_.workers));
+  }
 
-  std::vector<std::vector<ShownVerdict>> verdicts(std::span<const RewardRequest> requests) override {
+  std::vector<std::vector<ShownVerdict>> verdicts(
+      std::span<const RewardRequest> requests) override {
     std::vector<std::vector<ShownVerdict>> result(requests.size());
     std::atomic<std::size_t> next{0};
     std::mutex mutex;
@@ -88,7 +111,9 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
     };
     {
       std::vector<std::jthread> threads;
-      for (std::size_t i = 0; i < std::min<std::size_t>(static_cast<std::size_t>(params_.workers), requests.size()); ++i)
+      for (std::size_t i = 0;
+           i < std::min<std::size_t>(static_cast<std::size_t>(params_.workers), requests.size());
+           ++i)
         threads.emplace_back(work);
     }
     if (error) std::rethrow_exception(error);
@@ -107,7 +132,8 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
         for (std::size_t j = i + 1; j < requests[r].responses.size(); ++j)
           couples.push_back({r, i, j, {requests[r].responses[i], requests[r].responses[j]}});
     std::vector<RewardRequest> asked;
-    for (const Couple& couple : couples) asked.push_back({requests[couple.request].prompt, couple.responses, 0, {}});
+    for (const Couple& couple : couples)
+      asked.push_back({requests[couple.request].prompt, couple.responses, 0, {}});
     const auto given = verdicts(asked);
 
     struct Tally {
@@ -117,7 +143,8 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
     std::vector<std::vector<Tally>> tallies;
     for (const RewardRequest& request : requests) tallies.emplace_back(request.responses.size());
     for (std::size_t c = 0; c < couples.size(); ++c) {
-      const std::array both{&tallies[couples[c].request][couples[c].first], &tallies[couples[c].request][couples[c].second]};
+      const std::array both{&tallies[couples[c].request][couples[c].first],
+                            &tallies[couples[c].request][couples[c].second]};
       for (const ShownVerdict& one : given[c]) {
         const std::size_t winner = one.shown[one.verdict.winner == Verdict::Winner::first ? 0 : 1];
         for (std::size_t side = 0; side < 2; ++side) {
@@ -134,7 +161,8 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
     for (const std::vector<Tally>& row : tallies) {
       auto& rewards = result.emplace_back();
       for (const Tally& one : row)
-        rewards.push_back(one.read > 0 ? Reward{Status::ok, one.won / one.read, {}} : Reward{one.trouble});
+        rewards.push_back(one.read > 0 ? Reward{Status::ok, one.won / one.read, {}}
+                                       : Reward{one.trouble});
     }
     return result;
   }
@@ -146,7 +174,8 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
     const Response& two = request.responses[1];
     // The order depends on what is asked alone, not on the order in which the two came.
     const bool sorted = one.text <= two.text;
-    const std::string name = "order/" + request.prompt->id + "/" + (sorted ? one.text + "/" + two.text : two.text + "/" + one.text);
+    const std::string name = "order/" + request.prompt->id + "/" +
+                             (sorted ? one.text + "/" + two.text : two.text + "/" + one.text);
     Rng rng = context_.rng(name);
     std::vector<ShownVerdict> result;
     for (int sample = 0; sample < params_.samples; ++sample) {
@@ -160,14 +189,16 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
     return result;
   }
 
-  ShownVerdict ask(const RewardRequest& request, std::array<std::size_t, 2> shown, int sample) const {
+  ShownVerdict ask(const RewardRequest& request, std::array<std::size_t, 2> shown,
+                   int sample) const {
     ShownVerdict result{shown, params_.form, {}};
     Verdict& verdict = result.verdict;
     for (const Message& message : request.prompt->messages)
       for (const Part& part : message.content)
         if (part.kind != Part::Kind::text && !part.media.present()) {
           verdict.status = Status::missing_media;
-          verdict.detail = "the judge cannot see " + (part.media.source.empty() ? "an image" : part.media.source);
+          verdict.detail = "the judge cannot see " +
+                           (part.media.source.empty() ? "an image" : part.media.source);
           return result;
         }
     const std::array responses{request.responses[shown[0]], request.responses[shown[1]]};
@@ -186,7 +217,8 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
     verdict.status = reply.status;
     verdict.detail = reply.detail;
     if (!verdict.ok() && verdict.status != Status::truncated) return result;
-    const int number = params_.form == "answers" ? records::answer_number(reply.text).value_or(0) : letter_number(reply.text);
+    const int number = params_.form == "answers" ? records::answer_number(reply.text).value_or(0)
+                                                 : letter_number(reply.text);
     if (number == 1 || number == 2) {
       verdict.status = Status::ok;  // a reply may be cut behind its verdict
       verdict.winner = number == 1 ? Verdict::Winner::first : Verdict::Winner::second;
@@ -212,5 +244,6 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
 
 DT2IT_PLUGIN("reward_models/verdict", "1.0.0", registrar) {
   registrar.add<dt2it::RewardModel, dt2it::VerdictRewardModel>(
-      "verdict", "An MLLM that says which of two responses is better; raw replies and orders are kept.");
+      "verdict",
+      "An MLLM that says which of two responses is better; raw replies and orders are kept.");
 }

@@ -17,20 +17,24 @@ namespace {
 
 using namespace mini_world;
 
-constexpr std::size_t kLessonLength = 128;     // tokens of a lesson of questions
-constexpr std::size_t kCaptionLength = 78;     // of dense captions of one picture
+constexpr std::size_t kLessonLength = 128;  // tokens of a lesson of questions
+constexpr std::size_t kCaptionLength = 78;  // of dense captions of one picture
 constexpr std::size_t kPairCaptionLength = 104;
-constexpr double kKindWeights[] = {1, 1, 2, 2, 1.2, 1.2, .6, .3, .3};  // of questions about one picture
-constexpr int kPlacesTaught = 4;  // visual tokens of each of two pictures
-constexpr double kTerse = .7;        // share of terse answers; the others are of all styles
+constexpr double kKindWeights[] = {1,   1,  2,  2, 1.2,
+                                   1.2, .6, .3, .3};  // of questions about one picture
+constexpr int kPlacesTaught = 4;                      // visual tokens of each of two pictures
+constexpr double kTerse = .7;  // share of terse answers; the others are of all styles
 constexpr double kClaimWeights[] = {.5, .3, .2};
 constexpr std::string_view kTurn = "<|im_end|>\n<|im_start|>assistant\n";
 constexpr std::string_view kEnd = "<|im_end|>\n";
 
 std::string noun_text(int noun) { return std::string(kNouns[static_cast<std::size_t>(noun)]); }
-std::string colour_text(int colour) { return std::string(kColours[static_cast<std::size_t>(colour)]); }
+std::string colour_text(int colour) {
+  return std::string(kColours[static_cast<std::size_t>(colour)]);
+}
 std::string place_text(int cell) {
-  return fmt::format("{} {}", cell / kGrid < kGrid / 2 ? "top" : "bottom", cell % kGrid < kGrid / 2 ? "left" : "right");
+  return fmt::format("{} {}", cell / kGrid < kGrid / 2 ? "top" : "bottom",
+                     cell % kGrid < kGrid / 2 ? "left" : "right");
 }
 
 // Which of two pictures shows it, as one word.
@@ -47,7 +51,8 @@ Scene caption_scene(Rng& rng) {
   const auto kinds = static_cast<std::size_t>(rng.integer(2, 6));
   const auto cells = rng.permutation(kCells);
   for (int i = 0; i < count; ++i)
-    scene.objects.push_back({static_cast<int>(cells[static_cast<std::size_t>(i)]), static_cast<int>(nouns[rng.below(kinds)]),
+    scene.objects.push_back({static_cast<int>(cells[static_cast<std::size_t>(i)]),
+                             static_cast<int>(nouns[rng.below(kinds)]),
                              rng.integer(0, kColourCount - 1), rng.integer(0, 1)});
   return scene;
 }
@@ -65,7 +70,8 @@ std::int64_t Teacher::id(std::string_view word) const {
   return *found;
 }
 
-void Teacher::append(Lesson& lesson, const std::vector<std::int64_t>& ids, std::int64_t& next) const {
+void Teacher::append(Lesson& lesson, const std::vector<std::int64_t>& ids,
+                     std::int64_t& next) const {
   lesson.tree.tokens.insert(lesson.tree.tokens.end(), ids.begin(), ids.end());
   nn::MropePositions positions(lesson.tree.positions);
   positions.go_on_at(next);
@@ -74,8 +80,8 @@ void Teacher::append(Lesson& lesson, const std::vector<std::int64_t>& ids, std::
 }
 
 // The prompt as far as the last picture.
-Lesson Teacher::opened(const std::vector<Scene>& scenes, const std::vector<double>& qualities, Rng& rng,
-                       std::int64_t& next) const {
+Lesson Teacher::opened(const std::vector<Scene>& scenes, const std::vector<double>& qualities,
+                       Rng& rng, std::int64_t& next) const {
   Lesson lesson;
   for (std::size_t i = 0; i < scenes.size(); ++i) {
     std::string before = i == 0 ? "<|im_start|>user\n" : "<|vision_end|>";
@@ -87,7 +93,8 @@ Lesson Teacher::opened(const std::vector<Scene>& scenes, const std::vector<doubl
     prepared->height = image.height;
     prepared->tokens = kCells;
     prepared->rgb = std::move(image.rgb);
-    lesson.tree.visual_runs.push_back({lesson.tree.tokens.size(), lesson.tree.visuals.size(), 0, kCells});
+    lesson.tree.visual_runs.push_back(
+        {lesson.tree.tokens.size(), lesson.tree.visuals.size(), 0, kCells});
     lesson.tree.visuals.push_back(std::move(prepared));
     lesson.tree.tokens.insert(lesson.tree.tokens.end(), kCells, image_token_);
     nn::MropePositions positions(lesson.tree.positions);
@@ -100,8 +107,8 @@ Lesson Teacher::opened(const std::vector<Scene>& scenes, const std::vector<doubl
   return lesson;
 }
 
-bool Teacher::add_branch(Lesson& lesson, std::int64_t after_prompt, const std::string& given, const std::string& taught,
-                         Skill first, Skill others,
+bool Teacher::add_branch(Lesson& lesson, std::int64_t after_prompt, const std::string& given,
+                         const std::string& taught, Skill first, Skill others,
                          const std::vector<std::pair<std::size_t, std::int64_t>>& grounded) const {
   const auto given_ids = tokenizer_.encode(given), taught_ids = tokenizer_.encode(taught);
   TokenTree& tree = lesson.tree;
@@ -122,11 +129,12 @@ bool Teacher::add_branch(Lesson& lesson, std::int64_t after_prompt, const std::s
 void Teacher::teach_places(Lesson& lesson, Rng& rng) const {
   for (std::size_t k = 0; k < lesson.tree.visual_runs.size(); ++k)
     for (int i = 0; i < kPlacesTaught; ++i)
-      lesson.targets.push_back({lesson.tree.visual_runs[k].begin + rng.below(kCells), id(fmt::format("image{}", k + 1)), Skill::place});
+      lesson.targets.push_back({lesson.tree.visual_runs[k].begin + rng.below(kCells),
+                                id(fmt::format("image{}", k + 1)), Skill::place});
 }
 
-void Teacher::caption_items(Lesson& lesson, std::vector<std::pair<std::string, std::string>> items, std::size_t room,
-                            Skill skill, std::int64_t next, Rng& rng) const {
+void Teacher::caption_items(Lesson& lesson, std::vector<std::pair<std::string, std::string>> items,
+                            std::size_t room, Skill skill, std::int64_t next, Rng& rng) const {
   rng.shuffle(items);
   TokenTree& tree = lesson.tree;
   for (const auto& [query, answer] : items) {
@@ -134,7 +142,8 @@ void Teacher::caption_items(Lesson& lesson, std::vector<std::pair<std::string, s
     if (tree.tokens.size() + query_ids.size() + answer_ids.size() > room) break;
     append(lesson, query_ids, next);
     for (std::size_t i = 0; i < answer_ids.size(); ++i)
-      lesson.targets.push_back({tree.tokens.size() + i - 1, answer_ids[i], i == 0 ? skill : Skill::rest});
+      lesson.targets.push_back(
+          {tree.tokens.size() + i - 1, answer_ids[i], i == 0 ? skill : Skill::rest});
     append(lesson, answer_ids, next);
   }
   tree.branch_ends.push_back(tree.tokens.size());
@@ -147,8 +156,10 @@ Lesson Teacher::dense_one(Rng& rng) const {
     const int many = count(scene, {kAny, noun});
     if (many == 0) items.emplace_back(noun_text(noun), "no");
     if (many == 1) {
-      const auto object = std::find_if(scene.objects.begin(), scene.objects.end(), [&](auto& o) { return o.noun == noun; });
-      items.emplace_back(noun_text(noun), colour_text(object->colour) + ' ' + place_text(object->cell));
+      const auto object = std::find_if(scene.objects.begin(), scene.objects.end(),
+                                       [&](auto& o) { return o.noun == noun; });
+      items.emplace_back(noun_text(noun),
+                         colour_text(object->colour) + ' ' + place_text(object->cell));
     }
     items.emplace_back(plural_text({kAny, noun}), std::to_string(many));
   }
@@ -171,17 +182,22 @@ Lesson Teacher::dense_two(Rng& rng) const {
       nouns.push_back(object.noun);
     }
   std::vector<std::pair<std::string, std::string>> items;
-  const auto ask_whose = [&](const Phrase& phrase) { items.emplace_back(phrase_text(phrase), whose(scenes, phrase)); };
+  const auto ask_whose = [&](const Phrase& phrase) {
+    items.emplace_back(phrase_text(phrase), whose(scenes, phrase));
+  };
   for (const auto& [noun, colour] : present) ask_whose({colour, noun});
-  for (int i = 0; i < 3; ++i) ask_whose({rng.integer(0, kColourCount - 1), nouns[rng.below(nouns.size())]});
+  for (int i = 0; i < 3; ++i)
+    ask_whose({rng.integer(0, kColourCount - 1), nouns[rng.below(nouns.size())]});
   for (int noun = 0; noun < kNounCount; ++noun) ask_whose({kAny, noun});
   for (const int noun : std::set<int>(nouns.begin(), nouns.end()))
     for (std::size_t k = 0; k < 2; ++k) {
       const auto& objects = scenes[k].objects;
       const int many = count(scenes[k], {kAny, noun});
       if (many > 1) continue;
-      const auto object = std::find_if(objects.begin(), objects.end(), [&](auto& o) { return o.noun == noun; });
-      items.emplace_back(fmt::format("image{} {}", k + 1, noun_text(noun)), many ? colour_text(object->colour) : "no");
+      const auto object =
+          std::find_if(objects.begin(), objects.end(), [&](auto& o) { return o.noun == noun; });
+      items.emplace_back(fmt::format("image{} {}", k + 1, noun_text(noun)),
+                         many ? colour_text(object->colour) : "no");
     }
   std::vector<double> qualities;
   for (int k = 0; k < 2; ++k) qualities.push_back(rng.chance(.7) ? random_quality(rng) : 1);
@@ -205,20 +221,24 @@ Lesson Teacher::questions_one(Rng& rng, double critique, bool ground) const {
   Lesson lesson = opened(scenes, {1}, rng, next);
   for (;;) {
     const Question question = question_one(scenes[0], rng);
-    const Style style = rng.chance(kTerse) ? Style::terse : static_cast<Style>(rng.below(kStyleCount));
+    const Style style =
+        rng.chance(kTerse) ? Style::terse : static_cast<Style>(rng.below(kStyleCount));
     const std::string asked = question_text(question) + std::string(kTurn);
-    const auto grounded =
-        ground ? grounding(question, tokenizer_.encode(asked), scenes) : std::vector<std::pair<std::size_t, std::int64_t>>();
+    const auto grounded = ground ? grounding(question, tokenizer_.encode(asked), scenes)
+                                 : std::vector<std::pair<std::size_t, std::int64_t>>();
     bool room = false;
     if (rng.chance(critique)) {
       const bool right = rng.chance(.5);
-      const std::string response = response_text(compose(question, scenes, right, 0, 0, false, rng), style, rng);
-      room = add_branch(lesson, next, asked + response + std::string(kEnd), right ? "right" : "wrong", Skill::critique,
-                        Skill::critique, grounded);
+      const std::string response =
+          response_text(compose(question, scenes, right, 0, 0, false, rng), style, rng);
+      room = add_branch(lesson, next, asked + response + std::string(kEnd),
+                        right ? "right" : "wrong", Skill::critique, Skill::critique, grounded);
     } else {
       const int claims = static_cast<int>(rng.weighted(kClaimWeights));
-      const std::string response = response_text(compose(question, scenes, true, claims, 0, false, rng), style, rng);
-      room = add_branch(lesson, next, asked, response + std::string(kEnd), Skill::answer, Skill::rest, grounded);
+      const std::string response =
+          response_text(compose(question, scenes, true, claims, 0, false, rng), style, rng);
+      room = add_branch(lesson, next, asked, response + std::string(kEnd), Skill::answer,
+                        Skill::rest, grounded);
     }
     if (!room) return lesson;
   }
@@ -227,13 +247,15 @@ Lesson Teacher::questions_one(Rng& rng, double critique, bool ground) const {
 // At the noun of each phrase of a question, what the pictures say of it, as the dense captions do: of two pictures the one
 // that shows it, or shows more of it; of one picture a number for a plural, yes or no for a noun with its colour, and for
 // a noun alone its colour, or how many there are.
-std::vector<std::pair<std::size_t, std::int64_t>> Teacher::grounding(const Question& question,
-                                                                     const std::vector<std::int64_t>& ids,
-                                                                     const std::vector<Scene>& scenes) const {
+std::vector<std::pair<std::size_t, std::int64_t>> Teacher::grounding(
+    const Question& question, const std::vector<std::int64_t>& ids,
+    const std::vector<Scene>& scenes) const {
   std::vector<std::pair<std::size_t, std::int64_t>> found;
-  if (question.kind == Kind::safety || question.kind == Kind::benign || question.kind == Kind::shape) return found;
-  const bool many = question.kind == Kind::more || question.kind == Kind::count || question.kind == Kind::compare ||
-                    question.kind == Kind::arithmetic;
+  if (question.kind == Kind::safety || question.kind == Kind::benign ||
+      question.kind == Kind::shape)
+    return found;
+  const bool many = question.kind == Kind::more || question.kind == Kind::count ||
+                    question.kind == Kind::compare || question.kind == Kind::arithmetic;
   std::size_t from = 0;
   for (const Phrase& phrase : question.phrases) {
     const std::string words = many ? plural_text(phrase) : phrase_text(phrase);
@@ -245,7 +267,9 @@ std::vector<std::pair<std::size_t, std::int64_t>> Teacher::grounding(const Quest
     if (scenes.size() == 2 && !many)
       said = whose(scenes, phrase);
     else if (scenes.size() == 2)
-      said = first > count(scenes[1], phrase) ? "image1" : first < count(scenes[1], phrase) ? "image2" : "both";
+      said = first > count(scenes[1], phrase)   ? "image1"
+             : first < count(scenes[1], phrase) ? "image2"
+                                                : "both";
     else if (!many && phrase.colour != kAny)
       said = first > 0 ? "yes" : "no";
     else if (many || first > 1)
@@ -268,7 +292,8 @@ Lesson Teacher::questions_two(Rng& rng, double critique, bool ground) const {
     TextScenes drawn = random_text_scenes(rng);
     const int extra = rng.integer(0, 2);
     text = drawn.phrases;
-    scenes = {with_extra_objects(drawn.first, extra, rng), with_extra_objects(drawn.second, extra, rng)};
+    scenes = {with_extra_objects(drawn.first, extra, rng),
+              with_extra_objects(drawn.second, extra, rng)};
   } else {
     ScenePair pair = random_scene_pair(rng);
     scenes = {pair.first, pair.second};
@@ -283,7 +308,11 @@ Lesson Teacher::questions_two(Rng& rng, double critique, bool ground) const {
     if (match && !text.empty() && rng.chance(.4))
       question = Question{Kind::match, text, 0, 0};
     else
-      question = random_question(scenes[0], scenes[1], match ? Kind::match : rng.chance(.5) ? Kind::has : Kind::more, rng);
+      question = random_question(scenes[0], scenes[1],
+                                 match            ? Kind::match
+                                 : rng.chance(.5) ? Kind::has
+                                                  : Kind::more,
+                                 rng);
     if (!question) continue;
     const std::string right = right_answer(*question, scenes);
     if (right.empty()) continue;
@@ -298,10 +327,13 @@ Lesson Teacher::questions_two(Rng& rng, double critique, bool ground) const {
     bool room = false;
     if (rng.chance(critique)) {
       const bool ok = rng.chance(.5);
-      room = add_branch(lesson, next, asked + said(first_right == ok, match && rng.chance(.7)) + std::string(kEnd),
-                        ok ? "right" : "wrong", Skill::pair_critique, Skill::pair_critique, grounded);
+      room =
+          add_branch(lesson, next,
+                     asked + said(first_right == ok, match && rng.chance(.7)) + std::string(kEnd),
+                     ok ? "right" : "wrong", Skill::pair_critique, Skill::pair_critique, grounded);
     } else {
-      room = add_branch(lesson, next, asked, said(first_right, match && rng.chance(.5)) + std::string(kEnd),
+      room = add_branch(lesson, next, asked,
+                        said(first_right, match && rng.chance(.5)) + std::string(kEnd),
                         match ? Skill::pair_match : Skill::pair_other, Skill::rest, grounded);
     }
     if (!room) break;
@@ -316,8 +348,8 @@ Lesson Teacher::probe_one(Rng& rng, Kind kind) const {
     if (!question) continue;
     std::int64_t next = 0;
     Lesson lesson = opened(scenes, {1}, rng, next);
-    add_branch(lesson, next, question_text(*question) + std::string(kTurn), right_answer(*question, scenes), Skill::answer,
-               Skill::rest);
+    add_branch(lesson, next, question_text(*question) + std::string(kTurn),
+               right_answer(*question, scenes), Skill::answer, Skill::rest);
     lesson.targets.resize(1);
     return lesson;
   }
@@ -332,8 +364,8 @@ Lesson Teacher::probe_two(Rng& rng, Kind kind) const {
     if (!question || right_answer(*question, scenes).empty()) continue;
     std::int64_t next = 0;
     Lesson lesson = opened(scenes, {random_quality(rng), random_quality(rng)}, rng, next);
-    add_branch(lesson, next, question_text(*question) + std::string(kTurn), right_answer(*question, scenes),
-               Skill::pair_match, Skill::rest);
+    add_branch(lesson, next, question_text(*question) + std::string(kTurn),
+               right_answer(*question, scenes), Skill::pair_match, Skill::rest);
     lesson.targets.resize(1);
     return lesson;
   }
@@ -355,11 +387,14 @@ Lesson Teacher::probe_critique(Rng& rng, bool two) const {
     } else {
       scenes = {random_scene(rng)};
       question = question_one(scenes[0], rng);
-      response = response_text(compose(question, scenes, right, 0, 0, false, rng), static_cast<Style>(rng.below(kStyleCount)), rng);
+      response = response_text(compose(question, scenes, right, 0, 0, false, rng),
+                               static_cast<Style>(rng.below(kStyleCount)), rng);
     }
     std::int64_t next = 0;
-    Lesson lesson = opened(scenes, {two ? random_quality(rng) : 1, two ? random_quality(rng) : 1}, rng, next);
-    add_branch(lesson, next, question_text(question) + std::string(kTurn) + response + std::string(kEnd),
+    Lesson lesson =
+        opened(scenes, {two ? random_quality(rng) : 1, two ? random_quality(rng) : 1}, rng, next);
+    add_branch(lesson, next,
+               question_text(question) + std::string(kTurn) + response + std::string(kEnd),
                right ? "right" : "wrong", Skill::critique, Skill::critique);
     return lesson;
   }

@@ -16,14 +16,26 @@
 namespace dt2it::warm_start {
 
 // What a target teaches; the probes report accuracy for each.
-enum class Skill : std::uint8_t { caption, answer, rest, critique, pair_caption, pair_match, pair_other, pair_critique, ground, place };
+enum class Skill : std::uint8_t {
+  caption,
+  answer,
+  rest,
+  critique,
+  pair_caption,
+  pair_match,
+  pair_other,
+  pair_critique,
+  ground,
+  place
+};
 inline constexpr int kSkillCount = 10;
-inline constexpr std::string_view kSkillNames[] = {"caption",    "answer",     "rest",          "critique", "pair caption",
-                                                   "pair match", "pair other", "pair critique", "grounding", "place"};
+inline constexpr std::string_view kSkillNames[] = {
+    "caption",    "answer",     "rest",          "critique",  "pair caption",
+    "pair match", "pair other", "pair critique", "grounding", "place"};
 
 struct Target {
-  std::size_t at = 0;     // token whose hidden state predicts
-  std::int64_t id = 0;    // this one
+  std::size_t at = 0;   // token whose hidden state predicts
+  std::int64_t id = 0;  // this one
   Skill skill = Skill::rest;
 };
 
@@ -58,18 +70,19 @@ class Teacher {
   std::int64_t id(std::string_view word) const;
 
  private:
-  Lesson opened(const std::vector<mini_world::Scene>& scenes, const std::vector<double>& qualities, Rng& rng,
-                std::int64_t& next) const;
+  Lesson opened(const std::vector<mini_world::Scene>& scenes, const std::vector<double>& qualities,
+                Rng& rng, std::int64_t& next) const;
   void append(Lesson& lesson, const std::vector<std::int64_t>& ids, std::int64_t& next) const;
   // False when it would make the tree longer than a lesson may be.
-  bool add_branch(Lesson& lesson, std::int64_t after_prompt, const std::string& given, const std::string& taught, Skill first,
-                  Skill others, const std::vector<std::pair<std::size_t, std::int64_t>>& grounded = {}) const;
+  bool add_branch(Lesson& lesson, std::int64_t after_prompt, const std::string& given,
+                  const std::string& taught, Skill first, Skill others,
+                  const std::vector<std::pair<std::size_t, std::int64_t>>& grounded = {}) const;
   void teach_places(Lesson& lesson, Rng& rng) const;
-  void caption_items(Lesson& lesson, std::vector<std::pair<std::string, std::string>> items, std::size_t room, Skill skill,
-                     std::int64_t next, Rng& rng) const;
-  std::vector<std::pair<std::size_t, std::int64_t>> grounding(const mini_world::Question& question,
-                                                              const std::vector<std::int64_t>& ids,
-                                                              const std::vector<mini_world::Scene>& scenes) const;
+  void caption_items(Lesson& lesson, std::vector<std::pair<std::string, std::string>> items,
+                     std::size_t room, Skill skill, std::int64_t next, Rng& rng) const;
+  std::vector<std::pair<std::size_t, std::int64_t>> grounding(
+      const mini_world::Question& question, const std::vector<std::int64_t>& ids,
+      const std::vector<mini_world::Scene>& scenes) const;
   mini_world::Question question_one(const mini_world::Scene& scene, Rng& rng) const;
 
   const nn::Tokenizer& tokenizer_;

@@ -19,8 +19,9 @@ namespace dt2it::warm_start {
 namespace {
 
 // In the order of their ids, from 0.
-constexpr std::array<std::string_view, 7> kSpecial{"<|endoftext|>",    "<|im_start|>",  "<|im_end|>",  "<|vision_start|>",
-                                                   "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"};
+constexpr std::array<std::string_view, 7> kSpecial{
+    "<|endoftext|>",  "<|im_start|>",  "<|im_end|>",   "<|vision_start|>",
+    "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"};
 enum SpecialId { kPad, kStart, kEnd, kVisionStart, kVisionEnd, kImage, kVideo };
 constexpr std::string_view kUnknown = "<unk>";
 
@@ -46,13 +47,14 @@ std::vector<std::string> words() {
 
 std::string added_token(std::size_t id) {
   return fmt::format(
-      R"({{"id":{},"content":{},"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}})", id,
-      json_text(kSpecial[id]));
+      R"({{"id":{},"content":{},"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}})",
+      id, json_text(kSpecial[id]));
 }
 
 std::string tokenizer_json(const std::vector<std::string>& all) {
   std::string added, vocabulary, compounds;
-  for (std::size_t id = 0; id < kSpecial.size(); ++id) added += (id ? ",\n    " : "") + added_token(id);
+  for (std::size_t id = 0; id < kSpecial.size(); ++id)
+    added += (id ? ",\n    " : "") + added_token(id);
   for (std::size_t i = 0; i < all.size(); ++i)
     vocabulary += fmt::format("{}{}:{}", i ? "," : "", json_text(all[i]), i + kSpecial.size());
   for (const std::string_view compound : mini_world::kCompounds) {
@@ -60,7 +62,8 @@ std::string tokenizer_json(const std::vector<std::string>& all) {
     std::string to = from;
     std::erase(to, ' ');
     compounds += fmt::format(R"(,
-    {{"type":"Replace","pattern":{{"String":{}}},"content":{}}})", json_text(from), json_text(to));
+    {{"type":"Replace","pattern":{{"String":{}}},"content":{}}})",
+                             json_text(from), json_text(to));
   }
   return fmt::format(R"({{
   "version":"1.0","truncation":null,"padding":null,
@@ -72,7 +75,8 @@ std::string tokenizer_json(const std::vector<std::string>& all) {
   "post_processor":null,"decoder":null,
   "model":{{"type":"WordLevel","unk_token":{},"vocab":{{{}}}}}
 }}
-)", added, compounds, json_text(kUnknown), vocabulary);
+)",
+                     added, compounds, json_text(kUnknown), vocabulary);
 }
 
 constexpr std::string_view kChatTemplate =
@@ -92,7 +96,9 @@ constexpr std::string_view kChatTemplate =
 void write_mini_description(const std::filesystem::path& folder) {
   const std::vector<std::string> all = words();
   const std::size_t vocabulary = kSpecial.size() + all.size();
-  nn::write_text_file(folder / "config.json", fmt::format(R"({{
+  nn::write_text_file(
+      folder / "config.json",
+      fmt::format(R"({{
   "architectures": ["Qwen3VLForConditionalGeneration"],
   "model_type": "qwen3_vl",
   "dtype": "bfloat16",
@@ -141,9 +147,12 @@ void write_mini_description(const std::filesystem::path& folder) {
     "deepstack_visual_indexes": []
   }}
 }}
-)", int{kImage}, int{kVideo}, int{kVisionStart}, int{kVisionEnd}, kHidden, kLayers, int{kPad}, int{kEnd}, vocabulary, kPatch, kHidden));
+)",
+                  int{kImage}, int{kVideo}, int{kVisionStart}, int{kVisionEnd}, kHidden, kLayers,
+                  int{kPad}, int{kEnd}, vocabulary, kPatch, kHidden));
   nn::write_text_file(folder / "tokenizer.json", tokenizer_json(all));
-  nn::write_text_file(folder / "tokenizer_config.json", fmt::format(R"({{
+  nn::write_text_file(folder / "tokenizer_config.json",
+                      fmt::format(R"({{
   "tokenizer_class": "PreTrainedTokenizerFast",
   "bos_token": null,
   "eos_token": {},
@@ -153,7 +162,9 @@ void write_mini_description(const std::filesystem::path& folder) {
   "model_max_length": 4096,
   "chat_template": {}
 }}
-)", json_text(kSpecial[kEnd]), json_text(kSpecial[kPad]), json_text(kUnknown), json_text(kChatTemplate)));
+)",
+                                  json_text(kSpecial[kEnd]), json_text(kSpecial[kPad]),
+                                  json_text(kUnknown), json_text(kChatTemplate)));
   nn::write_text_file(folder / "chat_template.json",
                       fmt::format("{{\n  \"chat_template\": {}\n}}\n", json_text(kChatTemplate)));
   nn::write_text_file(folder / "preprocessor_config.json", fmt::format(R"({{
@@ -166,7 +177,8 @@ void write_mini_description(const std::filesystem::path& folder) {
   "image_mean": [0.5, 0.5, 0.5],
   "image_std": [0.5, 0.5, 0.5]
 }}
-)", kPatch));
+)",
+                                                                       kPatch));
 }
 
 void initialise_mini(nn::VlModel& model, Rng& rng) {
@@ -180,7 +192,8 @@ void initialise_mini(nn::VlModel& model, Rng& rng) {
     if (name.ends_with("embed_tokens.weight")) deviation = .1;
     if (name.ends_with("pos_embed.weight")) deviation = .02;
     auto* data = tensor.data_ptr<float>();
-    for (std::int64_t i = 0; i < tensor.numel(); ++i) data[i] = static_cast<float>(rng.normal(0, deviation));
+    for (std::int64_t i = 0; i < tensor.numel(); ++i)
+      data[i] = static_cast<float>(rng.normal(0, deviation));
   }
 }
 

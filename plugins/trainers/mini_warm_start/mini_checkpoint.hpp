@@ -8,7 +8,8 @@
 
 namespace dt2it::warm_start {
 
-inline constexpr int kPatch = 8;  // of a 64x64 picture: 16 visual tokens, one for each cell of a scene
+inline constexpr int kPatch =
+    8;  // of a 64x64 picture: 16 visual tokens, one for each cell of a scene
 inline constexpr std::int64_t kHidden = 64;  // width of the decoder
 inline constexpr int kLayers = 3;  // of the decoder: with two, nothing about two pictures is learnt
 

@@ -69,31 +69,70 @@ class MiniWarmStart final : public Trainer {
     int threads = 1;
 
     static void describe(Schema<Params>& schema) {
-      schema.field("align_steps", &Params::align_steps,
-                   "Steps in which each visual token learns the words of what its cell shows.").min(1);
-      schema.field("caption_steps", &Params::caption_steps, "Steps of dense captions of one picture.").min(1);
-      schema.field("pair_caption_steps", &Params::pair_caption_steps, "Steps of dense captions of one or two pictures.").min(1);
-      schema.field("question_steps", &Params::question_steps, "Steps of questions and critiques, with a third layer.").min(1);
-      schema.field("pair_caption_share", &Params::pair_caption_share, "Share of two pictures in those captions.").min(0).max(1);
-      schema.field("pair_question_share", &Params::pair_question_share, "Share of two pictures in the questions.").min(0).max(1);
-      schema.field("critique_share", &Params::critique_share, "Share of critiques among the questions.").min(0).max(1);
-      schema.field("keep_share", &Params::keep_share, "Share of captions that go on among the questions.").min(0).max(1);
-      schema.field("marks_fade", &Params::marks_fade,
-                   "Share of the question steps after which the marks that tell two pictures apart begin to fade.")
-          .min(0).max(1);
-      schema.field("marks_gone", &Params::marks_gone, "Share after which they are gone.").min(0).max(1);
+      schema
+          .field("align_steps", &Params::align_steps,
+                 "Steps in which each visual token learns the words of what its cell shows.")
+          .min(1);
+      schema
+          .field("caption_steps", &Params::caption_steps, "Steps of dense captions of one picture.")
+          .min(1);
+      schema
+          .field("pair_caption_steps", &Params::pair_caption_steps,
+                 "Steps of dense captions of one or two pictures.")
+          .min(1);
+      schema
+          .field("question_steps", &Params::question_steps,
+                 "Steps of questions and critiques, with a third layer.")
+          .min(1);
+      schema
+          .field("pair_caption_share", &Params::pair_caption_share,
+                 "Share of two pictures in those captions.")
+          .min(0)
+          .max(1);
+      schema
+          .field("pair_question_share", &Params::pair_question_share,
+                 "Share of two pictures in the questions.")
+          .min(0)
+          .max(1);
+      schema
+          .field("critique_share", &Params::critique_share,
+                 "Share of critiques among the questions.")
+          .min(0)
+          .max(1);
+      schema
+          .field("keep_share", &Params::keep_share,
+                 "Share of captions that go on among the questions.")
+          .min(0)
+          .max(1);
+      schema
+          .field("marks_fade", &Params::marks_fade,
+                 "Share of the question steps after which the marks that tell two pictures apart "
+                 "begin to fade.")
+          .min(0)
+          .max(1);
+      schema.field("marks_gone", &Params::marks_gone, "Share after which they are gone.")
+          .min(0)
+          .max(1);
       schema.field("grounding", &Params::grounding,
-                   "Nouns of a question learn what the pictures say of them; without it questions about two pictures stay "
+                   "Nouns of a question learn what the pictures say of them; without it questions "
+                   "about two pictures stay "
                    "near chance.");
-      schema.field("muon_learning_rate", &Params::muon_learning_rate, "Of the decoder's matrices.").min(0);
+      schema.field("muon_learning_rate", &Params::muon_learning_rate, "Of the decoder's matrices.")
+          .min(0);
       schema.field("learning_rate", &Params::learning_rate, "Of all other weights (AdamW).").min(0);
-      schema.field("probe_count", &Params::probe_count, "Questions of each kind asked at the end.").min(1);
-      schema.field("question_rate", &Params::question_rate,
-                   "Learning rates in the questions, as a share of those before: at the full rate the first hundred steps "
-                   "undo what the captions taught.")
-          .min(0).max(1);
-      schema.field("seed", &Params::seed,
-                   "Instead of the one that the stage derives from the experiment's: starts differ much in what they learn.")
+      schema.field("probe_count", &Params::probe_count, "Questions of each kind asked at the end.")
+          .min(1);
+      schema
+          .field("question_rate", &Params::question_rate,
+                 "Learning rates in the questions, as a share of those before: at the full rate "
+                 "the first hundred steps "
+                 "undo what the captions taught.")
+          .min(0)
+          .max(1);
+      schema
+          .field("seed", &Params::seed,
+                 "Instead of the one that the stage derives from the experiment's: starts differ "
+                 "much in what they learn.")
           .min(0);
       schema.field("threads", &Params::threads, "Threads for the computation.").min(1).max(256);
     }
@@ -112,9 +151,11 @@ class MiniWarmStart final : public Trainer {
   std::vector<Lesson> lessons(Work work, Rng& rng) const;
   at::Tensor align_loss(Rng& rng, Tally& tally) const;
   at::Tensor hidden_states(std::span<const TokenTree* const> trees, double marks) const;
-  at::Tensor lessons_loss(const std::vector<Lesson>& lessons, double marks, Tally& tally, std::int64_t& tokens) const;
+  at::Tensor lessons_loss(const std::vector<Lesson>& lessons, double marks, Tally& tally,
+                          std::int64_t& tokens) const;
   void save(const fs::path& folder) const;
-  double probe(const std::vector<Lesson>& lessons, const std::vector<std::string>& candidates) const;
+  double probe(const std::vector<Lesson>& lessons,
+               const std::vector<std::string>& candidates) const;
   std::string probes(std::uint64_t seed) const;
 
   const Params params_;
@@ -143,7 +184,8 @@ void MiniWarmStart::open_model(const fs::path& folder) {
 std::vector<NamedParameter> MiniWarmStart::trainable(Work work) const {
   std::vector<NamedParameter> all;
   for (const auto& [name, tensor] : model_->parameters()) {
-    const bool used = work != Work::align || name.starts_with("model.visual.") || name.ends_with("embed_tokens.weight");
+    const bool used = work != Work::align || name.starts_with("model.visual.") ||
+                      name.ends_with("embed_tokens.weight");
     tensor.requires_grad_(used);
     if (used) all.push_back({name, tensor, true});
   }
@@ -192,7 +234,8 @@ at::Tensor MiniWarmStart::align_loss(Rng& rng, Tally& tally) const {
     const Scene scene = random_scene(rng, 4, 10);
     Image image = draw(scene, rng);
     const PreparedVisual prepared{image.width, image.height, 1, kCells, std::move(image.rgb)};
-    nn::write_patches(prepared, images_, pixels.data_ptr<float>() + b * kSide * kSide * images_.patch_length());
+    nn::write_patches(prepared, images_,
+                      pixels.data_ptr<float>() + b * kSide * kSide * images_.patch_length());
     grids.push_back({1, kSide, kSide});
     for (int cell = 0; cell < kCells; ++cell) {
       const Object* object = nullptr;
@@ -209,7 +252,8 @@ at::Tensor MiniWarmStart::align_loss(Rng& rng, Tally& tally) const {
   const at::Tensor embeddings = model_->parameter("model.language_model.embed_tokens.weight");
   at::Tensor loss;
   for (std::size_t k = 0; k < 5; ++k) {
-    const at::Tensor logits = visual.mm(embeddings.index_select(0, nn::index_tensor(words[k])).t()) * kSharpness;
+    const at::Tensor logits =
+        visual.mm(embeddings.index_select(0, nn::index_tensor(words[k])).t()) * kSharpness;
     const at::Tensor wanted = nn::index_tensor(labels[k]);
     const at::Tensor part = at::cross_entropy_loss(logits, wanted);
     loss = loss.defined() ? loss + part : part;
@@ -219,7 +263,8 @@ at::Tensor MiniWarmStart::align_loss(Rng& rng, Tally& tally) const {
   return loss;
 }
 
-at::Tensor MiniWarmStart::hidden_states(std::span<const TokenTree* const> trees, double marks) const {
+at::Tensor MiniWarmStart::hidden_states(std::span<const TokenTree* const> trees,
+                                        double marks) const {
   if (marks <= 0) return nn::forward_trees(*model_, trees, images_, HiddenState::normed);
   // No image is shared between lessons, so features are in the order of the placeholders.
   const nn::PackedBatch batch = nn::pack_trees(trees, images_);
@@ -230,12 +275,14 @@ at::Tensor MiniWarmStart::hidden_states(std::span<const TokenTree* const> trees,
       which.insert(which.end(), static_cast<std::size_t>(tree->visuals[k]->tokens),
                    tree->visuals.size() > 1 ? static_cast<std::int64_t>(k) : 2);
   // The third row stays zero: pictures that stand alone are not marked.
-  features.output = features.output + at::constant_pad_nd(marks_, {0, 0, 0, 1}).index_select(0, nn::index_tensor(which)) * marks;
+  features.output =
+      features.output +
+      at::constant_pad_nd(marks_, {0, 0, 0, 1}).index_select(0, nn::index_tensor(which)) * marks;
   return model_->decode(batch.input, &features, HiddenState::normed);
 }
 
-at::Tensor MiniWarmStart::lessons_loss(const std::vector<Lesson>& lessons, double marks, Tally& tally,
-                                       std::int64_t& tokens) const {
+at::Tensor MiniWarmStart::lessons_loss(const std::vector<Lesson>& lessons, double marks,
+                                       Tally& tally, std::int64_t& tokens) const {
   std::vector<const TokenTree*> trees;
   std::vector<std::int64_t> rows, ids;
   std::vector<Skill> skills;
@@ -263,12 +310,14 @@ at::Tensor MiniWarmStart::lessons_loss(const std::vector<Lesson>& lessons, doubl
 
 void MiniWarmStart::save(const fs::path& folder) const {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const auto& [name, tensor] : model_->parameters()) tensors.emplace_back(name, tensor.detach().to(model_->config().type));
+  for (const auto& [name, tensor] : model_->parameters())
+    tensors.emplace_back(name, tensor.detach().to(model_->config().type));
   nn::write_safetensors(folder / "model.safetensors", tensors);
 }
 
 // Share of lessons whose one target is the likeliest of the candidate words.
-double MiniWarmStart::probe(const std::vector<Lesson>& lessons, const std::vector<std::string>& candidates) const {
+double MiniWarmStart::probe(const std::vector<Lesson>& lessons,
+                            const std::vector<std::string>& candidates) const {
   const at::NoGradGuard no_grad;
   std::vector<std::int64_t> words;
   for (const std::string& word : candidates) words.push_back(teacher_->id(word));
@@ -286,10 +335,12 @@ double MiniWarmStart::probe(const std::vector<Lesson>& lessons, const std::vecto
       base += static_cast<std::int64_t>(lessons[i].tree.tokens.size());
     }
     const at::Tensor hidden = nn::forward_trees(*model_, trees, images_, HiddenState::normed);
-    const at::Tensor best =
-        model_->logits(hidden.index_select(0, nn::index_tensor(rows))).index_select(1, columns).argmax(-1);
+    const at::Tensor best = model_->logits(hidden.index_select(0, nn::index_tensor(rows)))
+                                .index_select(1, columns)
+                                .argmax(-1);
     for (std::size_t i = begin; i < end; ++i)
-      right += words[static_cast<std::size_t>(best.data_ptr<std::int64_t>()[i - begin])] == lessons[i].targets[0].id;
+      right += words[static_cast<std::size_t>(best.data_ptr<std::int64_t>()[i - begin])] ==
+               lessons[i].targets[0].id;
   }
   return right / static_cast<double>(lessons.size());
 }
@@ -302,39 +353,49 @@ std::string MiniWarmStart::probes(std::uint64_t seed) const {
   for (const auto word : kNouns) answers.emplace_back(word);
   for (int n = 0; n <= 9; ++n) answers.push_back(std::to_string(n));
   std::string json;
-  const auto ask = [&](const std::string& name, const std::vector<std::string>& candidates, const auto& make) {
+  const auto ask = [&](const std::string& name, const std::vector<std::string>& candidates,
+                       const auto& make) {
     Rng rng(stable_hash("probe/" + name, seed));
     std::vector<Lesson> lessons;
     for (std::int64_t i = 0; i < params_.probe_count; ++i) lessons.push_back(make(rng));
-    json += fmt::format("{}\n    \"{}\": {:.3f}", json.empty() ? "" : ",", name, probe(lessons, candidates));
+    json += fmt::format("{}\n    \"{}\": {:.3f}", json.empty() ? "" : ",", name,
+                        probe(lessons, candidates));
   };
-  for (const Kind kind : {Kind::colour, Kind::shape, Kind::exist, Kind::count, Kind::compare, Kind::arithmetic})
-    ask(std::string(kKindNames[static_cast<std::size_t>(kind)]), answers, [&](Rng& rng) { return teacher_->probe_one(rng, kind); });
+  for (const Kind kind :
+       {Kind::colour, Kind::shape, Kind::exist, Kind::count, Kind::compare, Kind::arithmetic})
+    ask(std::string(kKindNames[static_cast<std::size_t>(kind)]), answers,
+        [&](Rng& rng) { return teacher_->probe_one(rng, kind); });
   for (const Kind kind : {Kind::match, Kind::has, Kind::more})
     ask(std::string(kKindNames[static_cast<std::size_t>(kind)]), {"image1", "image2"},
         [&](Rng& rng) { return teacher_->probe_two(rng, kind); });
-  ask("critique", {"right", "wrong"}, [&](Rng& rng) { return teacher_->probe_critique(rng, false); });
-  ask("pair_critique", {"right", "wrong"}, [&](Rng& rng) { return teacher_->probe_critique(rng, true); });
+  ask("critique", {"right", "wrong"},
+      [&](Rng& rng) { return teacher_->probe_critique(rng, false); });
+  ask("pair_critique", {"right", "wrong"},
+      [&](Rng& rng) { return teacher_->probe_critique(rng, true); });
   return "{" + json + "\n  }";
 }
 
 bool MiniWarmStart::train(const TrainRequest& request) {
   at::set_num_threads(params_.threads);
-  const std::uint64_t seed = params_.seed ? static_cast<std::uint64_t>(*params_.seed) : request.seed;
-  const std::array<Phase, 4> phases{{{Work::align, "align", params_.align_steps, 30, .05},
-                                     {Work::captions_one, "captions", params_.caption_steps, 40, .02},
-                                     {Work::captions_both, "pair captions", params_.pair_caption_steps, 40, .02},
-                                     {Work::questions, "questions", params_.question_steps, 50, .02}}};
+  const std::uint64_t seed =
+      params_.seed ? static_cast<std::uint64_t>(*params_.seed) : request.seed;
+  const std::array<Phase, 4> phases{
+      {{Work::align, "align", params_.align_steps, 30, .05},
+       {Work::captions_one, "captions", params_.caption_steps, 40, .02},
+       {Work::captions_both, "pair captions", params_.pair_caption_steps, 40, .02},
+       {Work::questions, "questions", params_.question_steps, 50, .02}}};
   TrainStep step;
   for (const Phase& phase : phases) step.total_steps += phase.steps;
 
   const fs::path saved = request.state / "state.safetensors";
   std::unique_ptr<nn::SafetensorsFile> resume;
-  if (!request.state.empty() && fs::exists(saved)) resume = std::make_unique<nn::SafetensorsFile>(saved);
+  if (!request.state.empty() && fs::exists(saved))
+    resume = std::make_unique<nn::SafetensorsFile>(saved);
   model_.reset();
   marks_ = at::empty({2, kHidden}, at::kFloat);
   Rng mark_rng(stable_hash("marks", seed));
-  for (std::int64_t i = 0; i < marks_.numel(); ++i) marks_.data_ptr<float>()[i] = static_cast<float>(mark_rng.normal(0, .05));
+  for (std::int64_t i = 0; i < marks_.numel(); ++i)
+    marks_.data_ptr<float>()[i] = static_cast<float>(mark_rng.normal(0, .05));
   marks_.requires_grad_(true);
   std::int64_t skip = resume ? std::stoll(resume->metadata().at("steps")) : 0;
 
@@ -361,7 +422,8 @@ bool MiniWarmStart::train(const TrainRequest& request) {
     config.muon_learning_rate = params_.muon_learning_rate * rate;
     nn::Optimizer optimizer(parameters, config);
     nn::NamedTensors weights;
-    for (const auto& [name, tensor] : model_->parameters()) weights.emplace_back("weight/" + name, tensor);
+    for (const auto& [name, tensor] : model_->parameters())
+      weights.emplace_back("weight/" + name, tensor);
     weights.emplace_back("weight/marks", marks_);
     if (resume) {
       const at::NoGradGuard no_grad;
@@ -381,14 +443,21 @@ bool MiniWarmStart::train(const TrainRequest& request) {
       Tally now;
       std::int64_t tokens = 0;
       const auto n = static_cast<double>(phase.steps), at = static_cast<double>(s);
-      const double marks = phase.work != Work::questions ? 1 : std::clamp((params_.marks_gone - at / n) / (params_.marks_gone - params_.marks_fade), 0.0, 1.0);
-      const at::Tensor loss = phase.work == Work::align ? align_loss(rng, now) : lessons_loss(lessons(phase.work, rng), marks, now, tokens);
+      const double marks = phase.work != Work::questions
+                               ? 1
+                               : std::clamp((params_.marks_gone - at / n) /
+                                                (params_.marks_gone - params_.marks_fade),
+                                            0.0, 1.0);
+      const at::Tensor loss = phase.work == Work::align
+                                  ? align_loss(rng, now)
+                                  : lessons_loss(lessons(phase.work, rng), marks, now, tokens);
       optimizer.zero_grad();
       loss.backward();
       TrainStep report = step;
       report.gradient_norm = optimizer.clip_gradients(1);
-      const double scale = std::min(1.0, (at + 1) / phase.warmup_steps) *
-                           (phase.floor + (1 - phase.floor) * .5 * (1 + std::cos(3.14159265358979323846 * at / n)));
+      const double scale =
+          std::min(1.0, (at + 1) / phase.warmup_steps) *
+          (phase.floor + (1 - phase.floor) * .5 * (1 + std::cos(3.14159265358979323846 * at / n)));
       optimizer.step(scale);
 
       report.step = step.step + s + 1;
@@ -405,9 +474,11 @@ bool MiniWarmStart::train(const TrainRequest& request) {
       report.accuracy = right / total;
       if (request.on_step) request.on_step(report);
       if ((s + 1) % 100 == 0 || s + 1 == phase.steps) {
-        std::string line = fmt::format("{} {}/{}: loss {:.3f}", phase.name, s + 1, phase.steps, report.loss);
+        std::string line =
+            fmt::format("{} {}/{}: loss {:.3f}", phase.name, s + 1, phase.steps, report.loss);
         for (std::size_t k = 0; k < kSkillCount; ++k)
-          if (tally.total[k] > 0) line += fmt::format(", {} {:.3f}", kSkillNames[k], tally.right[k] / tally.total[k]);
+          if (tally.total[k] > 0)
+            line += fmt::format(", {} {:.3f}", kSkillNames[k], tally.right[k] / tally.total[k]);
         context_.log(LogLevel::info, line);
         tally.clear();
       }
@@ -423,8 +494,8 @@ bool MiniWarmStart::train(const TrainRequest& request) {
   const std::string result = probes(seed);
   context_.log(LogLevel::info, "probes " + result);
   nn::write_text_file(request.output / "training.json",
-                      fmt::format("{{\n  \"seed\": {},\n  \"steps\": {},\n  \"probes\": {}\n}}\n", seed,
-                                  step.total_steps, result));
+                      fmt::format("{{\n  \"seed\": {},\n  \"steps\": {},\n  \"probes\": {}\n}}\n",
+                                  seed, step.total_steps, result));
   return true;
 }
 

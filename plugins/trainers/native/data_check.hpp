@@ -20,9 +20,9 @@ struct DataCheck {
   std::size_t duplicates = 0;     // prompt, chosen and rejected as in a pair before
   std::size_t contradictory = 0;  // chosen and rejected the other way round as in a pair before
   std::size_t longer_chosen = 0, longer_rejected = 0;  // in bytes
-  std::size_t looked_at = 0;      // of which the following are counted: an even sample
-  std::size_t unusable = 0;       // an image is missing or broken, or the prompt does not fit
-  std::size_t truncated = 0;      // text is lost to the length limit
+  std::size_t looked_at = 0;  // of which the following are counted: an even sample
+  std::size_t unusable = 0;   // an image is missing or broken, or the prompt does not fit
+  std::size_t truncated = 0;  // text is lost to the length limit
 
   // Accuracy of "the longer response is better"; 0.5 without pairs of unequal length.
   double longer_wins() const;
@@ -35,6 +35,7 @@ enum class Fit { whole, cut, unusable };
 
 // `fit` says how a pair fits the model; it is asked about at most `sample` of them. Identical pairs with two prompts
 // (Omni-Reward's form) are no finding.
-DataCheck check_data(std::span<const PreferencePair> records, std::size_t sample, const std::function<Fit(std::size_t)>& fit);
+DataCheck check_data(std::span<const PreferencePair> records, std::size_t sample,
+                     const std::function<Fit(std::size_t)>& fit);
 
 }  // namespace dt2it::native

@@ -13,7 +13,9 @@ namespace {
 class NativeTrainer final : public Trainer {
  public:
   using Params = native::Params;
-  NativeTrainer(const Params& params, Context& context) : params_(params), context_(context) { params.check(); }
+  NativeTrainer(const Params& params, Context& context) : params_(params), context_(context) {
+    params.check();
+  }
 
   bool train(const TrainRequest& request) override {
     nn::keep_freed_memory();
@@ -21,8 +23,10 @@ class NativeTrainer final : public Trainer {
     const auto backbone = context_.component<Backbone>(params_.backbone);
     backbone->reload();  // whatever was done to the shared component before
     const std::vector<NamedParameter> parameters = backbone->parameters();
-    const at::Device device = parameters.empty() ? at::Device(at::kCPU) : parameters[0].tensor.device();
-    nn::ProcessGroup group(nn::ProcessGroup::Place::from_environment(), params_.process_timeout, device);
+    const at::Device device =
+        parameters.empty() ? at::Device(at::kCPU) : parameters[0].tensor.device();
+    nn::ProcessGroup group(nn::ProcessGroup::Place::from_environment(), params_.process_timeout,
+                           device);
     return Training(params_, context_, request, backbone, group).run();
   }
 
@@ -36,5 +40,7 @@ class NativeTrainer final : public Trainer {
 
 DT2IT_PLUGIN("trainers/native", "2.0.0", registrar) {
   registrar.add<dt2it::Trainer, dt2it::native::NativeTrainer>(
-      "native", "Trains a reward model (Bradley-Terry) or a language model (DPO, next token) in this process, or in several.");
+      "native",
+      "Trains a reward model (Bradley-Terry) or a language model (DPO, next token) in this "
+      "process, or in several.");
 }

@@ -15,7 +15,8 @@
 
 namespace dt2it::native {
 
-PairOrder::PairOrder(const Params& params, std::uint64_t seed, std::span<const PreferencePair> records)
+PairOrder::PairOrder(const Params& params, std::uint64_t seed,
+                     std::span<const PreferencePair> records)
     : params_(params), seed_(seed), records_(records) {
   const auto count = static_cast<std::int64_t>(records.size());
   per_epoch_ = (count + params.batch_size - 1) / params.batch_size;
@@ -25,7 +26,8 @@ PairOrder::PairOrder(const Params& params, std::uint64_t seed, std::span<const P
   std::unordered_map<std::string, std::size_t> numbers;
   for (const PreferencePair& record : records) {
     // Pairs with two prompts are trees of their own.
-    const std::string key = record.rejected_prompt ? fmt::format("\x1d{}", prompt_of_.size()) : prompt_text_for_key(record.prompt);
+    const std::string key = record.rejected_prompt ? fmt::format("\x1d{}", prompt_of_.size())
+                                                   : prompt_text_for_key(record.prompt);
     prompt_of_.push_back(numbers.try_emplace(key, numbers.size()).first->second);
   }
   prompts_ = numbers.size();
@@ -38,9 +40,11 @@ std::vector<std::size_t> PairOrder::epoch_order(std::int64_t epoch) const {
   std::iota(order.begin(), order.end(), std::size_t{0});
   if (kind == "file") return order;
   if (kind == "llamafactory") {  // accelerate's SeedableRandomSampler
-    const auto base = params_.order_seed >= 0 ? static_cast<std::uint64_t>(params_.order_seed) : seed_ & 0x7fffffff;
-    const at::Tensor drawn = at::randperm(static_cast<std::int64_t>(count),
-                                          at::detail::createCPUGenerator(base + static_cast<std::uint64_t>(epoch)), at::kLong);
+    const auto base = params_.order_seed >= 0 ? static_cast<std::uint64_t>(params_.order_seed)
+                                              : seed_ & 0x7fffffff;
+    const at::Tensor drawn = at::randperm(
+        static_cast<std::int64_t>(count),
+        at::detail::createCPUGenerator(base + static_cast<std::uint64_t>(epoch)), at::kLong);
     const std::int64_t* values = drawn.const_data_ptr<std::int64_t>();
     for (std::size_t i = 0; i < count; ++i) order[i] = static_cast<std::size_t>(values[i]);
     return order;
@@ -63,8 +67,10 @@ std::vector<std::size_t> PairOrder::batch(std::int64_t step) {
     epoch_ = epoch;
   }
   const auto size = static_cast<std::size_t>(params_.batch_size);
-  const std::size_t begin = static_cast<std::size_t>(step % per_epoch_) * size, end = std::min(begin + size, order_.size());
-  return {order_.begin() + static_cast<std::ptrdiff_t>(begin), order_.begin() + static_cast<std::ptrdiff_t>(end)};
+  const std::size_t begin = static_cast<std::size_t>(step % per_epoch_) * size,
+                    end = std::min(begin + size, order_.size());
+  return {order_.begin() + static_cast<std::ptrdiff_t>(begin),
+          order_.begin() + static_cast<std::ptrdiff_t>(end)};
 }
 
 // Tokens, roughly: what a record costs is known exactly only after it is encoded, which one process does.
@@ -81,10 +87,12 @@ double PairOrder::cost(std::size_t record) const {
   return sum;
 }
 
-std::vector<std::vector<std::vector<std::size_t>>> PairOrder::shares(const std::vector<std::size_t>& batch, int processes) const {
+std::vector<std::vector<std::vector<std::size_t>>> PairOrder::shares(
+    const std::vector<std::size_t>& batch, int processes) const {
   std::vector<std::vector<std::size_t>> units;
   for (const std::size_t record : batch) {
-    const bool together = !prompt_of_.empty() && !units.empty() && prompt_of_[units.back()[0]] == prompt_of_[record];
+    const bool together =
+        !prompt_of_.empty() && !units.empty() && prompt_of_[units.back()[0]] == prompt_of_[record];
     if (together)
       units.back().push_back(record);
     else
@@ -101,9 +109,11 @@ std::vector<std::vector<std::vector<std::size_t>>> PairOrder::shares(const std::
     for (const std::size_t record : units[i]) costs[i] += cost(record);
   std::vector<std::size_t> by_cost(units.size()), owner(units.size());
   std::iota(by_cost.begin(), by_cost.end(), std::size_t{0});
-  std::stable_sort(by_cost.begin(), by_cost.end(), [&](std::size_t a, std::size_t b) { return costs[a] > costs[b]; });
+  std::stable_sort(by_cost.begin(), by_cost.end(),
+                   [&](std::size_t a, std::size_t b) { return costs[a] > costs[b]; });
   for (const std::size_t i : by_cost) {
-    owner[i] = static_cast<std::size_t>(std::min_element(loads.begin(), loads.end()) - loads.begin());
+    owner[i] =
+        static_cast<std::size_t>(std::min_element(loads.begin(), loads.end()) - loads.begin());
     loads[owner[i]] += costs[i];
   }
   for (std::size_t i = 0; i < units.size(); ++i) shares[owner[i]].push_back(std::move(units[i]));

@@ -25,7 +25,8 @@ class PairOrder {
   std::vector<std::size_t> batch(std::int64_t step);
   // Those of a batch that are computed together: single ones, or with order "prompts" those of one prompt; then shared out
   // to `processes` so that each has about as much to do.
-  std::vector<std::vector<std::vector<std::size_t>>> shares(const std::vector<std::size_t>& batch, int processes) const;
+  std::vector<std::vector<std::vector<std::size_t>>> shares(const std::vector<std::size_t>& batch,
+                                                            int processes) const;
 
  private:
   std::vector<std::size_t> epoch_order(std::int64_t epoch) const;

@@ -16,7 +16,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-fs::path step_folder(const fs::path& folder, std::int64_t step) { return folder / fmt::format("step-{}", step); }
+fs::path step_folder(const fs::path& folder, std::int64_t step) {
+  return folder / fmt::format("step-{}", step);
+}
 
 std::optional<std::int64_t> current_step(const fs::path& folder) {
   const fs::path file = folder / "current";
@@ -25,15 +27,18 @@ std::optional<std::int64_t> current_step(const fs::path& folder) {
   std::int64_t step = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
   if (error != std::errc() || step < 0)
-    throw ModelError(fmt::format("{}: is not a step number; remove {} to start over", file.string(), folder.string()));
+    throw ModelError(fmt::format("{}: is not a step number; remove {} to start over", file.string(),
+                                 folder.string()));
   return step;
 }
 
 }  // namespace
 
-Snapshots::Snapshots(fs::path folder, nn::ProcessGroup& group) : folder_(std::move(folder)), group_(group) {}
+Snapshots::Snapshots(fs::path folder, nn::ProcessGroup& group)
+    : folder_(std::move(folder)), group_(group) {}
 
-void Snapshots::save(std::int64_t step, const std::vector<NamedParameter>& parameters, const nn::Optimizer& optimizer,
+void Snapshots::save(std::int64_t step, const std::vector<NamedParameter>& parameters,
+                     const nn::Optimizer& optimizer,
                      const std::map<std::string, std::string>& facts) {
   if (!possible()) return;
   if (current_step(folder_) == step) return;
@@ -46,18 +51,21 @@ void Snapshots::save(std::int64_t step, const std::vector<NamedParameter>& param
   nn::NamedTensors all = optimizer.state();
   if (group_.rank() == 0)
     for (const NamedParameter& parameter : parameters)
-      if (parameter.trainable) all.emplace_back("weight/" + parameter.name, parameter.tensor.detach());
+      if (parameter.trainable)
+        all.emplace_back("weight/" + parameter.name, parameter.tensor.detach());
   nn::write_safetensors(into / fmt::format("rank-{}.safetensors", group_.rank()), all, facts);
   group_.barrier();
   if (group_.rank() == 0) {
     nn::write_text_file(folder_ / "current", std::to_string(step));
     for (const auto& entry : fs::directory_iterator(folder_))
-      if (entry.path().filename().string().starts_with("step-") && entry.path() != into) fs::remove_all(entry.path());
+      if (entry.path().filename().string().starts_with("step-") && entry.path() != into)
+        fs::remove_all(entry.path());
   }
   group_.barrier();
 }
 
-std::optional<Snapshots::Resumed> Snapshots::load(const std::vector<NamedParameter>& parameters, nn::Optimizer& optimizer) {
+std::optional<Snapshots::Resumed> Snapshots::load(const std::vector<NamedParameter>& parameters,
+                                                  nn::Optimizer& optimizer) {
   if (!possible()) return std::nullopt;
   const auto step = current_step(folder_);
   if (!step) return std::nullopt;
@@ -73,9 +81,11 @@ std::optional<Snapshots::Resumed> Snapshots::load(const std::vector<NamedParamet
     if (!parameter.trainable) continue;
     const std::string name = "weight/" + parameter.name;
     if (!weights.contains(name) || weights.view(name).sizes() != parameter.tensor.sizes())
-      throw ModelError(fmt::format("{}: '{}' is missing or of another shape: it was saved by a training with other settings; "
-                                   "remove {} to start over",
-                                   first.string(), parameter.name, folder_.string()));
+      throw ModelError(
+          fmt::format("{}: '{}' is missing or of another shape: it was saved by a training with "
+                      "other settings; "
+                      "remove {} to start over",
+                      first.string(), parameter.name, folder_.string()));
     at::Tensor tensor = parameter.tensor;
     tensor.copy_(weights.view(name));
   }

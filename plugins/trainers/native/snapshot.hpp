@@ -33,14 +33,15 @@ class Snapshots {
 
   // Trainable parameters, optimiser, and facts. Whole or not at all, whenever the process is killed; what was saved before
   // is removed. Called by all processes.
-  void save(std::int64_t step, const std::vector<NamedParameter>& parameters, const nn::Optimizer& optimizer,
-            const std::map<std::string, std::string>& facts);
+  void save(std::int64_t step, const std::vector<NamedParameter>& parameters,
+            const nn::Optimizer& optimizer, const std::map<std::string, std::string>& facts);
   // Into the parameters and the optimiser; none: nothing is saved. By as many processes as saved it, or others.
   struct Resumed {
     std::int64_t step = 0;
     std::map<std::string, std::string> facts;
   };
-  std::optional<Resumed> load(const std::vector<NamedParameter>& parameters, nn::Optimizer& optimizer);
+  std::optional<Resumed> load(const std::vector<NamedParameter>& parameters,
+                              nn::Optimizer& optimizer);
 
  private:
   std::filesystem::path folder_;

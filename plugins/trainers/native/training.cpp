@@ -44,7 +44,9 @@ std::int64_t peak_memory() {
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
-bool is_projector(const std::string& name) { return name.find("visual.merger.") != std::string::npos; }
+bool is_projector(const std::string& name) {
+  return name.find("visual.merger.") != std::string::npos;
+}
 
 double number_of(const std::map<std::string, std::string>& facts, const char* name) {
   const auto found = facts.find(name);
@@ -53,10 +55,16 @@ double number_of(const std::map<std::string, std::string>& facts, const char* na
 
 }  // namespace
 
-Training::Training(const Params& params, Context& context, const TrainRequest& request, std::shared_ptr<Backbone> backbone,
-                   nn::ProcessGroup& group)
-    : params_(params), context_(context), request_(request), backbone_(std::move(backbone)), group_(group),
-      objective_(params.objective()), snapshots_(request.state, group), watch_(params.stuck_steps) {
+Training::Training(const Params& params, Context& context, const TrainRequest& request,
+                   std::shared_ptr<Backbone> backbone, nn::ProcessGroup& group)
+    : params_(params),
+      context_(context),
+      request_(request),
+      backbone_(std::move(backbone)),
+      group_(group),
+      objective_(params.objective()),
+      snapshots_(request.state, group),
+      watch_(params.stuck_steps) {
   read_pairs();
   facts_.base = backbone_->checkpoint().filename().string();
   facts_.seed = request.seed;
@@ -90,7 +98,8 @@ void Training::look_at_data() {
     if (unit.comparisons.empty()) return Fit::unusable;
     return unit.cut ? Fit::cut : Fit::whole;
   });
-  for (const std::string& finding : facts_.check.findings()) context_.log(LogLevel::warning, "training data: " + finding);
+  for (const std::string& finding : facts_.check.findings())
+    context_.log(LogLevel::warning, "training data: " + finding);
 }
 
 nn::RewardHead Training::linear_head(std::uint64_t seed) const {
@@ -110,10 +119,12 @@ nn::RewardHead Training::initial_head() const {
   const at::NoGradGuard no_grad;
   const std::int64_t width = backbone_->hidden_size();
   const std::string kind = params_.initial_head();
-  const bool own = params_.head_init == "auto" && fs::exists(backbone_->checkpoint() / "value_head.safetensors");
+  const bool own =
+      params_.head_init == "auto" && fs::exists(backbone_->checkpoint() / "value_head.safetensors");
   if (kind == "checkpoint" || own) return nn::RewardHead::load(backbone_->checkpoint(), width);
   if (kind == "linear")
-    return linear_head(params_.order_seed >= 0 ? static_cast<std::uint64_t>(params_.order_seed) : request_.seed & 0x7fffffff);
+    return linear_head(params_.order_seed >= 0 ? static_cast<std::uint64_t>(params_.order_seed)
+                                               : request_.seed & 0x7fffffff);
   nn::RewardHead head{at::zeros({1, width}, at::kFloat), at::zeros({1}, at::kFloat)};
   if (kind == "normal") {
     Rng rng(stable_hash("head", request_.seed));
@@ -123,7 +134,8 @@ nn::RewardHead Training::initial_head() const {
     const auto column = [&](const std::string& word) {
       const auto ids = backbone_->tokenize(word);
       if (ids.size() != 1)
-        throw ConfigError(fmt::format("trainers/native: '{}' is {} tokens, head_init contrast needs one", word, ids.size()));
+        throw ConfigError(fmt::format(
+            "trainers/native: '{}' is {} tokens, head_init contrast needs one", word, ids.size()));
       return backbone_->logits(at::eye(width, at::kFloat)).select(1, ids[0]);
     };
     head.weight.copy_((column(params_.positive) - column(params_.negative)).unsqueeze(0));
@@ -163,7 +175,8 @@ bool Training::run() {
   look_at_data();
   parameters_ = backbone_->parameters();
   if (objective_ == Objective::reward) {
-    const at::Device device = parameters_.empty() ? at::Device(at::kCPU) : parameters_[0].tensor.device();
+    const at::Device device =
+        parameters_.empty() ? at::Device(at::kCPU) : parameters_[0].tensor.device();
     head_ = initial_head().to(device);
     const auto train = [&](const char* name, at::Tensor& tensor) {
       if (!tensor.defined()) return;
@@ -178,7 +191,9 @@ bool Training::run() {
   }
   bool any = false;
   for (const NamedParameter& parameter : parameters_) any = any || parameter.trainable;
-  if (!any) throw ConfigError("trainers/native: every part of the backbone is frozen, there is nothing to train");
+  if (!any)
+    throw ConfigError(
+        "trainers/native: every part of the backbone is frozen, there is nothing to train");
   optimizer_.emplace(parameters_, optimizer_config(), &group_);
   if (objective_ == Objective::dpo) {
     find_reference(train_, "reference");
@@ -213,8 +228,10 @@ bool Training::run() {
       Sums sums = step_on(batch, s);
       sums.add_up(group_);
       TrainStep step = describe(sums, s);
-      const double scale = params_.llamafactory() ? nn::transformers_scheduled_rate(shape, s, total, params_.warmup_ratio)
-                                                  : nn::scheduled_rate(shape, s, total, params_.warmup_ratio);
+      const double scale =
+          params_.llamafactory()
+              ? nn::transformers_scheduled_rate(shape, s, total, params_.warmup_ratio)
+              : nn::scheduled_rate(shape, s, total, params_.warmup_ratio);
       step.learning_rate = params_.learning_rate * scale;
       step.gradient_norm = optimizer_->clip_gradients(params_.max_grad_norm);
       check_step(step, sums);
@@ -227,7 +244,8 @@ bool Training::run() {
       facts_.last = step;
       const bool last = s + 1 == total, epoch_over = (s + 1) % order_->steps_per_epoch() == 0;
       if (!held_out_.records.empty() &&
-          (last || (params_.evaluate_every > 0 ? (s + 1) % params_.evaluate_every == 0 : epoch_over)))
+          (last ||
+           (params_.evaluate_every > 0 ? (s + 1) % params_.evaluate_every == 0 : epoch_over)))
         look_at_held_out(step);
       if (request_.on_step && leads()) request_.on_step(step);
       if (params_.save_every > 0 && (s + 1) % params_.save_every == 0 && !last) {
@@ -264,19 +282,24 @@ TrainStep Training::describe(const Sums& sums, std::int64_t step) const {
 
 void Training::check_step(const TrainStep& step, const Sums& sums) {
   if (!std::isfinite(step.loss) || !std::isfinite(step.gradient_norm))
-    fail(fmt::format("{} is not finite (a lower learning rate, gradient clipping or float32 helps most often)",
+    fail(fmt::format("{} is not finite (a lower learning rate, gradient clipping or float32 helps "
+                     "most often)",
                      std::isfinite(step.loss) ? "the gradient" : "the loss"),
          step.step - 1);
   if (objective_ == Objective::next_token || sums.pairs == 0) return;
-  const bool warming = static_cast<double>(step.step) <= params_.warmup_ratio * static_cast<double>(step.total_steps);
-  if (const auto why = watch_.see(sums.plain_loss / sums.pairs, sums.spread, warming)) fail(*why, step.step - 1);
+  const bool warming = static_cast<double>(step.step) <=
+                       params_.warmup_ratio * static_cast<double>(step.total_steps);
+  if (const auto why = watch_.see(sums.plain_loss / sums.pairs, sums.spread, warming))
+    fail(*why, step.step - 1);
 }
 
 void Training::fail(const std::string& why, std::int64_t done) {
-  std::string text = fmt::format("trainers/native: stopped at step {} of {}: {}", done + 1, order_->steps(), why);
+  std::string text =
+      fmt::format("trainers/native: stopped at step {} of {}: {}", done + 1, order_->steps(), why);
   bool finite = true;
   for (const NamedParameter& parameter : parameters_)
-    finite = finite && (!parameter.trainable || parameter.tensor.detach().sum().isfinite().item<bool>());
+    finite =
+        finite && (!parameter.trainable || parameter.tensor.detach().sum().isfinite().item<bool>());
   if (leads() && snapshots_.possible() && finite) {
     const fs::path folder = snapshots_.folder() / "checkpoints" / fmt::format("step-{}", done);
     fs::create_directories(folder.parent_path());
@@ -319,25 +342,30 @@ void Training::keep_checkpoint(std::int64_t step) {
   if (params_.keep_checkpoints == 0 || !leads() || !snapshots_.possible()) return;
   const fs::path folder = snapshots_.folder() / "checkpoints";
   fs::create_directories(folder);
-  replace_folder(folder / fmt::format("step-{}", step), [&](const fs::path& fresh) { write_checkpoint(fresh); });
+  replace_folder(folder / fmt::format("step-{}", step),
+                 [&](const fs::path& fresh) { write_checkpoint(fresh); });
   std::vector<std::pair<std::int64_t, fs::path>> kept;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && !name.ends_with(".new")) kept.emplace_back(std::stoll(name.substr(5)), entry.path());
+    if (name.starts_with("step-") && !name.ends_with(".new"))
+      kept.emplace_back(std::stoll(name.substr(5)), entry.path());
   }
   std::sort(kept.begin(), kept.end());
-  for (std::size_t i = 0; i + static_cast<std::size_t>(params_.keep_checkpoints) < kept.size(); ++i) fs::remove_all(kept[i].second);
+  for (std::size_t i = 0; i + static_cast<std::size_t>(params_.keep_checkpoints) < kept.size(); ++i)
+    fs::remove_all(kept[i].second);
 }
 
 void Training::finish() {
   if (facts_.left_out > 0 && leads())
-    context_.log(LogLevel::warning, fmt::format("{} of {} pairs were left out of training", facts_.left_out,
-                                                train_.records.size() * static_cast<std::size_t>(params_.epochs)));
+    context_.log(LogLevel::warning,
+                 fmt::format("{} of {} pairs were left out of training", facts_.left_out,
+                             train_.records.size() * static_cast<std::size_t>(params_.epochs)));
   optimizer_->zero_grad();
   if (leads()) {
     const fs::path best = (snapshots_.possible() ? snapshots_.folder() : request_.output) / "best";
     if (params_.keep == "best") {
-      for (const auto& entry : fs::directory_iterator(best)) fs::rename(entry.path(), request_.output / entry.path().filename());
+      for (const auto& entry : fs::directory_iterator(best))
+        fs::rename(entry.path(), request_.output / entry.path().filename());
       fs::remove(best);
       // What it says of the training is said at its end.
       nn::write_text_file(request_.output / "training.json", training_json(params_, facts_));

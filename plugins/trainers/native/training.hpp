@@ -28,8 +28,8 @@ namespace dt2it::native {
 class Training {
  public:
   // Loads the pairs. Throws DataError when there are none.
-  Training(const Params& params, Context& context, const TrainRequest& request, std::shared_ptr<Backbone> backbone,
-           nn::ProcessGroup& group);
+  Training(const Params& params, Context& context, const TrainRequest& request,
+           std::shared_ptr<Backbone> backbone, nn::ProcessGroup& group);
   // False: stopped on request, to be gone on with from request.state.
   bool run();
 
@@ -61,14 +61,16 @@ class Training {
   nn::RewardHead linear_head(std::uint64_t seed) const;
   nn::OptimizerConfig optimizer_config() const;
 
-  Unit encode(const std::vector<PreferencePair>& records, std::span<const std::size_t> members, bool complain) const;
+  Unit encode(const std::vector<PreferencePair>& records, std::span<const std::size_t> members,
+              bool complain) const;
   Batch make_batch(std::int64_t step);
   double counted(const Unit& unit) const;
   Computed compute(const Set& set, std::span<const Unit* const> pack, const at::Tensor& drop);
   Targets targets(const Set& set, std::span<const Unit* const> pack) const;
   std::unordered_map<std::size_t, float> record_weights(const Batch& batch, double count) const;
   at::Tensor dropout_mask(std::span<const Unit* const> pack, std::int64_t step) const;
-  void tally(const Set& set, std::span<const Unit* const> pack, const Computed& computed, Sums& sums) const;
+  void tally(const Set& set, std::span<const Unit* const> pack, const Computed& computed,
+             Sums& sums) const;
   Sums step_on(const Batch& batch, std::int64_t step);
   HeldOutResult evaluate();
   void find_reference(Set& set, const std::string& name);
@@ -90,8 +92,8 @@ class Training {
   nn::ProcessGroup& group_;
   const Objective objective_;
   Set train_, held_out_;
-  std::vector<std::string> sources_;            // names
-  std::vector<std::size_t> source_of_;          // of each record
+  std::vector<std::string> sources_;    // names
+  std::vector<std::size_t> source_of_;  // of each record
   std::optional<PairOrder> order_;
   nn::RewardHead head_;
   std::vector<NamedParameter> parameters_;

@@ -31,10 +31,13 @@ std::vector<const Unit*> pointers(const std::vector<Unit>& units) {
   return all;
 }
 
-at::Tensor floats(std::vector<float> values, at::Device device) { return float_tensor(values).to(device); }
+at::Tensor floats(std::vector<float> values, at::Device device) {
+  return float_tensor(values).to(device);
+}
 
 bool out_of_memory(const std::string& what) {
-  return what.find("out of memory") != std::string::npos || what.find("can't allocate memory") != std::string::npos ||
+  return what.find("out of memory") != std::string::npos ||
+         what.find("can't allocate memory") != std::string::npos ||
          what.find("not enough memory") != std::string::npos;
 }
 
@@ -42,7 +45,8 @@ bool out_of_memory(const std::string& what) {
 
 void Training::Sums::add_up(nn::ProcessGroup& group) {
   if (group.size() == 1) return;
-  std::vector<double*> places{&count, &loss, &plain_loss, &right, &margin, &chosen, &rejected, &pairs, &tokens, &left_out, &cut, &spread};
+  std::vector<double*> places{&count,    &loss,  &plain_loss, &right,    &margin, &chosen,
+                              &rejected, &pairs, &tokens,     &left_out, &cut,    &spread};
   for (double& value : source_pairs) places.push_back(&value);
   for (double& value : source_right) places.push_back(&value);
   std::vector<double> values;
@@ -51,10 +55,14 @@ void Training::Sums::add_up(nn::ProcessGroup& group) {
   for (std::size_t i = 0; i < places.size(); ++i) *places[i] = values[i];
 }
 
-Unit Training::encode(const std::vector<PreferencePair>& records, std::span<const std::size_t> members, bool complain) const {
-  return encode_unit(*backbone_, records, members, objective_, [&](const PreferencePair& pair, const std::string& why) {
-    if (complain) context_.log(LogLevel::warning, fmt::format("pair '{}' is left out: {}", pair.id, why));
-  });
+Unit Training::encode(const std::vector<PreferencePair>& records,
+                      std::span<const std::size_t> members, bool complain) const {
+  return encode_unit(*backbone_, records, members, objective_,
+                     [&](const PreferencePair& pair, const std::string& why) {
+                       if (complain)
+                         context_.log(LogLevel::warning,
+                                      fmt::format("pair '{}' is left out: {}", pair.id, why));
+                     });
 }
 
 Batch Training::make_batch(std::int64_t step) {
@@ -74,20 +82,25 @@ double Training::counted(const Unit& unit) const {
   double tokens = 0;
   for (const Comparison& comparison : unit.comparisons) {
     const TokenTree& tree = unit.trees[0];
-    tokens += static_cast<double>(tree.branch_ends[comparison.chosen] - tree.branch_begin(comparison.chosen));
+    tokens += static_cast<double>(tree.branch_ends[comparison.chosen] -
+                                  tree.branch_begin(comparison.chosen));
   }
   return tokens;
 }
 
 // By which each record's loss is multiplied. LLaMA-Factory takes the mean of each micro-batch, then of all micro-batches.
-std::unordered_map<std::size_t, float> Training::record_weights(const Batch& batch, double count) const {
+std::unordered_map<std::size_t, float> Training::record_weights(const Batch& batch,
+                                                                double count) const {
   std::unordered_map<std::size_t, float> weights;
-  const auto micro = static_cast<std::size_t>(params_.micro_batch_size), size = batch.records.size();
-  const bool by_micro_batch = params_.llamafactory() && micro > 0 && objective_ != Objective::next_token;
+  const auto micro = static_cast<std::size_t>(params_.micro_batch_size),
+             size = batch.records.size();
+  const bool by_micro_batch =
+      params_.llamafactory() && micro > 0 && objective_ != Objective::next_token;
   for (std::size_t i = 0; i < size; ++i) {
     double weight = 1 / count;
     if (by_micro_batch) {
-      const std::size_t begin = i / micro * micro, own = std::min(micro, size - begin), all = (size + micro - 1) / micro;
+      const std::size_t begin = i / micro * micro, own = std::min(micro, size - begin),
+                        all = (size + micro - 1) / micro;
       weight = 1.0 / static_cast<double>(own * all);
     }
     weights[batch.records[i]] = static_cast<float>(weight);
@@ -101,8 +114,11 @@ Targets Training::targets(const Set& set, std::span<const Unit* const> pack) con
   for (const Unit* unit : pack)
     for (const Comparison& comparison : unit->comparisons) {
       const std::optional<double>& strength = set.records[comparison.record].strength;
-      margin.push_back(static_cast<float>(params_.margin + params_.margin_from_strength * std::max(0.0, strength.value_or(0))));
-      label.push_back(strength ? static_cast<float>(1 / (1 + std::exp(-params_.soft_labels * *strength))) : 1.f);
+      margin.push_back(static_cast<float>(
+          params_.margin + params_.margin_from_strength * std::max(0.0, strength.value_or(0))));
+      label.push_back(strength
+                          ? static_cast<float>(1 / (1 + std::exp(-params_.soft_labels * *strength)))
+                          : 1.f);
       tie.push_back(strength && std::abs(*strength) <= params_.tie_strength ? 1.f : 0.f);
     }
   Targets targets;
@@ -123,14 +139,16 @@ at::Tensor Training::dropout_mask(std::span<const Unit* const> pack, std::int64_
   auto* out = mask.data_ptr<float>();
   const auto kept = static_cast<float>(1 / (1 - params_.dropout()));
   for (const Unit* unit : pack) {
-    Rng rng(stable_hash(fmt::format("dropout/{}/{}", step, unit->comparisons[0].record), request_.seed));
+    Rng rng(stable_hash(fmt::format("dropout/{}/{}", step, unit->comparisons[0].record),
+                        request_.seed));
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(unit->branches()) * width; ++i)
       *out++ = rng.chance(params_.dropout()) ? 0.f : kept;
   }
   return mask;
 }
 
-Training::Computed Training::compute(const Set& set, std::span<const Unit* const> pack, const at::Tensor& drop) {
+Training::Computed Training::compute(const Set& set, std::span<const Unit* const> pack,
+                                     const at::Tensor& drop) {
   std::vector<std::int64_t> chosen, rejected;
   std::int64_t base = 0;
   for (const Unit* unit : pack) {
@@ -147,7 +165,8 @@ Training::Computed Training::compute(const Set& set, std::span<const Unit* const
   if (objective_ == Objective::reward) {
     const at::Tensor rewards = rewards_of(*backbone_, head_, state(), pack, drop);
     const at::Tensor better = pick(rewards, chosen), worse = pick(rewards, rejected);
-    computed.losses = reward_loss(better, worse, targets(set, pack), {params_.label_smoothing, params_.centering, params_.tie_theta});
+    computed.losses = reward_loss(better, worse, targets(set, pack),
+                                  {params_.label_smoothing, params_.centering, params_.tie_theta});
     computed.chosen = better.detach();
     computed.rejected = worse.detach();
     return computed;
@@ -167,18 +186,23 @@ Training::Computed Training::compute(const Set& set, std::span<const Unit* const
       reference_rejected.push_back(set.reference[comparison.record][1]);
     }
   const at::Device device = better.device();
-  computed.losses = dpo_loss(better, worse, floats(std::move(reference_chosen), device), floats(std::move(reference_rejected), device),
-                             {params_.beta, params_.label_smoothing}, computed.chosen, computed.rejected);
+  computed.losses =
+      dpo_loss(better, worse, floats(std::move(reference_chosen), device),
+               floats(std::move(reference_rejected), device),
+               {params_.beta, params_.label_smoothing}, computed.chosen, computed.rejected);
   if (params_.sft_weight > 0) {
-    for (const std::int64_t branch : chosen) lengths.push_back(static_cast<float>(made.tokens[static_cast<std::size_t>(branch)]));
-    computed.losses = computed.losses - params_.sft_weight * better / floats(std::move(lengths), device);
+    for (const std::int64_t branch : chosen)
+      lengths.push_back(static_cast<float>(made.tokens[static_cast<std::size_t>(branch)]));
+    computed.losses =
+        computed.losses - params_.sft_weight * better / floats(std::move(lengths), device);
   }
   computed.chosen = computed.chosen.detach();
   computed.rejected = computed.rejected.detach();
   return computed;
 }
 
-void Training::tally(const Set& set, std::span<const Unit* const> pack, const Computed& computed, Sums& sums) const {
+void Training::tally(const Set& set, std::span<const Unit* const> pack, const Computed& computed,
+                     Sums& sums) const {
   std::size_t at = 0;
   at::Tensor chosen, rejected;
   if (computed.chosen.defined()) {
@@ -191,13 +215,15 @@ void Training::tally(const Set& set, std::span<const Unit* const> pack, const Co
     sums.count += counted(*unit);
     if (!chosen.defined()) continue;
     for (const Comparison& comparison : unit->comparisons) {
-      const double better = chosen.const_data_ptr<double>()[at], worse = rejected.const_data_ptr<double>()[at];
+      const double better = chosen.const_data_ptr<double>()[at],
+                   worse = rejected.const_data_ptr<double>()[at];
       ++at;
       sums.chosen += better;
       sums.rejected += worse;
       sums.margin += better - worse;
       sums.right += better > worse;
-      sums.plain_loss += std::log1p(std::exp(-std::abs(better - worse))) + std::max(0.0, worse - better);
+      sums.plain_loss +=
+          std::log1p(std::exp(-std::abs(better - worse))) + std::max(0.0, worse - better);
       if (&set != &train_) continue;
       const std::size_t source = source_of_[comparison.record];
       sums.source_pairs[source] += 1;
@@ -206,8 +232,9 @@ void Training::tally(const Set& set, std::span<const Unit* const> pack, const Co
   }
   sums.right += static_cast<double>(computed.right);
   if (chosen.defined() && chosen.numel() > 0)
-    sums.spread = std::max(sums.spread, std::max(chosen.max().item<double>(), rejected.max().item<double>()) -
-                                            std::min(chosen.min().item<double>(), rejected.min().item<double>()));
+    sums.spread = std::max(
+        sums.spread, std::max(chosen.max().item<double>(), rejected.max().item<double>()) -
+                         std::min(chosen.min().item<double>(), rejected.min().item<double>()));
 }
 
 Training::Sums Training::step_on(const Batch& batch, std::int64_t step) {
@@ -225,14 +252,17 @@ Training::Sums Training::step_on(const Batch& batch, std::int64_t step) {
     sums.cut += static_cast<double>(unit.cut);
   }
   const auto weight_of = record_weights(batch, count);
-  const auto packs = cut_packs(units, static_cast<std::size_t>(params_.tokens_per_pack), static_cast<std::size_t>(params_.micro_batch_size));
+  const auto packs = cut_packs(units, static_cast<std::size_t>(params_.tokens_per_pack),
+                               static_cast<std::size_t>(params_.micro_batch_size));
   for (const auto pack : packs) {
     try {
       const Computed computed = compute(train_, pack, dropout_mask(pack, step));
       std::vector<float> weights;
       for (const Unit* unit : pack)
-        for (const Comparison& comparison : unit->comparisons) weights.push_back(weight_of.at(comparison.record));
-      const at::Tensor loss = (computed.losses * floats(std::move(weights), computed.losses.device())).sum();
+        for (const Comparison& comparison : unit->comparisons)
+          weights.push_back(weight_of.at(comparison.record));
+      const at::Tensor loss =
+          (computed.losses * floats(std::move(weights), computed.losses.device())).sum();
       loss.backward();
       optimizer_->collect_gradients();
       sums.loss += loss.item<double>();
@@ -245,9 +275,12 @@ Training::Sums Training::step_on(const Batch& batch, std::int64_t step) {
         for (const TokenTree& tree : unit->trees) visuals += tree.visuals.size();
       }
       optimizer_->zero_grad();
-      fail(fmt::format("out of memory in a pack of {} tokens, {} images and {} pairs (first: '{}'). Lower tokens_per_pack (say {}), "
+      fail(fmt::format("out of memory in a pack of {} tokens, {} images and {} pairs (first: "
+                       "'{}'). Lower tokens_per_pack (say {}), "
                        "or set gradient_checkpointing of the backbone, or image_max_pixels",
-                       tokens, visuals, pack.size(), train_.records[pack[0]->comparisons[0].record].id, std::max<std::size_t>(256, tokens / 2)),
+                       tokens, visuals, pack.size(),
+                       train_.records[pack[0]->comparisons[0].record].id,
+                       std::max<std::size_t>(256, tokens / 2)),
            step);
     }
   }
@@ -270,7 +303,8 @@ HeldOutResult Training::evaluate() {
     units.clear();
     tokens = 0;
   };
-  for (std::size_t i = static_cast<std::size_t>(group_.rank()); i < held_out_.records.size(); i += step) {
+  for (std::size_t i = static_cast<std::size_t>(group_.rank()); i < held_out_.records.size();
+       i += step) {
     units.push_back(encode(held_out_.records, {&i, 1}, false));
     tokens += units.back().tokens();
     if (tokens >= static_cast<std::size_t>(params_.tokens_per_pack)) work();
@@ -296,27 +330,34 @@ void Training::find_reference(Set& set, const std::string& name) {
     const nn::SafetensorsFile saved(file);
     const at::Tensor stored = saved.load("log_probabilities");
     if (stored.sizes() != values.sizes())
-      throw ModelError(fmt::format("{}: has {} pairs, the data {}: remove {} to start over", file.string(), stored.size(0), count,
+      throw ModelError(fmt::format("{}: has {} pairs, the data {}: remove {} to start over",
+                                   file.string(), stored.size(0), count,
                                    snapshots_.folder().string()));
     values = stored;
   } else {
     const at::NoGradGuard no_grad;
     std::optional<nn::WithoutAdapters> off;
     if (params_.reference == "adapters_off") {
-      if (!nn::has_adapters(*backbone_)) throw ConfigError("trainers/native: reference = \"adapters_off\", but the backbone has no adapters");
+      if (!nn::has_adapters(*backbone_))
+        throw ConfigError(
+            "trainers/native: reference = \"adapters_off\", but the backbone has no adapters");
       off.emplace(*backbone_);
     }
     auto* out = values.data_ptr<double>();
-    for (auto i = static_cast<std::size_t>(group_.rank()); i < set.records.size(); i += static_cast<std::size_t>(group_.size())) {
+    for (auto i = static_cast<std::size_t>(group_.rank()); i < set.records.size();
+         i += static_cast<std::size_t>(group_.size())) {
       const Unit unit = encode(set.records, {&i, 1}, false);
       if (unit.comparisons.empty()) continue;
       const Unit* pack = &unit;
-      const at::Tensor sums = sequence_log_probabilities(*backbone_, {&pack, 1}).sums.to(at::kCPU, at::kDouble).contiguous();
+      const at::Tensor sums = sequence_log_probabilities(*backbone_, {&pack, 1})
+                                  .sums.to(at::kCPU, at::kDouble)
+                                  .contiguous();
       out[2 * i] = sums.const_data_ptr<double>()[0];
       out[2 * i + 1] = sums.const_data_ptr<double>()[1];
     }
     group_.sum(out, static_cast<std::size_t>(2 * count));
-    if (snapshots_.possible() && leads()) nn::write_safetensors(file, {{"log_probabilities", values}});
+    if (snapshots_.possible() && leads())
+      nn::write_safetensors(file, {{"log_probabilities", values}});
   }
   const double* from = values.const_data_ptr<double>();
   for (std::size_t i = 0; i < set.records.size(); ++i)

@@ -41,8 +41,9 @@ std::size_t Unit::branches() const {
   return sum;
 }
 
-Unit encode_unit(Backbone& backbone, std::span<const PreferencePair> records, std::span<const std::size_t> members,
-                 Objective objective, const Complain& complain) {
+Unit encode_unit(Backbone& backbone, std::span<const PreferencePair> records,
+                 std::span<const std::size_t> members, Objective objective,
+                 const Complain& complain) {
   Unit unit;
   const auto give_up = [&](const std::string& why) {
     unit.trees.clear();
@@ -92,13 +93,14 @@ Unit encode_unit(Backbone& backbone, std::span<const PreferencePair> records, st
   return unit;
 }
 
-std::vector<std::span<const Unit* const>> cut_packs(std::span<const Unit* const> units, std::size_t tokens,
-                                                    std::size_t comparisons) {
+std::vector<std::span<const Unit* const>> cut_packs(std::span<const Unit* const> units,
+                                                    std::size_t tokens, std::size_t comparisons) {
   std::vector<std::span<const Unit* const>> packs;
   std::size_t begin = 0, used = 0, pairs = 0;
   for (std::size_t i = 0; i < units.size(); ++i) {
     const std::size_t more = units[i]->tokens(), more_pairs = units[i]->comparisons.size();
-    if (i > begin && (used + more > tokens || (comparisons > 0 && pairs + more_pairs > comparisons))) {
+    if (i > begin &&
+        (used + more > tokens || (comparisons > 0 && pairs + more_pairs > comparisons))) {
       packs.push_back(units.subspan(begin, i - begin));
       begin = i;
       used = pairs = 0;
@@ -110,14 +112,15 @@ std::vector<std::span<const Unit* const>> cut_packs(std::span<const Unit* const>
   return packs;
 }
 
-at::Tensor rewards_of(Backbone& backbone, const nn::RewardHead& head, HiddenState state, std::span<const Unit* const> pack,
-                      const at::Tensor& drop) {
+at::Tensor rewards_of(Backbone& backbone, const nn::RewardHead& head, HiddenState state,
+                      std::span<const Unit* const> pack, const at::Tensor& drop) {
   const std::vector<const TokenTree*> trees = trees_of(pack);
   // Strictly increasing: a branch is never empty, each ends with the end of its turn.
   std::vector<std::int64_t> ends;
   std::int64_t base = 0;
   for (const TokenTree* tree : trees) {
-    for (const std::size_t end : tree->branch_ends) ends.push_back(base + static_cast<std::int64_t>(end) - 1);
+    for (const std::size_t end : tree->branch_ends)
+      ends.push_back(base + static_cast<std::int64_t>(end) - 1);
     base += static_cast<std::int64_t>(tree->tokens.size());
   }
   at::Tensor hidden = backbone.forward(trees, state, ends);
@@ -125,7 +128,8 @@ at::Tensor rewards_of(Backbone& backbone, const nn::RewardHead& head, HiddenStat
   return head(hidden);
 }
 
-SequenceLogProbabilities sequence_log_probabilities(Backbone& backbone, std::span<const Unit* const> pack) {
+SequenceLogProbabilities sequence_log_probabilities(Backbone& backbone,
+                                                    std::span<const Unit* const> pack) {
   const std::vector<const TokenTree*> trees = trees_of(pack);
   // A token is predicted by the state of the one before: the first of a branch by the prompt's last, which all share.
   std::vector<std::int64_t> rows, row_of, targets, branch_of;
@@ -150,7 +154,8 @@ SequenceLogProbabilities sequence_log_probabilities(Backbone& backbone, std::spa
   }
   const at::Tensor hidden = backbone.forward(trees, HiddenState::normed, rows);
   const at::Tensor states = hidden.index_select(0, nn::index_tensor(row_of).to(hidden.device()));
-  const at::Tensor each = log_probabilities(backbone, states, nn::index_tensor(targets).to(hidden.device()), result.right);
+  const at::Tensor each = log_probabilities(
+      backbone, states, nn::index_tensor(targets).to(hidden.device()), result.right);
   result.sums = at::zeros({static_cast<std::int64_t>(result.tokens.size())}, each.options())
                     .index_add(0, nn::index_tensor(branch_of).to(hidden.device()), each);
   return result;

@@ -39,16 +39,17 @@ struct Unit {
 using Complain = std::function<void(const PreferencePair&, const std::string& why)>;
 
 // `members` share their prompt, unless there is one only. Thread-safe. What cannot be encoded goes to left_out and `complain`.
-Unit encode_unit(Backbone& backbone, std::span<const PreferencePair> records, std::span<const std::size_t> members,
-                 Objective objective, const Complain& complain);
+Unit encode_unit(Backbone& backbone, std::span<const PreferencePair> records,
+                 std::span<const std::size_t> members, Objective objective,
+                 const Complain& complain);
 
 // Units in order, cut into packs of at most `tokens` tokens and `comparisons` comparisons (0: any), at least one unit each.
-std::vector<std::span<const Unit* const>> cut_packs(std::span<const Unit* const> units, std::size_t tokens,
-                                                    std::size_t comparisons);
+std::vector<std::span<const Unit* const>> cut_packs(std::span<const Unit* const> units,
+                                                    std::size_t tokens, std::size_t comparisons);
 
 // Rewards [branches of all units] for a pack. `drop`: a mask the hidden states are multiplied with; undefined: none.
-at::Tensor rewards_of(Backbone& backbone, const nn::RewardHead& head, HiddenState state, std::span<const Unit* const> pack,
-                      const at::Tensor& drop);
+at::Tensor rewards_of(Backbone& backbone, const nn::RewardHead& head, HiddenState state,
+                      std::span<const Unit* const> pack, const at::Tensor& drop);
 
 // Of each branch of a pack: log p(response | prompt) summed over its tokens [branches], and how many tokens these are.
 struct SequenceLogProbabilities {
@@ -56,7 +57,8 @@ struct SequenceLogProbabilities {
   std::vector<std::int64_t> tokens;
   std::int64_t right = 0;  // tokens that were the most likely ones
 };
-SequenceLogProbabilities sequence_log_probabilities(Backbone& backbone, std::span<const Unit* const> pack);
+SequenceLogProbabilities sequence_log_probabilities(Backbone& backbone,
+                                                    std::span<const Unit* const> pack);
 
 at::Tensor float_tensor(std::span<const float> values);
 

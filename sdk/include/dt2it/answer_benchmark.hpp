@@ -23,14 +23,16 @@ struct AnswerGrade {
   // the host: 1 for the answer that was picked, 1/n for each of n when one is picked blindly.
   double weight = 1;
   Status status = Status::invalid;  // ok: `score` is there
-  double score = std::numeric_limits<double>::quiet_NaN();  // on the benchmark's own scale; higher is better
-  double reference_score = 0;             // what the same reply gives the reference answer, where it is asked for
-  std::map<std::string, double> marks;    // further figures of this answer
-  std::string judge;                      // the [mllms.*] component that was asked; empty: nobody was
-  std::string model;                      // as its server named itself
-  std::optional<double> temperature;      // that the judge was asked with
-  std::vector<std::string> replies;       // raw, in the order asked
-  std::string detail;                     // why the status is not ok
+  double score =
+      std::numeric_limits<double>::quiet_NaN();  // on the benchmark's own scale; higher is better
+  double reference_score =
+      0;  // what the same reply gives the reference answer, where it is asked for
+  std::map<std::string, double> marks;  // further figures of this answer
+  std::string judge;                    // the [mllms.*] component that was asked; empty: nobody was
+  std::string model;                    // as its server named itself
+  std::optional<double> temperature;    // that the judge was asked with
+  std::vector<std::string> replies;     // raw, in the order asked
+  std::string detail;                   // why the status is not ok
   bool ok() const { return status == Status::ok; }
 };
 
@@ -49,7 +51,8 @@ class DT2IT_API AnswerBenchmark {
 
   // The published metrics, the headline first, from weighted sums. Grades come in the order of their rows; a question
   // may have several, or none. A reply that could not be read counts as the published script counts it, and is told.
-  virtual std::vector<Metric> summarise(std::span<const Prompt> questions, std::span<const AnswerGrade> grades) = 0;
+  virtual std::vector<Metric> summarise(std::span<const Prompt> questions,
+                                        std::span<const AnswerGrade> grades) = 0;
 
   // The name of the edition with so many questions, or a sentence that says what was found instead.
   virtual std::string edition(std::size_t questions) = 0;

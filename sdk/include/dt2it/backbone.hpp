@@ -28,7 +28,8 @@ namespace dt2it {
 struct PreparedVisual {
   int width = 0;  // pixels
   int height = 0;
-  int frames = 1;  // pictures one after another in `rgb`; the tower joins `temporal` of them, repeating the last
+  int frames =
+      1;  // pictures one after another in `rgb`; the tower joins `temporal` of them, repeating the last
   int tokens = 0;  // placeholders it takes in the text, all frames together
   std::vector<std::uint8_t> rgb;
 };
@@ -43,14 +44,17 @@ struct VisualRun {
 };
 
 struct TokenTree {
-  std::vector<std::int64_t> tokens;                     // the prompt's, then branch after branch
-  std::vector<std::array<std::int64_t, 3>> positions;   // of each token: time, height, width
-  std::size_t prefix = 0;                               // how many tokens the prompt has
-  std::vector<std::size_t> branch_ends;                 // end of each branch in `tokens`; the first begins at `prefix`
+  std::vector<std::int64_t> tokens;                    // the prompt's, then branch after branch
+  std::vector<std::array<std::int64_t, 3>> positions;  // of each token: time, height, width
+  std::size_t prefix = 0;                              // how many tokens the prompt has
+  std::vector<std::size_t>
+      branch_ends;  // end of each branch in `tokens`; the first begins at `prefix`
   std::vector<std::shared_ptr<const PreparedVisual>> visuals;  // in reading order
-  std::vector<VisualRun> visual_runs;                          // in reading order; all within the prompt
+  std::vector<VisualRun> visual_runs;  // in reading order; all within the prompt
 
-  std::size_t branch_begin(std::size_t branch) const { return branch == 0 ? prefix : branch_ends[branch - 1]; }
+  std::size_t branch_begin(std::size_t branch) const {
+    return branch == 0 ? prefix : branch_ends[branch - 1];
+  }
 };
 
 // What encoding a record gave. Not ok: missing_media (absent or undecodable), truncated (does not fit the length
@@ -86,7 +90,8 @@ class DT2IT_API Decoding {
   // Goes on with these rows only (strictly increasing).
   virtual void keep(std::span<const std::size_t> rows) = 0;
   // Starts samples[i] more sequences from the i-th of further prompts, behind all others. As in Backbone::decode.
-  virtual void join(std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) = 0;
+  virtual void join(std::span<const TokenTree* const> prompts,
+                    std::span<const std::size_t> samples) = 0;
 };
 
 // Not thread-safe, except encode() and (de)tokenize().

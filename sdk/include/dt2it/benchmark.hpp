@@ -22,7 +22,9 @@ struct Outcome {
   Status status = Status::invalid;  // ok: both rewards are there
   double chosen_reward = 0;
   double rejected_reward = 0;
-  bool correct() const { return status == Status::ok && chosen_reward > rejected_reward; }  // strict
+  bool correct() const {
+    return status == Status::ok && chosen_reward > rejected_reward;
+  }  // strict
   bool tie() const { return status == Status::ok && chosen_reward == rejected_reward; }
 };
 

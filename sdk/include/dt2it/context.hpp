@@ -52,7 +52,8 @@ class DT2IT_API Context {
  protected:
   // Pointers to the interface type that owns `kind`.
   virtual std::shared_ptr<void> find(std::string_view kind, std::string_view name) = 0;
-  virtual std::shared_ptr<void> create(std::string_view kind, std::string_view type, const Table& params) = 0;
+  virtual std::shared_ptr<void> create(std::string_view kind, std::string_view type,
+                                       const Table& params) = 0;
 };
 
 }  // namespace dt2it

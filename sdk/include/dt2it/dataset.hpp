@@ -18,7 +18,9 @@ class DT2IT_API Dataset {
  public:
   static constexpr const char* kKind = "datasets";
   virtual ~Dataset() = default;
-  virtual std::unique_ptr<Stream<Prompt>> prompts() { throw DataError("this data set offers no prompts"); }
+  virtual std::unique_ptr<Stream<Prompt>> prompts() {
+    throw DataError("this data set offers no prompts");
+  }
   virtual std::unique_ptr<Stream<PreferencePair>> pairs() {
     throw DataError("this data set offers no preference pairs");
   }
@@ -28,7 +30,8 @@ class DT2IT_API Dataset {
 
   // Answers to be scored: pairs, several candidates, single ones. A record that cannot be used is given with its
   // status. Rows that are not wanted are passed over without a look at their media (empty function: all are wanted).
-  virtual std::unique_ptr<Stream<AnswerRecord>> answers(std::function<bool(std::size_t row)> wanted) {
+  virtual std::unique_ptr<Stream<AnswerRecord>> answers(
+      std::function<bool(std::size_t row)> wanted) {
     static_cast<void>(wanted);
     throw DataError("this data set offers no answers to be scored");
   }

@@ -23,7 +23,8 @@ std::string_view manifest_text(const char (&field)[N]) {
 inline std::string manifest_problem(const PluginManifest& found) {
   const PluginManifest own = make_manifest("", "");
   const std::string again = "; build the plugin again with this SDK";
-  if (found.magic != own.magic) return "its manifest is not that of a dt2it plugin (wrong magic number)";
+  if (found.magic != own.magic)
+    return "its manifest is not that of a dt2it plugin (wrong magic number)";
   if (found.abi != own.abi)
     return "it was built for SDK ABI " + std::to_string(found.abi) + ", this is SDK ABI " +
            std::to_string(own.abi) + again;

@@ -89,7 +89,8 @@ class DT2IT_API Codec {
   static constexpr const char* kKind = "codecs";
   virtual ~Codec() = default;
   virtual DecodedImage decode(std::span<const std::uint8_t> bytes) = 0;
-  virtual DecodedVideo decode_video(const std::filesystem::path& file, const VideoReading& reading) = 0;
+  virtual DecodedVideo decode_video(const std::filesystem::path& file,
+                                    const VideoReading& reading) = 0;
   virtual Bytes encode_png(const Image& image) = 0;
 };
 

@@ -15,7 +15,8 @@ struct Sampling {
   std::optional<double> temperature;
   std::optional<double> top_p;
   std::optional<std::int64_t> max_tokens;
-  std::int64_t sample = 0;  // which of several draws of the same request this is: part of its identity
+  std::int64_t sample =
+      0;  // which of several draws of the same request this is: part of its identity
 };
 
 enum class ResponseFormat : std::uint8_t { text, json };
@@ -24,8 +25,9 @@ struct ChatRequest {
   std::vector<Message> messages;
   Sampling sampling;
   ResponseFormat format = ResponseFormat::text;
-  std::string json_schema;  // JSON Schema text; only a wish: a reply must still be parsed tolerantly
-  std::string purpose;      // what it is for ("candidates", "listwise" ...): for the ledger, not sent
+  std::string
+      json_schema;      // JSON Schema text; only a wish: a reply must still be parsed tolerantly
+  std::string purpose;  // what it is for ("candidates", "listwise" ...): for the ledger, not sent
 };
 
 struct Usage {

@@ -43,14 +43,15 @@ enum class ParamType : std::uint8_t { boolean, integer, number, string, table };
 // stands beside each plugin library, so that a configuration is checked without loading the library).
 struct ParamSpec {
   std::string name;
-  ParamType type = ParamType::string;  // of the value, of a list's elements, or of a table's values' keys
+  ParamType type =
+      ParamType::string;  // of the value, of a list's elements, or of a table's values' keys
   bool list = false;
   ParamType table_of = ParamType::number;  // type of the values of a `table`
   bool required = false;
-  bool argument = false;       // the one that ARG means in the short form TYPE:ARG
-  bool path = false;           // a file or folder; "stage:NAME" means the output folder of that stage
+  bool argument = false;  // the one that ARG means in the short form TYPE:ARG
+  bool path = false;      // a file or folder; "stage:NAME" means the output folder of that stage
   std::string component_kind;  // not empty: names a component of this kind, e.g. "judges"
-  Value fallback;              // default; monostate when required, or when "not given" is meaningful
+  Value fallback;  // default; monostate when required, or when "not given" is meaningful
   std::optional<double> min, max;
   std::vector<std::string> choices;
   std::string help;
@@ -125,7 +126,8 @@ M from_value(const Value& value, const std::string& name) {
     const auto* list = std::get_if<List>(&value.data);
     if (!list) throw ConfigError("parameter '" + name + "': a list is expected");
     M result;
-    for (const Value& item : *list) result.push_back(from_value<typename M::value_type>(item, name));
+    for (const Value& item : *list)
+      result.push_back(from_value<typename M::value_type>(item, name));
     return result;
   } else if constexpr (IsOptional<M>::value) {
     return from_value<typename M::value_type>(value, name);
@@ -138,12 +140,14 @@ M from_value(const Value& value, const std::string& name) {
     return result;
   } else if constexpr (std::is_same_v<M, double>) {
     if (const auto* number = std::get_if<double>(&value.data)) return *number;
-    if (const auto* number = std::get_if<std::int64_t>(&value.data)) return static_cast<double>(*number);
+    if (const auto* number = std::get_if<std::int64_t>(&value.data))
+      return static_cast<double>(*number);
     throw ConfigError("parameter '" + name + "': a number is expected");
   } else if constexpr (std::is_same_v<M, int> || std::is_same_v<M, std::int64_t>) {
     if (const auto* number = std::get_if<std::int64_t>(&value.data)) {
       if (std::in_range<M>(*number)) return static_cast<M>(*number);
-      throw ConfigError("parameter '" + name + "': " + std::to_string(*number) + " is out of range");
+      throw ConfigError("parameter '" + name + "': " + std::to_string(*number) +
+                        " is out of range");
     }
     throw ConfigError("parameter '" + name + "': an integer is expected");
   } else if constexpr (std::is_same_v<M, std::filesystem::path>) {
@@ -171,9 +175,13 @@ struct Element<std::optional<M>> : Element<M> {};
 class Field {
  public:
   explicit Field(ParamSpec& spec) : spec_(&spec) {}
-  Field& min(double bound) { return spec_->min = bound, *this; }  // inclusive; each element of a list
+  Field& min(double bound) {
+    return spec_->min = bound, *this;
+  }  // inclusive; each element of a list
   Field& max(double bound) { return spec_->max = bound, *this; }
-  Field& choices(std::vector<std::string> allowed) { return spec_->choices = std::move(allowed), *this; }
+  Field& choices(std::vector<std::string> allowed) {
+    return spec_->choices = std::move(allowed), *this;
+  }
   Field& required() { return spec_->required = true, spec_->fallback = {}, *this; }
   Field& argument() { return spec_->argument = true, *this; }
 
@@ -188,7 +196,7 @@ class Schema {
   // map<string, T>. A path member is resolved by the host (relative to the file that gives it;
   // "stage:NAME" to the output of that stage).
   template <class M>
-  Field field(std::string name, M P::*member, std::string help) {
+  Field field(std::string name, M P::* member, std::string help) {
     using E = typename detail::Element<M>::type;
     ParamSpec spec;
     spec.name = name;
@@ -212,7 +220,7 @@ class Schema {
   // The name of a component of kind Interface::kKind (string), or several (vector<string>). An empty
   // default means "none".
   template <class Interface, class M>
-  Field component(std::string name, M P::*member, std::string help) {
+  Field component(std::string name, M P::* member, std::string help) {
     field(std::move(name), member, std::move(help));
     specs_.back().component_kind = Interface::kKind;
     return Field(specs_.back());

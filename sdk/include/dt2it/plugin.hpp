@@ -102,8 +102,8 @@ class DT2IT_API Registrar {
 }  // namespace dt2it
 
 // DT2IT_PLUGIN("scorers/pointwise", "1.0.0", registrar) { registrar.add<...>(...); }
-#define DT2IT_PLUGIN(name, version, registrar)                                                   \
-  extern "C" DT2IT_API const ::dt2it::PluginManifest dt2it_plugin_manifest;                      \
-  const ::dt2it::PluginManifest dt2it_plugin_manifest = ::dt2it::make_manifest(name, version);   \
-  extern "C" DT2IT_API void dt2it_plugin_register(::dt2it::Registrar& registrar);                \
+#define DT2IT_PLUGIN(name, version, registrar)                                                 \
+  extern "C" DT2IT_API const ::dt2it::PluginManifest dt2it_plugin_manifest;                    \
+  const ::dt2it::PluginManifest dt2it_plugin_manifest = ::dt2it::make_manifest(name, version); \
+  extern "C" DT2IT_API void dt2it_plugin_register(::dt2it::Registrar& registrar);              \
   void dt2it_plugin_register(::dt2it::Registrar& registrar)

@@ -39,11 +39,11 @@ struct ImageTokens {
 
 // Where and how an MLLM is reached.
 struct Endpoint {
-  std::string url;       // base, for messages; components of one url and model share their pace
+  std::string url;  // base, for messages; components of one url and model share their pace
   std::string model;
-  std::string identity;  // JSON of what decides an answer besides the request; no key
+  std::string identity;              // JSON of what decides an answer besides the request; no key
   std::vector<std::string> headers;  // whole lines without line ends
-  std::string secret;    // the key: blotted out of all that is shown or stored
+  std::string secret;                // the key: blotted out of all that is shown or stored
 
   double timeout_seconds = 600;  // of one exchange
   double connect_timeout_seconds = 5;
@@ -65,11 +65,11 @@ struct Endpoint {
   ImageTokens image_tokens;
   std::int64_t max_tokens = 0;  // of answers to requests that state no limit; 0: not known
 
-  bool batch = false;        // collect calls into batches
+  bool batch = false;  // collect calls into batches
   double batch_poll_seconds = 30;
-  std::string files_url;     // where batch files are uploaded; empty: the wire has no batches
+  std::string files_url;  // where batch files are uploaded; empty: the wire has no batches
   std::string batches_url;
-  std::string batch_path;    // what lines of a batch name as their url
+  std::string batch_path;  // what lines of a batch name as their url
 };
 
 struct WireRequest {
@@ -100,7 +100,7 @@ struct WireReading {
   };
   Next next = Next::done;
   ChatReply reply;
-  std::string problem;     // unless done
+  std::string problem;  // unless done
   bool usage_known = true;
 };
 
@@ -109,7 +109,8 @@ class DT2IT_API RemoteMllm : public Mllm {
  public:
   virtual const Endpoint& endpoint() const = 0;
   virtual WireRequest write(const ChatRequest& request) = 0;
-  virtual WireReading read(const ChatRequest& request, std::uint32_t form, const HttpAnswer& answer) = 0;
+  virtual WireReading read(const ChatRequest& request, std::uint32_t form,
+                           const HttpAnswer& answer) = 0;
 
   // The host never calls it, nor should anyone else: it asks by way of the members above.
   ChatReply chat(const ChatRequest&) final {
@@ -125,7 +126,8 @@ inline std::string HttpAnswer::header(std::string_view lower_case_name) const {
     std::size_t end = head.find('\n', at);
     if (end == std::string::npos) end = head.size();
     std::size_t i = 0;
-    while (i < lower_case_name.size() && at + i < end && lower(head[at + i]) == lower_case_name[i]) ++i;
+    while (i < lower_case_name.size() && at + i < end && lower(head[at + i]) == lower_case_name[i])
+      ++i;
     if (i == lower_case_name.size() && at + i < end && head[at + i] == ':') {
       std::size_t first = at + i + 1;
       while (first < end && (head[first] == ' ' || head[first] == '\t')) ++first;

@@ -54,7 +54,8 @@ inline std::string request_text(const ChatRequest& request) {
   }
   json += ']';
   const Sampling& sampling = request.sampling;
-  if (sampling.temperature) detail::add_json_number(json, R"(,"temperature":)", *sampling.temperature);
+  if (sampling.temperature)
+    detail::add_json_number(json, R"(,"temperature":)", *sampling.temperature);
   if (sampling.top_p) detail::add_json_number(json, R"(,"top_p":)", *sampling.top_p);
   if (sampling.max_tokens) detail::add_json_number(json, R"(,"max_tokens":)", *sampling.max_tokens);
   if (sampling.sample != 0) detail::add_json_number(json, R"(,"sample":)", sampling.sample);

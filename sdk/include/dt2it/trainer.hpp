@@ -40,10 +40,10 @@ struct TrainStep {
   double chosen_reward = 0;
   double rejected_reward = 0;
   double learning_rate = 0;
-  double gradient_norm = 0;  // before clipping
-  std::int64_t tokens = 0;   // really computed
-  std::int64_t pairs = 0;    // of the batch, without those that were left out
-  std::vector<SourceAccuracy> sources;    // of the batch, by name; empty where records name no source
+  double gradient_norm = 0;             // before clipping
+  std::int64_t tokens = 0;              // really computed
+  std::int64_t pairs = 0;               // of the batch, without those that were left out
+  std::vector<SourceAccuracy> sources;  // of the batch, by name; empty where records name no source
   std::optional<HeldOutResult> held_out;  // set by steps after which held-out pairs were looked at
   // What the same training has different each time.
   double seconds = 0;                  // since the step before, without held-out pairs and saving
@@ -55,8 +55,9 @@ struct TrainRequest {
   std::function<std::unique_ptr<Stream<PreferencePair>>()> pairs;
   std::size_t pair_count = 0;
   std::function<std::unique_ptr<Stream<PreferencePair>>()> held_out;  // likewise; empty: none
-  std::filesystem::path output;  // empty folder to fill with the checkpoint; renamed into place by the host
-  std::filesystem::path state;   // for resuming: survives an interrupted run, removed after success
+  std::filesystem::path
+      output;  // empty folder to fill with the checkpoint; renamed into place by the host
+  std::filesystem::path state;  // for resuming: survives an interrupted run, removed after success
   std::uint64_t seed = 0;
   // Called after each step, in order. After going on from `state` the steps since it was saved come once more.
   std::function<void(const TrainStep&)> on_step;

@@ -32,11 +32,12 @@ enum class Status : std::uint8_t {
 struct Media {
   enum class Kind : std::uint8_t { image, video };
   Kind kind = Kind::image;
-  std::string id;      // SHA-256 of the bytes, 64 lower-case hex digits; empty when the bytes are absent
-  std::string mime;    // sniffed from the bytes, e.g. "image/png"; empty when absent
-  int width = 0;       // pixels, from the header (EXIF orientation not applied); 0 when unknown
+  std::string
+      id;  // SHA-256 of the bytes, 64 lower-case hex digits; empty when the bytes are absent
+  std::string mime;  // sniffed from the bytes, e.g. "image/png"; empty when absent
+  int width = 0;     // pixels, from the header (EXIF orientation not applied); 0 when unknown
   int height = 0;
-  std::string source;  // path or URL as the record gave it
+  std::string source;               // path or URL as the record gave it
   std::vector<std::string> frames;  // a video given as frames: media ids in order
 
   bool present() const { return !id.empty() || !frames.empty(); }
@@ -66,16 +67,17 @@ struct Message {
 struct Prompt {
   std::string id;
   std::vector<Message> messages;
-  std::string reference;  // ground-truth answer; empty when there is none. Shown to judges, not to writers
-  std::string source;     // data set it came from
-  std::string domain;     // e.g. "visual_understanding", "reasoning", "safety"; free text
+  std::string
+      reference;  // ground-truth answer; empty when there is none. Shown to judges, not to writers
+  std::string source;  // data set it came from
+  std::string domain;  // e.g. "visual_understanding", "reasoning", "safety"; free text
   std::string extra;
   bool operator==(const Prompt&) const = default;
 };
 
 // An answer. Before it is paired it is called a candidate.
 struct Response {
-  std::string id;      // unique within its prompt
+  std::string id;  // unique within its prompt
   std::string text;
   std::string mllm;    // name of the [mllms.*] component that wrote it; empty for foreign data
   std::string origin;  // "sampled", "better" or "noised" (diversity enhancement), "dataset"
@@ -89,8 +91,9 @@ struct Response {
 // One rubric criterion in a judge's answer.
 struct Criterion {
   std::string name;
-  double weight = 0;  // as the judge gave it, then normalised so that the weights of a score sum to 1
-  double score = 0;   // 0 ... 10
+  double weight =
+      0;  // as the judge gave it, then normalised so that the weights of a score sum to 1
+  double score = 0;  // 0 ... 10
   std::string analysis;
   bool operator==(const Criterion&) const = default;
 };
@@ -135,10 +138,10 @@ struct PreferencePair {
   std::optional<Prompt> rejected_prompt;
   Response chosen;
   Response rejected;
-  std::string source;  // data set or stage it came from; curators work per source
-  std::string group;   // benchmark category or task; free text
-  std::optional<double> strength;   // mean margin over several reward models
-  std::vector<double> strengths;    // margin of each voting model, in their configured order
+  std::string source;              // data set or stage it came from; curators work per source
+  std::string group;               // benchmark category or task; free text
+  std::optional<double> strength;  // mean margin over several reward models
+  std::vector<double> strengths;   // margin of each voting model, in their configured order
   std::string extra;
   bool operator==(const PreferencePair&) const = default;
 };
@@ -169,7 +172,8 @@ struct ImagePreference {
 // A benchmark figure. `value` is a fraction (0 ... 1) when `total` is set, with the integer counts it
 // came from; otherwise a plain number.
 struct Metric {
-  std::string name;  // e.g. "overall_accuracy", "macro_accuracy", "acc_plus", "accuracy/hallucination"
+  std::string
+      name;  // e.g. "overall_accuracy", "macro_accuracy", "acc_plus", "accuracy/hallucination"
   double value = 0;
   std::optional<std::int64_t> correct;
   std::optional<std::int64_t> total;

@@ -20,8 +20,9 @@ namespace dt2it {
 
 // A verdict and the order in which the two responses of its request were shown for it.
 struct ShownVerdict {
-  std::array<std::size_t, 2> shown{0, 1};  // which of the request's responses stood first, which second
-  std::string form;                        // see JudgedSample below
+  std::array<std::size_t, 2> shown{
+      0, 1};         // which of the request's responses stood first, which second
+  std::string form;  // see JudgedSample below
   Verdict verdict;
 };
 
@@ -37,25 +38,28 @@ class DT2IT_API VerdictModel {
 
   // All verdicts about each request, as they were drawn; a request has two responses. The rules of RewardRequest hold: only a
   // model that looks verdicts up may read row and original_index.
-  virtual std::vector<std::vector<ShownVerdict>> verdicts(std::span<const RewardRequest> requests) = 0;
+  virtual std::vector<std::vector<ShownVerdict>> verdicts(
+      std::span<const RewardRequest> requests) = 0;
 };
 
 // One answer of a generative judge about an item.
 struct JudgedSample {
   bool chosen_first = false;  // in which order the two responses were shown
-  std::string form;           // how a verdict was asked for: "answers" ("Answer 1 is better"), "brackets" ("[[A]]"), else
-                              // a form of the judge's own, of which only what was read counts
-  Verdict verdict;            // of the order shown; `reply` is the raw text
+  std::string
+      form;  // how a verdict was asked for: "answers" ("Answer 1 is better"), "brackets" ("[[A]]"), else
+             // a form of the judge's own, of which only what was read counts
+  Verdict verdict;  // of the order shown; `reply` is the raw text
 };
 
 // All answers about an item, and what conventions need to know of it. Holds the label: never shown to a model.
 struct JudgedItem {
   std::size_t row = 0;
   std::string id, group;
-  std::string media;       // its first image or video, as the record names it
-  std::string key;         // of id, question and the two responses in any order: equal for rows that are equal in these
-  std::size_t length = 0;  // characters (code points) of both responses
-  std::string extra;       // of the pair
+  std::string media;  // its first image or video, as the record names it
+  std::string
+      key;  // of id, question and the two responses in any order: equal for rows that are equal in these
+  std::size_t length = 0;             // characters (code points) of both responses
+  std::string extra;                  // of the pair
   std::vector<JudgedSample> samples;  // as they were drawn
 };
 
@@ -72,7 +76,9 @@ inline Outcome strict_outcome(const JudgedItem& item) {
       continue;
     }
     read = true;
-    const double first = verdict.winner == Verdict::Winner::first ? 1 : verdict.winner == Verdict::Winner::tie ? 0.5 : 0;
+    const double first = verdict.winner == Verdict::Winner::first ? 1
+                         : verdict.winner == Verdict::Winner::tie ? 0.5
+                                                                  : 0;
     chosen += sample.chosen_first ? first : 1 - first;
     rejected += sample.chosen_first ? 1 - first : first;
   }
@@ -97,7 +103,8 @@ class DT2IT_API VerdictBenchmark {
   virtual std::vector<std::string> conventions() const = 0;
 
   // The metrics by one of them; the headline first. All items, in the order of items().
-  virtual std::vector<Metric> summarise_verdicts(std::span<const JudgedItem> items, std::string_view convention) = 0;
+  virtual std::vector<Metric> summarise_verdicts(std::span<const JudgedItem> items,
+                                                 std::string_view convention) = 0;
 };
 
 }  // namespace dt2it

@@ -34,15 +34,20 @@ using testing::value_of;
 class BenchContext final : public Context {
  public:
   explicit BenchContext(const fs::path& folder)
-      : media_(folder / "media", []() -> std::shared_ptr<Codec> { throw Error("nothing is decoded here"); }) {}
+      : media_(folder / "media",
+               []() -> std::shared_ptr<Codec> { throw Error("nothing is decoded here"); }) {}
   void log(LogLevel, std::string_view) override {}
   Rng rng(std::string_view stream) override { return Rng(stable_hash(stream)); }
   MediaStore& media() override { return media_; }
   fs::path scratch() override { return fs::temp_directory_path(); }
 
  protected:
-  std::shared_ptr<void> find(std::string_view, std::string_view) override { throw ConfigError("none"); }
-  std::shared_ptr<void> create(std::string_view, std::string_view, const Table&) override { throw ConfigError("none"); }
+  std::shared_ptr<void> find(std::string_view, std::string_view) override {
+    throw ConfigError("none");
+  }
+  std::shared_ptr<void> create(std::string_view, std::string_view, const Table&) override {
+    throw ConfigError("none");
+  }
 
  private:
   FileMediaStore media_;
@@ -54,26 +59,32 @@ struct Usage {
 Usage usage() {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec); };
-  return {seconds(used.ru_utime), seconds(used.ru_stime), static_cast<double>(used.ru_maxrss) / 1024};
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return {seconds(used.ru_utime), seconds(used.ru_stime),
+          static_cast<double>(used.ru_maxrss) / 1024};
 }
 
 // The same text for all sides: about 1.5 KB, different in its number.
 std::string text_of(int number) {
   std::string text = fmt::format("Question {}: ", number);
-  while (text.size() < 1500) text += "Which of the two responses describes the picture more faithfully? ";
+  while (text.size() < 1500)
+    text += "Which of the two responses describes the picture more faithfully? ";
   return text;
 }
 
 struct Bench {
   Bench(const fs::path& folder, const std::string& url, Table more)
-      : context(folder), calls({folder / "calls.sqlite"}, [](LogLevel level, std::string_view text) {
+      : context(folder),
+        calls({folder / "calls.sqlite"}, [](LogLevel level, std::string_view text) {
           if (level >= LogLevel::warning) std::cerr << text << '\n';
         }) {
     more.try_emplace("endpoint", value_of(url));
     more.try_emplace("model", value_of("mock"));
     more.try_emplace("api_key_env", value_of(""));
-    mllm = calls.manage(testing::PluginLibrary("mllms/openai").make<Mllm>("openai", more, context), "bench", "it");
+    mllm = calls.manage(testing::PluginLibrary("mllms/openai").make<Mllm>("openai", more, context),
+                        "bench", "it");
   }
   // `make` gives the request of a number; returns seconds.
   template <class Make>
@@ -83,7 +94,8 @@ struct Bench {
     std::vector<std::thread> workers;
     for (int t = 0; t < threads; ++t)
       workers.emplace_back([&] {
-        for (int i = next++; i < from + count; i = next++) wrong += mllm->chat(make(i)).status != Status::ok;
+        for (int i = next++; i < from + count; i = next++)
+          wrong += mllm->chat(make(i)).status != Status::ok;
       });
     for (std::thread& worker : workers) worker.join();
     if (wrong > 0) throw Error(fmt::format("{} calls failed", wrong.load()));
@@ -106,8 +118,9 @@ ChatRequest text_request(int number) {
 void print(const std::string& what, int count, double seconds, const Usage& before) {
   const Usage after = usage();
   const double user = after.user - before.user, kernel = after.system - before.system;
-  fmt::print("{} rate={:.0f} cpu_us={:.1f} kernel_us={:.1f} rss_mb={:.0f} seconds={:.3f}\n", what, count / seconds,
-             1e6 * (user + kernel) / count, 1e6 * kernel / count, after.rss, seconds);
+  fmt::print("{} rate={:.0f} cpu_us={:.1f} kernel_us={:.1f} rss_mb={:.0f} seconds={:.3f}\n", what,
+             count / seconds, 1e6 * (user + kernel) / count, 1e6 * kernel / count, after.rss,
+             seconds);
 }
 
 int serve(const std::vector<std::string>& words) {
@@ -116,7 +129,8 @@ int serve(const std::vector<std::string>& words) {
   options.latency = std::stod(words.at(2));
   options.slots = std::stoi(words.at(3));
   options.rate = std::stod(words.at(4));
-  options.content = "The second response is better: it counts the objects rightly and invents nothing.";
+  options.content =
+      "The second response is better: it counts the objects rightly and invents nothing.";
   mock::Endpoint endpoint(options);
   fmt::print("{}\n", endpoint.url());
   std::fflush(stdout);
@@ -128,7 +142,9 @@ int serve(const std::vector<std::string>& words) {
   int which = 0;
   sigwait(&ends, &which);
   const Usage used = usage();
-  fmt::print("mock asked={} cpu_us={:.1f}\n", endpoint.asked(), 1e6 * (used.user + used.system) / static_cast<double>(std::max<std::uint64_t>(1, endpoint.asked())));
+  fmt::print("mock asked={} cpu_us={:.1f}\n", endpoint.asked(),
+             1e6 * (used.user + used.system) /
+                 static_cast<double>(std::max<std::uint64_t>(1, endpoint.asked())));
   std::fflush(stdout);
   _exit(0);  // connections may be open
 }
@@ -153,13 +169,15 @@ int enter(const std::vector<std::string>& words) {
   const std::string& url = words.at(2);
   const int count = std::stoi(words.at(3)), threads = std::stoi(words.at(4));
   Table params;
-  if (what != "pace") params = {{"adapt_in_flight", value_of(false)}, {"max_in_flight", value_of(threads)}};
+  if (what != "pace")
+    params = {{"adapt_in_flight", value_of(false)}, {"max_in_flight", value_of(threads)}};
   // The limiter is at work, set so high that it does not bind.
   params["requests_per_minute"] = value_of(1e8);
   params["tokens_per_minute"] = value_of(1e12);
   Bench bench(folder, url, params);
   if (what == "text" || what == "pace") {
-    bench.run(-2000, what == "text" ? 2000 : threads, threads, text_request);  // connections, caches
+    bench.run(-2000, what == "text" ? 2000 : threads, threads,
+              text_request);  // connections, caches
     const Usage before = usage();
     const double seconds = bench.run(0, count, threads, text_request);
     print(what, count, seconds, before);
@@ -187,7 +205,8 @@ int enter(const std::vector<std::string>& words) {
     }
     const auto request = [&](int i) {
       ChatRequest request = text_request(i);
-      request.messages[0].content.insert(request.messages[0].content.begin(), Part::of_image(images[static_cast<std::size_t>(i)]));
+      request.messages[0].content.insert(request.messages[0].content.begin(),
+                                         Part::of_image(images[static_cast<std::size_t>(i)]));
       return request;
     };
     const Usage before = usage();
@@ -216,14 +235,17 @@ int enter(const std::vector<std::string>& words) {
     if (what == "rows") {
       const Usage before = usage();
       const int asked = 20000;
-      const double seconds = bench.run((1 << 26) + count, asked, threads, text_request);  // not those of a smaller count
+      const double seconds = bench.run((1 << 26) + count, asked, threads,
+                                       text_request);  // not those of a smaller count
       print(fmt::format("rows_{}", count), asked, seconds, before);
       return 0;
     }
     const fs::path journal_file = folder / "items.journal";
     if (!fs::exists(journal_file)) {
       Journal journal(journal_file);
-      for (int i = 0; i + 1 < count; ++i) journal.append(static_cast<std::size_t>(i), R"({"id":"0","text":"The second response is better."})");
+      for (int i = 0; i + 1 < count; ++i)
+        journal.append(static_cast<std::size_t>(i),
+                       R"({"id":"0","text":"The second response is better."})");
     }
     return 0;
   }

@@ -59,7 +59,8 @@ void patches(Codec& codec, const Bytes& bytes, std::int64_t max_pixels, int roun
   std::size_t size = 0;
   const auto once = [&] {
     const PreparedVisual visual = prepare_image(decoded(codec, bytes), config, 0, 0);
-    size = static_cast<std::size_t>(patch_count(visual, config) * config.patch_length()) * sizeof(float);
+    size = static_cast<std::size_t>(patch_count(visual, config) * config.patch_length()) *
+           sizeof(float);
     // Aligned as tensors are.
     std::unique_ptr<float, void (*)(void*)> rows(
         static_cast<float*>(std::aligned_alloc(64, (size + 63) / 64 * 64)), std::free);

@@ -22,9 +22,10 @@ using namespace dt2it;
 // Words with what real answers have: quotes, line breaks, accents, CJK, an emoji.
 std::string invented_text(Rng& rng, int words) {
   static constexpr std::string_view kWords[] = {
-      "the",  "picture", "shows",  "a",       "red",   "bicycle", "beside", "two",    "people",
-      "who",  "look",    "at",     "\"map\"", "near",  "the\n",   "caf\u00e9", "\u56fe\u50cf", "42",
-      "\\[x^2\\]", "because", "its", "shadow", "falls", "left",  "\U0001F642"};
+      "the",    "picture",   "shows",        "a",         "red",       "bicycle", "beside",
+      "two",    "people",    "who",          "look",      "at",        "\"map\"", "near",
+      "the\n",  "caf\u00e9", "\u56fe\u50cf", "42",        "\\[x^2\\]", "because", "its",
+      "shadow", "falls",     "left",         "\U0001F642"};
   std::string text;
   for (int i = 0; i < words; ++i) {
     if (i) text += ' ';
@@ -34,7 +35,8 @@ std::string invented_text(Rng& rng, int words) {
 }
 
 std::string invented_id(Rng& rng) {
-  return fmt::format("{:016x}{:016x}{:016x}{:016x}", rng.next(), rng.next(), rng.next(), rng.next());
+  return fmt::format("{:016x}{:016x}{:016x}{:016x}", rng.next(), rng.next(), rng.next(),
+                     rng.next());
 }
 
 PreferencePair invented_pair(std::size_t row) {
@@ -42,8 +44,13 @@ PreferencePair invented_pair(std::size_t row) {
   PreferencePair pair;
   pair.id = fmt::format("{}/{}-{}", row, rng.below(8), rng.below(8));
   pair.prompt.id = fmt::format("prompt-{:06}", row);
-  Media image{Media::Kind::image, invented_id(rng), "image/jpeg", rng.integer(200, 1600),
-              rng.integer(200, 1600), fmt::format("images/{:06}.jpg", row), {}};
+  Media image{Media::Kind::image,
+              invented_id(rng),
+              "image/jpeg",
+              rng.integer(200, 1600),
+              rng.integer(200, 1600),
+              fmt::format("images/{:06}.jpg", row),
+              {}};
   pair.prompt.messages.push_back(
       {Message::Role::user, {Part::of_image(image), Part::of_text(invented_text(rng, 20))}});
   pair.prompt.reference = invented_text(rng, 15);
@@ -105,5 +112,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: bench_jsonl make FILE COUNT | rewrite IN OUT | copy IN OUT\n");
     return 2;
   }
-  std::printf("%.6f\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  std::printf("%.6f\n",
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
 }

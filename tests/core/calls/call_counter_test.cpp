@@ -42,9 +42,10 @@ TEST_CASE("A counted MLLM answers as before, and calls from many threads are all
 
 TEST_CASE("A call that throws is passed on and not counted as a reply") {
   const auto counter = std::make_shared<CallCounter>();
-  const auto counted = count_calls(
-      std::make_shared<testing::FakeMllm>([](const ChatRequest&) -> ChatReply { throw std::runtime_error("gone"); }),
-      counter);
+  const auto counted =
+      count_calls(std::make_shared<testing::FakeMllm>(
+                      [](const ChatRequest&) -> ChatReply { throw std::runtime_error("gone"); }),
+                  counter);
   CHECK_THROWS_WITH(counted->chat({}), "gone");
   CHECK(counter->totals().calls == 0);
 }

@@ -19,16 +19,19 @@ class SampleCatalog final : public Catalog {
   SampleCatalog() {
     add("datasets", "file", {path("path").required(), integer("limit", 0, 1000)});
     add("mllms", "endpoint",
-        {text("model").required(), text("url"), number("temperature", 0, 2), list("stop"), table("weights"),
-         flag("stream"), component("fallback", "mllms")});
+        {text("model").required(), text("url"), number("temperature", 0, 2), list("stop"),
+         table("weights"), flag("stream"), component("fallback", "mllms")});
     add("mllms", "echo", {integer("delay", 0, 9)});
-    add("judges", "rubric", {component("mllm", "mllms").required(), integer("rounds", 1, 5),
-                             component("second_opinion", "judges"), path("notes")});
+    add("judges", "rubric",
+        {component("mllm", "mllms").required(), integer("rounds", 1, 5),
+         component("second_opinion", "judges"), path("notes")});
     add("stages", "collect", {component("dataset", "datasets").required()});
-    add("stages", "score", {components("inputs", "stages"), component("judge", "judges").required(),
-                            text("mode", {"listwise", "pointwise"}), integer("retries", 0, 9)});
-    add("stages", "fit", {path("pairs").required(), number("rate", 0, 1), paths("extra"),
-                          components("judges", "judges")});
+    add("stages", "score",
+        {components("inputs", "stages"), component("judge", "judges").required(),
+         text("mode", {"listwise", "pointwise"}), integer("retries", 0, 9)});
+    add("stages", "fit",
+        {path("pairs").required(), number("rate", 0, 1), paths("extra"),
+         components("judges", "judges")});
   }
   const ComponentDescription* find(std::string_view kind, std::string_view type) const override {
     for (const auto& one : all_)
@@ -41,7 +44,9 @@ class SampleCatalog final : public Catalog {
       if (one.kind == kind) result.push_back(&one);
     return result;
   }
-  std::vector<std::string> kinds() const override { return {"datasets", "judges", "mllms", "stages"}; }
+  std::vector<std::string> kinds() const override {
+    return {"datasets", "judges", "mllms", "stages"};
+  }
 
  private:
   struct Spec : ParamSpec {
@@ -60,7 +65,8 @@ class SampleCatalog final : public Catalog {
     return spec;
   }
   static Spec text(std::string name, std::vector<std::string> choices = {}) {
-    Spec spec = make(std::move(name), ParamType::string, {choices.empty() ? std::string() : choices[0]});
+    Spec spec =
+        make(std::move(name), ParamType::string, {choices.empty() ? std::string() : choices[0]});
     spec.choices = std::move(choices);
     return spec;
   }
@@ -140,7 +146,8 @@ class TomlFolder {
     load(diagnostics, name, std::move(settings), std::move(profile));
     std::string text = diagnostics.text();
     const std::string prefix = folder().string() + "/";
-    for (std::size_t at; (at = text.find(prefix)) != std::string::npos;) text.erase(at, prefix.size());
+    for (std::size_t at; (at = text.find(prefix)) != std::string::npos;)
+      text.erase(at, prefix.size());
     return text;
   }
 

@@ -8,7 +8,8 @@ namespace dt2it {
 namespace {
 
 const std::string kTop =
-    "(allowed: extends, experiment, stages, answer_benchmarks, backbones, benchmarks, codecs, curators, datasets, "
+    "(allowed: extends, experiment, stages, answer_benchmarks, backbones, benchmarks, codecs, "
+    "curators, datasets, "
     "diversity, judges, "
     "mllms, reformulators, reward_models, scorers, trainers)\n";
 

@@ -35,9 +35,9 @@ Value text(const char* value) { return {std::string(value)}; }
 
 TEST_CASE("Layers merge in order: profile, parents, file, --set") {
   Diagnostics diagnostics;
-  const Experiment experiment = load_fixture(diagnostics, {"mllms.writer.temperature=2", "judges.teacher.rounds = 4",
-                                                           "mllms.writer.model=plain words",
-                                                           "experiment.seed=11"});
+  const Experiment experiment =
+      load_fixture(diagnostics, {"mllms.writer.temperature=2", "judges.teacher.rounds = 4",
+                                 "mllms.writer.model=plain words", "experiment.seed=11"});
   INFO(diagnostics.text());
   REQUIRE(diagnostics.ok());
   CHECK(experiment.profile == "test");
@@ -94,7 +94,9 @@ TEST_CASE("What speaks of one file is not inherited, the seed is") {
 
 TEST_CASE("Another type starts afresh, so that swapping a component is one line") {
   TomlFolder folder;
-  folder.file("parent.toml", "[mllms.a]\ntype='endpoint'\nmodel='m'\n[judges.j]\ntype='rubric'\nmllm='a'\n")
+  folder
+      .file("parent.toml",
+            "[mllms.a]\ntype='endpoint'\nmodel='m'\n[judges.j]\ntype='rubric'\nmllm='a'\n")
       .file("main.toml", "extends='parent.toml'\n[mllms.a]\ntype='echo'\n");
   Diagnostics diagnostics;
   const Experiment experiment = folder.load(diagnostics);
@@ -119,9 +121,11 @@ TEST_CASE("The resolved text says where values come from and reads back the same
   Diagnostics diagnostics;
   const Experiment experiment = load_fixture(diagnostics);
   REQUIRE(diagnostics.ok());
-  CHECK_THAT(experiment.resolved, Catch::Contains("rate = 0.001  # " + (kFixtures / "child.toml").string() + ":20\n"));
+  CHECK_THAT(experiment.resolved,
+             Catch::Contains("rate = 0.001  # " + (kFixtures / "child.toml").string() + ":20\n"));
   CHECK_THAT(experiment.resolved, Catch::Contains("stream = false  # default\n"));
-  CHECK_THAT(experiment.resolved, Catch::Contains("url = \"http://localhost:1/${DT2IT_TEST_UNSET:-v1}\"  # "));
+  CHECK_THAT(experiment.resolved,
+             Catch::Contains("url = \"http://localhost:1/${DT2IT_TEST_UNSET:-v1}\"  # "));
 
   TomlFolder folder;
   folder.file("parent.toml", "");  // the promise names it
@@ -152,7 +156,8 @@ TEST_CASE("The resolved text says where values come from and reads back the same
 TEST_CASE("Environment variables are read only where written, and no secret is printed") {
   setenv("DT2IT_TEST_VALUE", "secret", 1);
   TomlFolder folder;
-  folder.file("main.toml", "[mllms.a]\ntype='endpoint'\nmodel='x${DT2IT_TEST_VALUE}y$${DT2IT_TEST_VALUE}$'\n");
+  folder.file("main.toml",
+              "[mllms.a]\ntype='endpoint'\nmodel='x${DT2IT_TEST_VALUE}y$${DT2IT_TEST_VALUE}$'\n");
   Diagnostics diagnostics;
   const Experiment experiment = folder.load(diagnostics);
   unsetenv("DT2IT_TEST_VALUE");
@@ -188,7 +193,8 @@ TEST_CASE("Checking 120 experiments with a large profile takes well under a seco
   std::string profile;
   for (int i = 0; i < 100; ++i) {
     const std::string n = std::to_string(i);
-    profile += "[mllms.m" + n + "]\ntype='endpoint'\nmodel='m'\n[judges.j" + n + "]\ntype='rubric'\nmllm='m" + n + "'\n";
+    profile += "[mllms.m" + n + "]\ntype='endpoint'\nmodel='m'\n[judges.j" + n +
+               "]\ntype='rubric'\nmllm='m" + n + "'\n";
   }
   folder.file("profiles/p.toml", profile);
   folder.file("main.toml", "[datasets.d]\ntype='file'\npath='p'\n[stages.collect]\ndataset='d'\n");
@@ -201,9 +207,11 @@ TEST_CASE("Checking 120 experiments with a large profile takes well under a seco
   Diagnostics diagnostics;
   for (int i = 0; i < 120; ++i)
     load_experiment(folder.folder() / "main.toml", options, catalog, diagnostics);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   CHECK(diagnostics.ok());
-  CHECK(seconds < 1.0);  // the whole of `dt2it check experiments` has 2 s; sanitizers need the slack
+  CHECK(seconds <
+        1.0);  // the whole of `dt2it check experiments` has 2 s; sanitizers need the slack
 }
 
 TEST_CASE("Near misses are guessed") {

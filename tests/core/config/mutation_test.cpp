@@ -13,10 +13,12 @@
 namespace dt2it {
 namespace {
 
-const std::vector<std::string> kFiles = {"child.toml", "parent.toml", "profiles/test.toml", "profiles/base.toml"};
+const std::vector<std::string> kFiles = {"child.toml", "parent.toml", "profiles/test.toml",
+                                         "profiles/base.toml"};
 
 std::string read(const std::string& name) {
-  std::ifstream file(std::filesystem::path(source_path()) / "tests" / "fixtures" / "toml" / name, std::ios::binary);
+  std::ifstream file(std::filesystem::path(source_path()) / "tests" / "fixtures" / "toml" / name,
+                     std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
@@ -45,16 +47,30 @@ std::string mutate(const std::string& text, Rng& rng) {
     }
     case 2: {  // any bytes
       std::string result = text;
-      for (int i = rng.integer(1, 4); i > 0; --i) result[rng.below(result.size())] = static_cast<char>(rng.below(256));
+      for (int i = rng.integer(1, 4); i > 0; --i)
+        result[rng.below(result.size())] = static_cast<char>(rng.below(256));
       return result;
     }
-    case 3: lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(rng.below(lines.size()))); return joined(lines);
-    case 4: std::swap(lines[rng.below(lines.size())], lines[rng.below(lines.size())]); return joined(lines);
+    case 3:
+      lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(rng.below(lines.size())));
+      return joined(lines);
+    case 4:
+      std::swap(lines[rng.below(lines.size())], lines[rng.below(lines.size())]);
+      return joined(lines);
     case 5: lines.push_back(lines[rng.below(lines.size())]); return joined(lines);
     case 6: return text.substr(0, rng.below(text.size()));
     default: {  // a value of another type
-      const std::vector<std::string> values = {"1", "-7.5", "true", "\"text\"", "[1, [2]]", "{ a = 1 }", "nan",
-                                               "1979-05-27T07:32:00Z", "[]", "\"${HOME\"", "99999999999999999999"};
+      const std::vector<std::string> values = {"1",
+                                               "-7.5",
+                                               "true",
+                                               "\"text\"",
+                                               "[1, [2]]",
+                                               "{ a = 1 }",
+                                               "nan",
+                                               "1979-05-27T07:32:00Z",
+                                               "[]",
+                                               "\"${HOME\"",
+                                               "99999999999999999999"};
       for (int tries = 0; tries < 50; ++tries) {
         std::string& line = lines[rng.below(lines.size())];
         const std::size_t equals = line.find('=');
@@ -75,7 +91,8 @@ bool is_located(const std::string& message) {
   for (int part = 0; part < 2; ++part) {
     const std::size_t start = at;
     while (at < message.size() && std::isdigit(static_cast<unsigned char>(message[at]))) ++at;
-    if (at == start || message[start] == '0' || at >= message.size() || message[at] != ':') return false;
+    if (at == start || message[start] == '0' || at >= message.size() || message[at] != ':')
+      return false;
     ++at;
   }
   return message.size() > at + 1;

@@ -29,8 +29,12 @@ std::vector<Record> read_all(const fs::path& file) {
   return records;
 }
 
-std::vector<Prompt> prompts_in(const fs::path& file) { return read_all<PromptReader, Prompt>(file); }
-std::vector<PreferencePair> pairs_in(const fs::path& file) { return read_all<PairReader, PreferencePair>(file); }
+std::vector<Prompt> prompts_in(const fs::path& file) {
+  return read_all<PromptReader, Prompt>(file);
+}
+std::vector<PreferencePair> pairs_in(const fs::path& file) {
+  return read_all<PairReader, PreferencePair>(file);
+}
 
 template <class Record>
 std::string lines(const std::vector<Record>& records) {
@@ -54,7 +58,8 @@ TEST_CASE("Files in our own form come back byte for byte") {
   CHECK(lines(prompts_in(kFixtures / "prompts.jsonl")) == read_file(kFixtures / "prompts.jsonl"));
   // 1.50 was written in Python, which knows only 1.5; the pair's own keys come before unknown ones.
   CHECK(lines(pairs_in(kFixtures / "pairs.jsonl")) == read_file(kFixtures / "pairs.jsonl"));
-  CHECK(lines(read_all<ImagePreferenceReader, ImagePreference>(kFixtures / "image_preferences.jsonl")) ==
+  CHECK(lines(read_all<ImagePreferenceReader, ImagePreference>(kFixtures /
+                                                               "image_preferences.jsonl")) ==
         read_file(kFixtures / "image_preferences.jsonl"));
 }
 
@@ -82,7 +87,8 @@ TEST_CASE("Members are read into their places") {
 TEST_CASE("Unknown keys keep their bytes: huge numbers, spaces, half surrogate pairs") {
   const std::vector<Prompt> prompts = prompts_in(kFixtures / "odd_prompts.jsonl");
   REQUIRE(prompts.size() == 3);
-  CHECK(prompts[0].extra == R"({"huge":123456789012345678901234567890,"small":1.10,"beyond":1e400})");
+  CHECK(prompts[0].extra ==
+        R"({"huge":123456789012345678901234567890,"small":1.10,"beyond":1e400})");
   CHECK(prompts[1].messages.at(0).content.at(0).text == "half \xED\xA0\xBD pair \xED\xB0\x80");
   CHECK(prompts[1].extra == R"({"kept":{"half":"\ud800","pair":"\ud83d\ude00"}})");
   CHECK(prompts[2].extra == R"({"spaced":{ "a" : [ 1.0 , 2 ] }})");
@@ -146,7 +152,8 @@ TEST_CASE("Outcomes, metrics and training steps as JSON") {
   CHECK(to_json(outcome) == R"({"row":4,"id":"x","status":"invalid"})");
   outcome.status = Status::ok;
   outcome.chosen_reward = 0.1;
-  CHECK(to_json(outcome) == R"({"row":4,"id":"x","status":"ok","chosen_reward":0.1,"rejected_reward":0})");
+  CHECK(to_json(outcome) ==
+        R"({"row":4,"id":"x","status":"ok","chosen_reward":0.1,"rejected_reward":0})");
   CHECK(to_json(Metric{"acc", 0.5, 1, 2}) == R"({"name":"acc","value":0.5,"correct":1,"total":2})");
   CHECK(to_json(Metric{"plain", 2.5, {}, {}}) == R"({"name":"plain","value":2.5})");
   TrainStep step;
@@ -157,7 +164,8 @@ TEST_CASE("Outcomes, metrics and training steps as JSON") {
 
 TEST_CASE("What cannot be read is named with file, line, key and what is allowed") {
   const TemporaryFolder folder;
-  const std::string good = R"({"id":"g","messages":[]})" "\n\n";
+  const std::string good = R"({"id":"g","messages":[]})"
+                           "\n\n";
   const std::string part = R"({"id":"x","messages":[{"role":"user","content":[)";
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"{\"id\":", "not valid JSON"},
@@ -166,17 +174,22 @@ TEST_CASE("What cannot be read is named with file, line, key and what is allowed
       {"{\"id\":\"x\",\"messages\":null}", "must have 'messages'"},
       {"{\"id\":7,\"messages\":[]}", "'id' must be a string"},
       {"{\"id\":\"x\",\"messages\":{}}", "'messages' must be a list"},
-      {R"({"id":"x","messages":[{"role":"bot","content":[]}]})", "'role' is 'bot' (allowed: system, user, assistant)"},
+      {R"({"id":"x","messages":[{"role":"bot","content":[]}]})",
+       "'role' is 'bot' (allowed: system, user, assistant)"},
       {R"({"id":"x","messages":[{"role":"user"}]})", "a message must have 'role' and 'content'"},
-      {R"({"id":"x","messages":[{"role":"user","content":[],"name":1}]})", "unknown key 'name' in a message"},
+      {R"({"id":"x","messages":[{"role":"user","content":[],"name":1}]})",
+       "unknown key 'name' in a message"},
       {part + R"({"type":"sound"}]}]})", "'type' is 'sound' (allowed: text, image, video)"},
       {part + R"({"text":"x"}]}]})", "must have 'type'"},
-      {part + R"({"type":"image","text":"x"}]}]})", "of type 'image' must have 'image' and nothing else"},
+      {part + R"({"type":"image","text":"x"}]}]})",
+       "of type 'image' must have 'image' and nothing else"},
       {part + R"({"type":"image","image":{"id":"12"}}]}]})", "64 lower-case hexadecimal digits"},
-      {part + R"({"type":"image","image":{"kind":"film"}}]}]})", "'kind' is 'film' (allowed: image, video)"},
+      {part + R"({"type":"image","image":{"kind":"film"}}]}]})",
+       "'kind' is 'film' (allowed: image, video)"},
       {part + R"({"type":"image","image":{"width":-1}}]}]})", "'width' must be an integer from 0"},
       {part + R"({"type":"image","image":{"width":1.5}}]}]})", "'width' must be an integer from 0"},
-      {part + R"({"type":"image","image":{"url":"x"}}]}]})", "unknown key 'url' in a media (allowed: kind, id,"},
+      {part + R"({"type":"image","image":{"url":"x"}}]}]})",
+       "unknown key 'url' in a media (allowed: kind, id,"},
       {"{\"id\":\"\xff\",\"messages\":[]}", "not valid JSON"},
   };
   for (const auto& [line, expected] : cases) {
@@ -189,20 +202,25 @@ TEST_CASE("What cannot be read is named with file, line, key and what is allowed
   for (const auto& [line, expected] : std::vector<std::pair<std::string, std::string>>{
            {p + "\"id\":\"x\"}", "must have 'prompt', 'chosen' and 'rejected'"},
            {p + R"("rejected":{}})", "a response must have 'text'"},
-           {p + R"("rejected":{"text":"b","status":"fine"}})", "'status' is 'fine' (allowed: ok, unparsed,"},
+           {p + R"("rejected":{"text":"b","status":"fine"}})",
+            "'status' is 'fine' (allowed: ok, unparsed,"},
            {p + R"("rejected":{"text":"b"},"strength":"1"})", "'strength' must be a number"},
            {p + R"("rejected":{"text":"b"},"strength":1e400})", ""},
-           {p + R"("rejected":{"text":"b"},"strengths":[1,true]})", "'strengths' must be a number"}}) {
+           {p + R"("rejected":{"text":"b"},"strengths":[1,true]})",
+            "'strengths' must be a number"}}) {
     const fs::path file = folder.write("q.jsonl", line);
     const std::string message = message_of([&] { pairs_in(file); });
     if (expected.empty()) continue;
     CHECK_THAT(message, Catch::StartsWith(file.string() + ":1: "));
     CHECK_THAT(message, Catch::Contains(expected));
   }
-  CHECK_THAT(message_of([&] { prompts_in(folder.path() / "no.jsonl"); }), Catch::Contains("no.jsonl: cannot be opened"));
+  CHECK_THAT(message_of([&] { prompts_in(folder.path() / "no.jsonl"); }),
+             Catch::Contains("no.jsonl: cannot be opened"));
   // Deeper than any honest record.
-  const fs::path deep = folder.write("d.jsonl", "{\"messages\":[],\"x\":" + std::string(100'000, '['));
-  CHECK_THAT(message_of([&] { prompts_in(deep); }), Catch::StartsWith(deep.string() + ":1: not valid JSON"));
+  const fs::path deep =
+      folder.write("d.jsonl", "{\"messages\":[],\"x\":" + std::string(100'000, '['));
+  CHECK_THAT(message_of([&] { prompts_in(deep); }),
+             Catch::StartsWith(deep.string() + ":1: not valid JSON"));
 }
 
 namespace {
@@ -222,12 +240,18 @@ std::string mutate(std::string text, Rng& rng) {
       case 1: text.resize(rng.below(text.size())); break;
       case 2: text.erase(rng.below(text.size()), rng.below(40)); break;
       case 3:  // a key of another name
-        if (const std::size_t at = somewhere(':'); at != std::string::npos && at > 2) text[at - 2] = 'Z';
+        if (const std::size_t at = somewhere(':'); at != std::string::npos && at > 2)
+          text[at - 2] = 'Z';
         break;
       case 4:  // a value of another type
         if (const std::size_t at = somewhere(':'); at != std::string::npos) {
-          const char* values[] = {"null,\"y\":", "[],\"y\":", "-1e999,\"y\":", "\"\\ud800\",\"y\":",
-                                  "99999999999999999999,\"y\":", "{\"a\":{}},\"y\":", "true,\"y\":"};
+          const char* values[] = {"null,\"y\":",
+                                  "[],\"y\":",
+                                  "-1e999,\"y\":",
+                                  "\"\\ud800\",\"y\":",
+                                  "99999999999999999999,\"y\":",
+                                  "{\"a\":{}},\"y\":",
+                                  "true,\"y\":"};
           text.insert(at + 1, values[rng.below(std::size(values))]);
         }
         break;
@@ -258,7 +282,8 @@ TEST_CASE("300 damaged files: read, or refused with file and line") {
   const std::tuple<std::string, Lines> kinds[] = {
       {read_file(kFixtures / "prompts.jsonl") + read_file(kFixtures / "odd_prompts.jsonl"),
        [](const fs::path& file) { return lines(prompts_in(file)); }},
-      {read_file(kFixtures / "pairs.jsonl"), [](const fs::path& file) { return lines(pairs_in(file)); }},
+      {read_file(kFixtures / "pairs.jsonl"),
+       [](const fs::path& file) { return lines(pairs_in(file)); }},
       {read_file(kFixtures / "image_preferences.jsonl"), [](const fs::path& file) {
          return lines(read_all<ImagePreferenceReader, ImagePreference>(file));
        }}};
@@ -317,8 +342,22 @@ std::vector<std::string> lines_of(const fs::path& file) {
 
 // Cut, a byte replaced, a part doubled or exchanged for what JSON may hold.
 std::string damaged(std::string text, Rng& rng) {
-  static const std::vector<std::string> kParts{"null", "\"\\ud800\"", "1e999", "-0", "12345678901234567890123", "\"\\u00e9\\n\"", "{}", "[]",
-                                               ",", "\"id\":\"again\",", "\\", "\"", " ", "true", "nul", "{\"a\":[1,{\"b\":\"\\q\"}]}"};
+  static const std::vector<std::string> kParts{"null",
+                                               "\"\\ud800\"",
+                                               "1e999",
+                                               "-0",
+                                               "12345678901234567890123",
+                                               "\"\\u00e9\\n\"",
+                                               "{}",
+                                               "[]",
+                                               ",",
+                                               "\"id\":\"again\",",
+                                               "\\",
+                                               "\"",
+                                               " ",
+                                               "true",
+                                               "nul",
+                                               "{\"a\":[1,{\"b\":\"\\q\"}]}"};
   for (int changes = rng.integer(1, 3); changes > 0; --changes) {
     const std::size_t at = rng.below(text.size());
     const std::string& part = kParts[rng.below(kParts.size())];
@@ -330,7 +369,8 @@ std::string damaged(std::string text, Rng& rng) {
       default:
         // A whole value for another.
         if (const std::size_t colon = text.find(':', at); colon != text.npos)
-          if (const std::size_t end = text.find_first_of(",}", colon); end != text.npos) text.replace(colon + 1, end - colon - 1, part);
+          if (const std::size_t end = text.find_first_of(",}", colon); end != text.npos)
+            text.replace(colon + 1, end - colon - 1, part);
     }
     if (text.empty()) return " ";
   }
@@ -340,12 +380,14 @@ std::string damaged(std::string text, Rng& rng) {
 }  // namespace
 
 TEST_CASE("What is read quickly is what is read strictly; what we write is read quickly") {
-  const std::vector<std::string> pairs = lines_of(kFixtures / "pairs.jsonl"), prompts = lines_of(kFixtures / "prompts.jsonl"),
+  const std::vector<std::string> pairs = lines_of(kFixtures / "pairs.jsonl"),
+                                 prompts = lines_of(kFixtures / "prompts.jsonl"),
                                  images = lines_of(kFixtures / "image_preferences.jsonl");
   PreferencePair plain;
   plain.id = "p";
   plain.prompt.id = "q";
-  plain.prompt.messages = {{Message::Role::user, {Part::of_text("line\nbreak \"quoted\" \\ café 😀")}}};
+  plain.prompt.messages = {
+      {Message::Role::user, {Part::of_text("line\nbreak \"quoted\" \\ café 😀")}}};
   plain.chosen.text = "tab\t";
   plain.rejected.text = "";
   plain.strength = 0.1;
@@ -359,7 +401,9 @@ TEST_CASE("What is read quickly is what is read strictly; what we write is read 
   CHECK(again == plain);
   again = {};
   CHECK_FALSE(quickly(to_json(plain) + "{}", again));
-  CHECK_FALSE(quickly(R"({"id":"a","id":"b","prompt":{"messages":[]},"chosen":{"text":""},"rejected":{"text":""}})", again));
+  CHECK_FALSE(quickly(
+      R"({"id":"a","id":"b","prompt":{"messages":[]},"chosen":{"text":""},"rejected":{"text":""}})",
+      again));
 
   Rng rng(11);
   std::size_t quick = 0, refused = 0;
@@ -375,10 +419,13 @@ TEST_CASE("What is read quickly is what is read strictly; what we write is read 
     REQUIRE(to_json(read) == to_json(*strict));
   };
   for (int round = 0; round < 400; ++round) {
-    for (const std::string& line : pairs) compare(round ? damaged(line, rng) : line, static_cast<PreferencePair*>(nullptr), pair_from);
-    for (const std::string& line : prompts) compare(round ? damaged(line, rng) : line, static_cast<Prompt*>(nullptr), prompt_from);
+    for (const std::string& line : pairs)
+      compare(round ? damaged(line, rng) : line, static_cast<PreferencePair*>(nullptr), pair_from);
+    for (const std::string& line : prompts)
+      compare(round ? damaged(line, rng) : line, static_cast<Prompt*>(nullptr), prompt_from);
     for (const std::string& line : images)
-      compare(round ? damaged(line, rng) : line, static_cast<ImagePreference*>(nullptr), image_preference_from);
+      compare(round ? damaged(line, rng) : line, static_cast<ImagePreference*>(nullptr),
+              image_preference_from);
   }
   CHECK(quick > 80);
   CHECK(refused > 200);

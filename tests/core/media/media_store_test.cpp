@@ -35,7 +35,8 @@ class CountingCodec final : public Codec {
   DecodedImage decode(std::span<const std::uint8_t> bytes) override {
     const MediaType type = sniff_media(bytes);
     DecodedImage decoded{Status::ok, {type.width, type.height, {}}, ""};
-    decoded.image.rgb.assign(std::size_t(type.width) * type.height * 3, static_cast<std::uint8_t>(++calls));
+    decoded.image.rgb.assign(std::size_t(type.width) * type.height * 3,
+                             static_cast<std::uint8_t>(++calls));
     return decoded;
   }
   DecodedVideo decode_video(const fs::path& file, const VideoReading&) override {
@@ -46,7 +47,8 @@ class CountingCodec final : public Codec {
 };
 
 FileMediaStore plain_store(const fs::path& root) {
-  return FileMediaStore(root, []() -> std::shared_ptr<Codec> { throw Error("no codec was asked for"); });
+  return FileMediaStore(root,
+                        []() -> std::shared_ptr<Codec> { throw Error("no codec was asked for"); });
 }
 
 }  // namespace
@@ -122,7 +124,8 @@ TEST_CASE("Several threads and processes put the same bytes at once") {
   const auto put_all = [&] {
     FileMediaStore store = plain_store(folder.path() / "media");
     for (int i = 0; i < 60; ++i) {
-      const std::string text = std::string(20'000, static_cast<char>('a' + i % 20)) + std::to_string(i);
+      const std::string text =
+          std::string(20'000, static_cast<char>('a' + i % 20)) + std::to_string(i);
       const Media media = store.put(bytes_of(text), "");
       if (store.bytes(media) != bytes_of(text)) return false;
     }
@@ -154,13 +157,16 @@ TEST_CASE("Several threads and processes put the same bytes at once") {
   CHECK(files == 60);  // and no temporary file is left
 }
 
-TEST_CASE("Decoding: once while it fits the cache, never above the limit, codec made on first use") {
+TEST_CASE(
+    "Decoding: once while it fits the cache, never above the limit, codec made on first use") {
   const TemporaryFolder folder;
   const auto codec = std::make_shared<CountingCodec>();
   int made = 0;
   // Room for two decoded pictures of 11 x 7.
-  FileMediaStore store(folder.path(), [&] { return ++made, codec; }, {.max_pixels = 100, .cache_bytes = 500});
-  const Media a = store.put_file(kImages / "rgb.png", "a"), b = store.put_file(kImages / "grey.png", "b"),
+  FileMediaStore store(folder.path(), [&] { return ++made, codec; },
+                       {.max_pixels = 100, .cache_bytes = 500});
+  const Media a = store.put_file(kImages / "rgb.png", "a"),
+              b = store.put_file(kImages / "grey.png", "b"),
               c = store.put_file(kImages / "palette.png", "c");
   CHECK(made == 0);
   CHECK(store.decode(a).image.rgb.at(0) == 1);
@@ -171,12 +177,13 @@ TEST_CASE("Decoding: once while it fits the cache, never above the limit, codec 
   CHECK(store.decode(b).image.rgb.at(0) == 4);
   CHECK(made == 1);
 
-  for (const auto& [name, detail] : {std::pair{"huge.png", "60000 x 60000 pixels are more than the 100"},
-                                     {"film.mp4", "video/mp4 is no image"},
-                                     {"still.avif", "image/avif"},
-                                     {"only_a_start.jpg", "header is damaged"},
-                                     {"no_size.png", "header is damaged"},
-                                     {"text.png", "neither an image nor a video"}}) {
+  for (const auto& [name, detail] :
+       {std::pair{"huge.png", "60000 x 60000 pixels are more than the 100"},
+        {"film.mp4", "video/mp4 is no image"},
+        {"still.avif", "image/avif"},
+        {"only_a_start.jpg", "header is damaged"},
+        {"no_size.png", "header is damaged"},
+        {"text.png", "neither an image nor a video"}}) {
     const DecodedImage refused = store.decode(store.put_file(kImages / name, name));
     CHECK(refused.status == Status::missing_media);
     CHECK_THAT(refused.detail, Catch::Contains(detail));
@@ -212,12 +219,15 @@ TEST_CASE("Videos: files go to the codec, folders of frames are read frame by fr
   const DecodedVideo broken = store.decode_video(video, reading);
   CHECK(broken.status == Status::missing_media);
   CHECK_THAT(broken.detail, Catch::Contains("frame 2"));
-  reading.choose = [](const VideoInfo&) -> std::vector<std::int64_t> { throw DataError("too short"); };
+  reading.choose = [](const VideoInfo&) -> std::vector<std::int64_t> {
+    throw DataError("too short");
+  };
   CHECK(store.decode_video(video, reading).detail == "too short");
   video.frames.clear();
   video.source = "clip";
   CHECK(store.decode_video(video, reading).detail == "'clip' is absent");
-  CHECK(store.decode_video(store.put_file(kImages / "film.mp4", "film"), reading).status == Status::ok);
+  CHECK(store.decode_video(store.put_file(kImages / "film.mp4", "film"), reading).status ==
+        Status::ok);
   video.id = std::string(64, 'b');
   CHECK(store.decode_video(video, reading).status == Status::missing_media);
 }
@@ -251,8 +261,8 @@ TEST_CASE("Sizes of JPEG and WebP come from the right place of the header") {
   CHECK(extended.width == 300);
   CHECK(extended.height == 200);
   const unsigned bits = 299u | 199u << 14;
-  const MediaType lossless = webp("VP8L", {0x2F, int(bits & 255), int(bits >> 8 & 255), int(bits >> 16 & 255),
-                                           int(bits >> 24)});
+  const MediaType lossless = webp("VP8L", {0x2F, int(bits & 255), int(bits >> 8 & 255),
+                                           int(bits >> 16 & 255), int(bits >> 24)});
   CHECK(lossless.width == 300);
   CHECK(lossless.height == 200);
   CHECK(webp("VP8L", {0x2F}).mime == "image/webp");
@@ -271,7 +281,8 @@ TEST_CASE("Headers cut anywhere or damaged are looked at without harm") {
     for (int i = 0; i < 200 && !whole.empty(); ++i) {
       Bytes damaged = whole;
       for (int k = rng.integer(1, 4); k > 0; --k)
-        damaged[rng.below(std::min<std::size_t>(damaged.size(), 64))] = static_cast<std::uint8_t>(rng.below(256));
+        damaged[rng.below(std::min<std::size_t>(damaged.size(), 64))] =
+            static_cast<std::uint8_t>(rng.below(256));
       const MediaType type = sniff_media(damaged);
       CHECK(type.width >= 0);
       CHECK(type.height >= 0);

@@ -13,7 +13,8 @@ using dt2it::testing::TemporaryFolder;
 
 TEST_CASE("Media that pass by are kept until they are given back as often as they were put") {
   TemporaryFolder folder, others_folder;
-  FileMediaStore below(folder.path(), [] { return nullptr; }), others(others_folder.path(), [] { return nullptr; });
+  FileMediaStore below(folder.path(), [] { return nullptr; }),
+      others(others_folder.path(), [] { return nullptr; });
   PassingMediaStore store(below, folder.path(), &others);
   const auto picture = folder.write("a.bin", "a picture");
   const Media first = store.put_file(picture, "a"), second = store.put_file(picture, "b");
@@ -35,7 +36,8 @@ TEST_CASE("Media that pass by are kept until they are given back as often as the
   CHECK(store.size() == 0);
 
   const std::string text = "elsewhere";
-  const Media elsewhere = others.put({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}, "");
+  const Media elsewhere =
+      others.put({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}, "");
   CHECK(store.bytes(elsewhere).size() == 9);
   store.release(elsewhere);
   CHECK(others.bytes(elsewhere).size() == 9);

@@ -5,9 +5,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
-#include <catch2/catch.hpp>
-
 #include <array>
+#include <catch2/catch.hpp>
 #include <cmath>
 #include <iostream>
 
@@ -26,7 +25,9 @@ at::Tensor drawn(Rng& rng, std::vector<std::int64_t> shape) {
   return tensor;
 }
 
-double difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
 
 // Trees of a prompt and branches, windows, and the chosen rows of a last layer.
 AttentionPlan mixed_plan(std::int64_t& queries, std::int64_t& keys) {
@@ -37,7 +38,12 @@ AttentionPlan mixed_plan(std::int64_t& queries, std::int64_t& keys) {
     plan.add({.query = q, .count = prompt, .own = k, .own_count = prompt});
     q += prompt, k += prompt;
     for (const std::int64_t length : branches) {
-      plan.add({.query = q, .count = length, .full = base, .full_count = prompt, .own = k, .own_count = length});
+      plan.add({.query = q,
+                .count = length,
+                .full = base,
+                .full_count = prompt,
+                .own = k,
+                .own_count = length});
       q += length, k += length;
     }
     plan.end_group();
@@ -47,7 +53,12 @@ AttentionPlan mixed_plan(std::int64_t& queries, std::int64_t& keys) {
   plan.add({.query = q, .count = 600, .full = k, .full_count = 600});  // a frame
   plan.end_group();
   q += 600, k += 600;
-  plan.add({.query = q, .count = 2, .full = k, .full_count = 9, .own = k + 9, .own_count = 40});  // the last two of forty
+  plan.add({.query = q,
+            .count = 2,
+            .full = k,
+            .full_count = 9,
+            .own = k + 9,
+            .own_count = 40});  // the last two of forty
   plan.end_group();
   q += 2, k += 49;
   queries = q;
@@ -62,9 +73,11 @@ TEST_CASE("Attention and its gradients equal masked attention, with shared key h
   std::int64_t queries = 0, keys = 0;
   const AttentionPlan plan = mixed_plan(queries, keys);
   const Attention attention(plan);
-  for (const auto& [heads, kv_heads, dim] : {std::array<std::int64_t, 3>{4, 2, 16}, {3, 3, 40}, {8, 1, 64}}) {
+  for (const auto& [heads, kv_heads, dim] :
+       {std::array<std::int64_t, 3>{4, 2, 16}, {3, 3, 40}, {8, 1, 64}}) {
     CAPTURE(heads, kv_heads, dim);
-    at::Tensor q = drawn(rng, {queries, heads, dim}), k = drawn(rng, {keys, kv_heads, dim}), v = drawn(rng, {keys, kv_heads, dim});
+    at::Tensor q = drawn(rng, {queries, heads, dim}), k = drawn(rng, {keys, kv_heads, dim}),
+               v = drawn(rng, {keys, kv_heads, dim});
     {
       const at::NoGradGuard no_grad;
       CHECK(difference(attention(q, k, v), reference_attention(plan, q, k, v)) < 2e-6);
@@ -81,7 +94,8 @@ TEST_CASE("Attention and its gradients equal masked attention, with shared key h
       gradients.push_back({q.grad(), k.grad(), v.grad()});
     }
     for (std::size_t i = 0; i < 3; ++i)
-      CHECK(difference(gradients[0][i], gradients[1][i]) < 1e-5 * std::max(1.0, gradients[1][i].abs().max().item<double>()));
+      CHECK(difference(gradients[0][i], gradients[1][i]) <
+            1e-5 * std::max(1.0, gradients[1][i].abs().max().item<double>()));
   }
 }
 
@@ -140,10 +154,13 @@ TEST_CASE("Element-wise operations equal their definitions, forward and backward
         }
       }
       for (std::size_t i = 0; i < results[0].size(); ++i)
-        CHECK(difference(results[0][i], results[1][i]) < 2e-6 * std::max(1.0, results[1][i].abs().max().item<double>()));
+        CHECK(difference(results[0][i], results[1][i]) <
+              2e-6 * std::max(1.0, results[1][i].abs().max().item<double>()));
     };
-    compare([](const auto& in) { return rms_norm(in[0], in[1], 1e-6); },
-            [](const auto& in) { return in[0] * (in[0].pow(2).mean(-1, true) + 1e-6).rsqrt() * in[1]; }, {x, w});
+    compare(
+        [](const auto& in) { return rms_norm(in[0], in[1], 1e-6); },
+        [](const auto& in) { return in[0] * (in[0].pow(2).mean(-1, true) + 1e-6).rsqrt() * in[1]; },
+        {x, w});
     compare([](const auto& in) { return silu_mul(in[0], in[1]); },
             [](const auto& in) { return in[0] * in[0].sigmoid() * in[1]; }, {x * 5, up});
   }
@@ -160,15 +177,22 @@ TEST_CASE("Element-wise operations equal their definitions, forward and backward
 TEST_CASE("The exponential within silu keeps its accuracy over the whole range") {
   const at::NoGradGuard no_grad;
   at::Tensor x = at::empty({4001}, at::kFloat);
-  for (std::int64_t i = 0; i < 4001; ++i) x.data_ptr<float>()[i] = static_cast<float>(i - 2000) * 0.05f;
+  for (std::int64_t i = 0; i < 4001; ++i)
+    x.data_ptr<float>()[i] = static_cast<float>(i - 2000) * 0.05f;
   const at::Tensor one = at::empty({4001}, at::kFloat).fill_(1);
   const at::Tensor exact = x.to(at::kDouble) * x.to(at::kDouble).sigmoid();
-  CHECK(((silu_mul(x, one).to(at::kDouble) - exact).abs() / (exact.abs() + 1e-30)).slice(0, 300, 4001).max().item<double>() < 5e-7);
+  CHECK(((silu_mul(x, one).to(at::kDouble) - exact).abs() / (exact.abs() + 1e-30))
+            .slice(0, 300, 4001)
+            .max()
+            .item<double>() < 5e-7);
 }
 
-TEST_CASE("Attention and its gradients on a CUDA device equal masked attention on the CPU within bfloat16") {
+TEST_CASE(
+    "Attention and its gradients on a CUDA device equal masked attention on the CPU within "
+    "bfloat16") {
   if (!at::hasCUDA()) {
-    std::cout << "skipped: no CUDA device: " << Catch::getResultCapture().getCurrentTestName() << "\n";
+    std::cout << "skipped: no CUDA device: " << Catch::getResultCapture().getCurrentTestName()
+              << "\n";
     return;
   }
   Rng rng(14);
@@ -184,7 +208,12 @@ TEST_CASE("Attention and its gradients on a CUDA device equal masked attention o
     const std::int64_t base = q;
     q += prompt;
     for (const std::int64_t length : {40, 1, 90}) {
-      trees.add({.query = q, .count = length, .full = base, .full_count = prompt, .own = q, .own_count = length});
+      trees.add({.query = q,
+                 .count = length,
+                 .full = base,
+                 .full_count = prompt,
+                 .own = q,
+                 .own_count = length});
       q += length;
     }
     trees.end_group();
@@ -194,25 +223,29 @@ TEST_CASE("Attention and its gradients on a CUDA device equal masked attention o
     const Attention attention(own);
     std::vector<std::vector<at::Tensor>> gradients;
     std::vector<at::Tensor> outputs;
-    const at::Tensor q0 = drawn(rng, {rows, 8, 64}).to(at::kBFloat16), k0 = drawn(rng, {rows, 2, 64}).to(at::kBFloat16);
-    const at::Tensor v0 = drawn(rng, {rows, 2, 64}).to(at::kBFloat16), weights = drawn(rng, {rows, 8 * 64});
+    const at::Tensor q0 = drawn(rng, {rows, 8, 64}).to(at::kBFloat16),
+                     k0 = drawn(rng, {rows, 2, 64}).to(at::kBFloat16);
+    const at::Tensor v0 = drawn(rng, {rows, 2, 64}).to(at::kBFloat16),
+                     weights = drawn(rng, {rows, 8 * 64});
     for (const bool device : {true, false}) {
       std::vector<at::Tensor> leaves;
       for (const at::Tensor& x : {q0, k0, v0}) {
         leaves.push_back(device ? x.to(at::kCUDA) : x.to(at::kFloat));
         leaves.back().requires_grad_(true);
       }
-      const at::Tensor out =
-          device ? attention(leaves[0], leaves[1], leaves[2]) : reference_attention(own, leaves[0], leaves[1], leaves[2]);
+      const at::Tensor out = device ? attention(leaves[0], leaves[1], leaves[2])
+                                    : reference_attention(own, leaves[0], leaves[1], leaves[2]);
       (out.to(at::kFloat) * weights.to(out.device())).sum().backward();
       outputs.push_back(out.detach().to(at::kCPU, at::kFloat));
       gradients.push_back({});
-      for (const at::Tensor& leaf : leaves) gradients.back().push_back(leaf.grad().to(at::kCPU, at::kFloat));
+      for (const at::Tensor& leaf : leaves)
+        gradients.back().push_back(leaf.grad().to(at::kCPU, at::kFloat));
     }
     CHECK(difference(outputs[0], outputs[1]) < 0.03);
     for (std::size_t i = 0; i < 3; ++i) {
       CAPTURE(i);
-      CHECK((gradients[0][i] - gradients[1][i]).norm().item<double>() < 0.02 * gradients[1][i].norm().item<double>());
+      CHECK((gradients[0][i] - gradients[1][i]).norm().item<double>() <
+            0.02 * gradients[1][i].norm().item<double>());
     }
   }
 }

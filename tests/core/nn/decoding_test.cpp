@@ -16,18 +16,37 @@ namespace {
 
 ModelConfig small_config() {
   ModelConfig config;
-  config.vision = {.depth = 1, .hidden = 16, .heads = 2, .intermediate = 24, .out_hidden = 48, .patch = 4, .merge = 2,
-                   .temporal = 2, .channels = 3, .position_side = 5, .deepstack = {}};
-  config.text = {.layers = 3, .hidden = 48, .heads = 4, .kv_heads = 2, .head_dim = 16, .intermediate = 80,
-                 .vocabulary = 97, .rope_theta = 1e4, .norm_epsilon = 1e-6, .initial_deviation = 0.2,
-                 .mrope_section = {4, 2, 2}, .tied = false};
+  config.vision = {.depth = 1,
+                   .hidden = 16,
+                   .heads = 2,
+                   .intermediate = 24,
+                   .out_hidden = 48,
+                   .patch = 4,
+                   .merge = 2,
+                   .temporal = 2,
+                   .channels = 3,
+                   .position_side = 5,
+                   .deepstack = {}};
+  config.text = {.layers = 3,
+                 .hidden = 48,
+                 .heads = 4,
+                 .kv_heads = 2,
+                 .head_dim = 16,
+                 .intermediate = 80,
+                 .vocabulary = 97,
+                 .rope_theta = 1e4,
+                 .norm_epsilon = 1e-6,
+                 .initial_deviation = 0.2,
+                 .mrope_section = {4, 2, 2},
+                 .tied = false};
   config.image_token = 7;
   return config;
 }
 
 TokenTree text_prompt(Rng& rng, std::size_t length) {
   TokenTree tree;
-  for (std::size_t i = 0; i < length; ++i) tree.tokens.push_back(static_cast<std::int64_t>(rng.below(97)));
+  for (std::size_t i = 0; i < length; ++i)
+    tree.tokens.push_back(static_cast<std::int64_t>(rng.below(97)));
   MropePositions(tree.positions).text(length);
   tree.prefix = length;
   return tree;
@@ -52,7 +71,9 @@ TEST_CASE("Decoding gives the logits of a full pass, beyond the first room of it
       const TokenTree* tree = &grown[i];
       const at::Tensor hidden = forward_trees(model, {&tree, 1}, images, HiddenState::normed);
       const at::Tensor expected = model.logits(hidden[hidden.size(0) - 1]);
-      CHECK((decoding.logits()[static_cast<std::int64_t>(i)] - expected).abs().max().item<double>() < 1e-4);
+      CHECK(
+          (decoding.logits()[static_cast<std::int64_t>(i)] - expected).abs().max().item<double>() <
+          1e-4);
     }
   };
   check();
@@ -71,7 +92,8 @@ TEST_CASE("Decoding gives the logits of a full pass, beyond the first room of it
       decoding.keep(std::vector<std::size_t>{1, 2});
       grown.erase(grown.begin());
     }
-    if (step == 120) {  // the first prompt has a sample left: its keys and values must be moved along
+    if (step ==
+        120) {  // the first prompt has a sample left: its keys and values must be moved along
       decoding.join(std::span(prompts).last(1), std::span(samples).last(1));
       grown.push_back(second);
       check();
@@ -88,7 +110,8 @@ TEST_CASE("What a sequence gives does not depend on its neighbours, to the last 
   model.initialise(rng);
   const ImageProcessorConfig images;
   std::vector<TokenTree> trees;
-  for (int i = 0; i < 5; ++i) trees.push_back(text_prompt(rng, 3 + 9 * static_cast<std::size_t>(i)));
+  for (int i = 0; i < 5; ++i)
+    trees.push_back(text_prompt(rng, 3 + 9 * static_cast<std::size_t>(i)));
   std::vector<const TokenTree*> prompts;
   for (const TokenTree& tree : trees) prompts.push_back(&tree);
   const std::vector<std::size_t> samples{3, 1, 4, 2, 3};

@@ -17,7 +17,8 @@ using namespace dt2it::nn;
 namespace {
 
 // The picture that these patches were made of.
-std::shared_ptr<const PreparedVisual> picture_of(const at::Tensor& patches, std::int64_t rows, std::int64_t columns,
+std::shared_ptr<const PreparedVisual> picture_of(const at::Tensor& patches, std::int64_t rows,
+                                                 std::int64_t columns,
                                                  const ImageProcessorConfig& config) {
   auto made = std::make_shared<PreparedVisual>();
   PreparedVisual& visual = *made;
@@ -45,13 +46,14 @@ std::shared_ptr<const PreparedVisual> picture_of(const at::Tensor& patches, std:
   std::vector<float> again(static_cast<std::size_t>(flat.numel()));
   write_patches(visual, config, again.data());
   double worst = 0;
-  for (std::size_t i = 0; i < again.size(); ++i) worst = std::max(worst, std::abs(double{again[i]} - flat.data_ptr<float>()[i]));
+  for (std::size_t i = 0; i < again.size(); ++i)
+    worst = std::max(worst, std::abs(double{again[i]} - flat.data_ptr<float>()[i]));
   CHECK(worst < 1e-5);
   return made;
 }
 
-TokenTree prompt_of(const SafetensorsFile& stored, const std::string& name, const ModelConfig& model,
-                    const ImageProcessorConfig& images) {
+TokenTree prompt_of(const SafetensorsFile& stored, const std::string& name,
+                    const ModelConfig& model, const ImageProcessorConfig& images) {
   TokenTree tree;
   const at::Tensor ids = stored.load(name + ".input_ids")[0].contiguous();
   tree.tokens.assign(ids.data_ptr<std::int64_t>(), ids.data_ptr<std::int64_t>() + ids.numel());
@@ -66,7 +68,9 @@ TokenTree prompt_of(const SafetensorsFile& stored, const std::string& name, cons
     }
     const at::Tensor grid = stored.load(name + ".image_grid_thw")[image++];
     const auto rows = grid[1].item<std::int64_t>(), columns = grid[2].item<std::int64_t>();
-    tree.visuals.push_back(picture_of(stored.load(name + ".pixel_values").narrow(0, patch, rows * columns), rows, columns, images));
+    tree.visuals.push_back(
+        picture_of(stored.load(name + ".pixel_values").narrow(0, patch, rows * columns), rows,
+                   columns, images));
     patch += rows * columns;
     const auto count = static_cast<std::size_t>(tree.visuals.back()->tokens);
     tree.visual_runs.push_back({i, tree.visuals.size() - 1, 0, count});
@@ -78,7 +82,9 @@ TokenTree prompt_of(const SafetensorsFile& stored, const std::string& name, cons
 
 }  // namespace
 
-TEST_CASE("Greedy decoding gives the reference's 32 tokens and logits, alone and among others that join") {
+TEST_CASE(
+    "Greedy decoding gives the reference's 32 tokens and logits, alone and among others that "
+    "join") {
   if (dt2it::testing::golden_absent()) return;
   const auto golden = dt2it::testing::golden_folder();
   const at::NoGradGuard no_grad;
@@ -96,11 +102,14 @@ TEST_CASE("Greedy decoding gives the reference's 32 tokens and logits, alone and
     for (const std::string& name : names) {
       prompts.push_back(prompt_of(stored, name, config, images));
       const at::Tensor ids = stored.load(name + ".new_ids").contiguous();
-      expected.emplace_back(ids.data_ptr<std::int64_t>(), ids.data_ptr<std::int64_t>() + ids.numel());
+      expected.emplace_back(ids.data_ptr<std::int64_t>(),
+                            ids.data_ptr<std::int64_t>() + ids.numel());
       REQUIRE(expected.back().size() == 32);
     }
     const auto greedy = [](const at::Tensor& row) {
-      return next_tokens({row.const_data_ptr<float>(), static_cast<std::size_t>(row.numel())}, {}, {.temperature = 0})[0].token;
+      return next_tokens({row.const_data_ptr<float>(), static_cast<std::size_t>(row.numel())}, {},
+                         {.temperature = 0})[0]
+          .token;
     };
     const auto same_logits = [&](const at::Tensor& row, const std::string& key) {
       CAPTURE(family, key);

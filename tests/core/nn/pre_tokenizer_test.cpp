@@ -178,7 +178,8 @@ TEST_CASE("Composing is NFC, looks at marks only, and orders long runs of them q
   CHECK(composed("\u1100\u1161\u11a8x") == "\uac01x");
   CHECK(composed("\u0301a\u0301") == "\u0301\u00e1");
   CHECK(composed("\u0958") == "\u0915\u093c");  // excluded from composition
-  CHECK(composed("a\u0315\u07fd\u0334e\u07fd\u0301") == "a\u0315\u07fd\u0334e\u07fd\u0301");  // a late mark
+  CHECK(composed("a\u0315\u07fd\u0334e\u07fd\u0301") ==
+        "a\u0315\u07fd\u0334e\u07fd\u0301");  // a late mark
   std::string marks = "a", sorted = "a";
   for (int i = 0; i < 200'000; ++i) marks += i % 2 ? "\u0316" : "\u0315";
   for (int i = 0; i < 200'000; ++i) sorted += i < 100'000 ? "\u0316" : "\u0315";

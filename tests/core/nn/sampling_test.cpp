@@ -61,7 +61,8 @@ TEST_CASE("Filters leave the tokens and probabilities that transformers leaves")
     std::vector<float> ours(logits.size(), 0);
     for (const WeightedToken& one : next_tokens(logits, history, settings_of(row["settings"])))
       ours[static_cast<std::size_t>(one.token)] = one.probability;
-    CHECK(std::count_if(ours.begin(), ours.end(), [](float p) { return p > 0; }) == std::int64_t(row["kept"]));
+    CHECK(std::count_if(ours.begin(), ours.end(), [](float p) { return p > 0; }) ==
+          std::int64_t(row["kept"]));
     // Which of equal logits at the border of top_p stay is an accident of sorting there: only their number counts.
     std::map<float, std::pair<std::multiset<float>, std::multiset<float>>> by_logit;
     for (std::size_t i = 0; i < logits.size(); ++i) {
@@ -87,7 +88,8 @@ TEST_CASE("Among equal tokens the smaller ids stay, however many there are") {
   const auto half = next_tokens(logits, {}, {.top_p = 0.5});
   REQUIRE(half.size() > 1490);
   REQUIRE(half.size() < 1510);
-  for (std::size_t i = 0; i < half.size(); ++i) CHECK(half[i].token == static_cast<std::int64_t>(i));
+  for (std::size_t i = 0; i < half.size(); ++i)
+    CHECK(half[i].token == static_cast<std::int64_t>(i));
   CHECK(next_tokens(logits, {}, {.top_p = 0}).size() == 1);
   CHECK(next_tokens(logits, {}, {.top_k = 5}).size() == 3000);  // all equal the fifth
 }
@@ -101,7 +103,8 @@ TEST_CASE("top_p by parts equals top_p by sorting everything") {
     CAPTURE(round, top_p);
     std::vector<std::pair<double, std::int64_t>> sorted;
     double sum = 0;
-    for (std::size_t i = 0; i < logits.size(); ++i) sorted.emplace_back(std::exp(double{logits[i]}), i);
+    for (std::size_t i = 0; i < logits.size(); ++i)
+      sorted.emplace_back(std::exp(double{logits[i]}), i);
     for (const auto& [weight, token] : sorted) sum += weight;
     std::sort(sorted.rbegin(), sorted.rend());
     std::set<std::int64_t> expected;
@@ -113,7 +116,8 @@ TEST_CASE("top_p by parts equals top_p by sorting everything") {
     }
     const auto ours = tokens_of(next_tokens(logits, {}, {.top_p = top_p}));
     // One token more or less where the sum falls on the border in float32.
-    CHECK(std::abs(static_cast<std::int64_t>(ours.size()) - static_cast<std::int64_t>(expected.size())) <= 1);
+    CHECK(std::abs(static_cast<std::int64_t>(ours.size()) -
+                   static_cast<std::int64_t>(expected.size())) <= 1);
     const auto& fewer = ours.size() < expected.size() ? ours : expected;
     const auto& more = ours.size() < expected.size() ? expected : ours;
     CHECK(std::includes(more.begin(), more.end(), fewer.begin(), fewer.end()));
@@ -130,7 +134,8 @@ TEST_CASE("A repeated token is punished once, away from the sign of its logit") 
 }
 
 TEST_CASE("Draws come in the proportions of the probabilities, by seed") {
-  const std::vector<float> logits{std::log(1.f), std::log(2.f), -std::numeric_limits<float>::infinity(), std::log(5.f)};
+  const std::vector<float> logits{std::log(1.f), std::log(2.f),
+                                  -std::numeric_limits<float>::infinity(), std::log(5.f)};
   Rng rng(8), again(8);
   std::map<std::int64_t, int> counts;
   for (int i = 0; i < 8000; ++i) {

@@ -64,7 +64,7 @@ int outcome(const std::string& json) {
   try {
     const Tokenizer tokenizer(path);
     for (const std::string& text : {std::string("the cat and caf\u00e9 <|end|> <tool> ``"),
-                                   std::string(300, 'a') + "!", std::string("\xff\0 \xe4", 4)}) {
+                                    std::string(300, 'a') + "!", std::string("\xff\0 \xe4", 4)}) {
       std::vector<std::int64_t> ids = tokenizer.encode(text);
       for (const std::int64_t id : ids) REQUIRE((id >= 0 && id < tokenizer.size()));
       ids.insert(ids.end(), {-1, 0, tokenizer.size(), std::int64_t{1} << 40});

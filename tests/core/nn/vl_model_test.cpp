@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/nn/packed_batch.hpp"
-
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 
 #include <catch2/catch.hpp>
 
+#include "core/nn/packed_batch.hpp"
 #include "tests/core/nn/tiny_model.hpp"
 
 using namespace dt2it;
@@ -36,7 +35,8 @@ TEST_CASE("A tree gives the hidden states and gradients of its branches as separ
   model.initialise(rng);
   for (const auto& [name, tensor] : model.parameters()) tensor.requires_grad_(true);
   const ImageProcessorConfig images = tiny_images();
-  const std::vector<TokenTree> trees = {made_tree(rng, 1, {4, 7, 1}), made_tree(rng, 2, {3}), made_tree(rng, 0, {2, 5})};
+  const std::vector<TokenTree> trees = {made_tree(rng, 1, {4, 7, 1}), made_tree(rng, 2, {3}),
+                                        made_tree(rng, 0, {2, 5})};
   std::vector<const TokenTree*> together;
   std::vector<TokenTree> alone;
   for (const TokenTree& tree : trees) {
@@ -58,7 +58,8 @@ TEST_CASE("A tree gives the hidden states and gradients of its branches as separ
     std::int64_t base = 0;
     for (const TokenTree& tree : trees) {
       for (std::size_t k = 0; k < tree.branch_ends.size(); ++k) {
-        const auto begin = static_cast<std::int64_t>(tree.branch_begin(k)), end = static_cast<std::int64_t>(tree.branch_ends[k]);
+        const auto begin = static_cast<std::int64_t>(tree.branch_begin(k)),
+                   end = static_cast<std::int64_t>(tree.branch_ends[k]);
         branches.push_back(hidden.narrow(0, base + begin, end - begin));
         ends.push_back(hidden[base + end - 1]);
       }
@@ -99,7 +100,8 @@ TEST_CASE("An image used by two trees is encoded once and gives the same states"
   const std::vector<const TokenTree*> both{&first, &shared};
   CHECK(pack_trees(both, images).grids.size() == 1);
   const at::Tensor hidden = forward_trees(model, both, images, HiddenState::normed);
-  CHECK(difference(hidden.narrow(0, 0, hidden.size(0) / 2), hidden.narrow(0, hidden.size(0) / 2, hidden.size(0) / 2)) < 1e-6);
+  CHECK(difference(hidden.narrow(0, 0, hidden.size(0) / 2),
+                   hidden.narrow(0, hidden.size(0) / 2, hidden.size(0) / 2)) < 1e-6);
 }
 
 TEST_CASE("Chosen rows get the hidden states that they get among all rows") {
@@ -108,13 +110,15 @@ TEST_CASE("Chosen rows get the hidden states that they get among all rows") {
   model.initialise(rng);
   at::NoGradGuard no_grad;
   const ImageProcessorConfig images = tiny_images();
-  const std::vector<TokenTree> trees = {made_tree(rng, 1, {4, 7, 1}), made_tree(rng, 0, {}), made_tree(rng, 2, {3, 3})};
+  const std::vector<TokenTree> trees = {made_tree(rng, 1, {4, 7, 1}), made_tree(rng, 0, {}),
+                                        made_tree(rng, 2, {3, 3})};
   std::vector<const TokenTree*> together;
   std::vector<std::int64_t> ends;
   std::int64_t base = 0;
   for (const TokenTree& tree : trees) {
     together.push_back(&tree);
-    for (const std::size_t end : tree.branch_ends) ends.push_back(base + static_cast<std::int64_t>(end) - 1);
+    for (const std::size_t end : tree.branch_ends)
+      ends.push_back(base + static_cast<std::int64_t>(end) - 1);
     base += static_cast<std::int64_t>(tree.tokens.size());
   }
   const at::Tensor all = forward_trees(model, together, images, HiddenState::unnormed);
@@ -128,7 +132,8 @@ TEST_CASE("Chosen rows get the hidden states that they get among all rows") {
   for (const auto& rows : choices) {
     const at::Tensor chosen = forward_trees(model, together, images, HiddenState::unnormed, rows);
     REQUIRE(chosen.size(0) == static_cast<std::int64_t>(rows.size()));
-    for (std::size_t i = 0; i < rows.size(); ++i) CHECK(difference(chosen[static_cast<std::int64_t>(i)], all[rows[i]]) < 1e-5);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      CHECK(difference(chosen[static_cast<std::int64_t>(i)], all[rows[i]]) < 1e-5);
   }
 }
 
@@ -148,10 +153,13 @@ TEST_CASE("Gradients in bfloat16 are near those in float32") {
       rounded.set_recompute(recompute);
       const TokenTree tree = made_tree(rng, 2, {4, 7});
       const TokenTree* one = &tree;
-      const std::vector<std::int64_t> ends{static_cast<std::int64_t>(tree.branch_ends[0]) - 1, static_cast<std::int64_t>(tree.branch_ends[1]) - 1};
+      const std::vector<std::int64_t> ends{static_cast<std::int64_t>(tree.branch_ends[0]) - 1,
+                                           static_cast<std::int64_t>(tree.branch_ends[1]) - 1};
       for (VlModel* model : {&exact, &rounded}) {
         for (const auto& [name, tensor] : model->parameters()) tensor.requires_grad_(true);
-        const at::Tensor hidden = forward_trees(*model, {&one, 1}, tiny_images(), HiddenState::normed, ends).to(at::kFloat);
+        const at::Tensor hidden =
+            forward_trees(*model, {&one, 1}, tiny_images(), HiddenState::normed, ends)
+                .to(at::kFloat);
         (hidden[0] - hidden[1]).pow(2).sum().backward();
       }
       double along = 0, own = 0, other = 0;

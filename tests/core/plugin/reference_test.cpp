@@ -65,8 +65,10 @@ TEST_CASE("List and Markdown page") {
   const std::string page = reference_markdown(registry);
   CHECK_THAT(page, Catch::Contains("\n## judges\n\n### judges/sample\n\nA judge for this test.\n"));
   CHECK_THAT(page, Catch::Contains("| `ratio` | number | 1 to 8 | `2.0` | How many times."));
-  CHECK_THAT(page, Catch::Contains("| `mode` | string | one of a\\|b, c | required | Which way. |"));
-  CHECK_THAT(page, Catch::Contains("| `models` | list of names of [mllms.*] |  | `[]` | Whom to ask. |"));
+  CHECK_THAT(page,
+             Catch::Contains("| `mode` | string | one of a\\|b, c | required | Which way. |"));
+  CHECK_THAT(page,
+             Catch::Contains("| `models` | list of names of [mllms.*] |  | `[]` | Whom to ask. |"));
 }
 
 }  // namespace dt2it

@@ -118,9 +118,10 @@ TEST_CASE("A library without a description is described by loading it") {
 
 TEST_CASE("Broken libraries each give one clear error") {
   const std::string rebuild = "; build the plugin again with this SDK";
-  CHECK_THAT(failure("no_manifest"), StartsWith(library("no_manifest", "no_manifest") +
-                                                ": it is no dt2it plugin: the symbol dt2it_plugin_manifest "
-                                                "is missing"));
+  CHECK_THAT(failure("no_manifest"),
+             StartsWith(library("no_manifest", "no_manifest") +
+                        ": it is no dt2it plugin: the symbol dt2it_plugin_manifest "
+                        "is missing"));
   CHECK_THAT(failure("wrong_magic"), Contains("wrong magic number"));
   CHECK(failure("wrong_abi") == library("wrong_abi", "wrong_abi") +
                                     ": it was built for SDK ABI 4711, this is SDK ABI " +
@@ -134,21 +135,26 @@ TEST_CASE("Broken libraries each give one clear error") {
   CHECK(failure("wrong_place") == library("wrong_place", "wrong_place") +
                                       ": this plugin is named 'scorers/elsewhere', but it lies at "
                                       "'scorers/wrong_place'");
-  CHECK(failure("throws") == library("throws", "throws") +
-                                 ": plugin scorers/throws threw while it registered: no licence found");
-  CHECK_THAT(failure("throws_int"), Contains("scorers/throws_int threw something that is no std::exception"));
+  CHECK(failure("throws") ==
+        library("throws", "throws") +
+            ": plugin scorers/throws threw while it registered: no licence found");
+  CHECK_THAT(failure("throws_int"),
+             Contains("scorers/throws_int threw something that is no std::exception"));
   CHECK(failure("twice") ==
         library("twice", "twice") + ": plugin scorers/twice registers scorers/twice twice");
   CHECK(failure("no_register") ==
         library("no_register", "no_register") + ": the symbol dt2it_plugin_register is missing");
 
   const std::string text_file = failure("not_a_library");
-  CHECK_THAT(text_file, StartsWith(library("not_a_library", "not_a_library") + ": it cannot be loaded: "));
+  CHECK_THAT(text_file,
+             StartsWith(library("not_a_library", "not_a_library") + ": it cannot be loaded: "));
   CHECK_THAT(text_file, !Contains("Bad file descriptor"));
 
   const std::string undefined = failure("missing_symbol");
-  CHECK_THAT(undefined, StartsWith(library("missing_symbol", "missing_symbol") + ": it cannot be loaded: "));
-  CHECK_THAT(undefined, Contains("undefined symbol") && Contains("dt2it_function_that_nobody_defines"));
+  CHECK_THAT(undefined,
+             StartsWith(library("missing_symbol", "missing_symbol") + ": it cannot be loaded: "));
+  CHECK_THAT(undefined,
+             Contains("undefined symbol") && Contains("dt2it_function_that_nobody_defines"));
 }
 
 TEST_CASE("A description that disagrees with its library is refused with both versions") {
@@ -165,8 +171,9 @@ TEST_CASE("A broken description or a missing library hurts only when it is named
   CHECK(registry.of_kind("scorers").size() == 1);
   CHECK_THAT(failure(registry, "broken_description"),
              Contains("broken_description.json: not a plugin description"));
-  CHECK_THAT(failure(registry, "no_library"), Contains("the library no_library.so beside this description is "
-                                                       "missing"));
+  CHECK_THAT(failure(registry, "no_library"),
+             Contains("the library no_library.so beside this description is "
+                      "missing"));
   CHECK_THROWS_AS(registry.find("scorers", "no_library"), PluginError);
   CHECK(registry.problems().size() == 2);
 }
@@ -186,7 +193,8 @@ TEST_CASE("Plugins with different LibTorch versions do not meet in one process")
 TEST_CASE("The same component twice in one folder is an error that names both libraries") {
   PluginRegistry registry({kRoot / "duplicate"});
   const std::string message = failure(registry, "same");
-  CHECK_THAT(message, Contains("scorers/same is offered twice") && Contains(library("duplicate", "one")) &&
+  CHECK_THAT(message, Contains("scorers/same is offered twice") &&
+                          Contains(library("duplicate", "one")) &&
                           Contains(library("duplicate", "two")));
   CHECK_THROWS_AS(registry.find("scorers", "same"), PluginError);
 }
@@ -214,8 +222,9 @@ TEST_CASE("What a constructor throws keeps its kind and gets the plugin's name")
   CHECK_THROWS_AS(fail("int"), PluginError);
   CHECK_THROWS_MATCHES(make(registry, "good", {{"valu", {1.0}}}, context), ConfigError,
                        Catch::Message(prefix + "unknown parameter 'valu'"));
-  CHECK_THROWS_MATCHES(make(registry, "goood", {}, context), ConfigError,
-                       Catch::Message("there is no scorers type 'goood' (did you mean 'good'? allowed: good)"));
+  CHECK_THROWS_MATCHES(
+      make(registry, "goood", {}, context), ConfigError,
+      Catch::Message("there is no scorers type 'goood' (did you mean 'good'? allowed: good)"));
 }
 
 TEST_CASE("Built-in types are described like plugins and are not made by the registry") {
@@ -254,7 +263,8 @@ TEST_CASE("The default search path: command line, variable, install tree") {
   CHECK(path[0] == "from/the/command/line");
   CHECK(path[1] == "/a/one");
   CHECK(path[2] == "/a/two");
-  CHECK(path[3] == fs::path(build_path()) / "lib" / "dt2it" / "plugins");  // this program is in bin/
+  CHECK(path[3] ==
+        fs::path(build_path()) / "lib" / "dt2it" / "plugins");  // this program is in bin/
   CHECK(PluginRegistry::default_search_path({}).size() == 1);
   PluginRegistry nothing({"/no/such/folder"});
   CHECK(nothing.kinds().empty());

@@ -102,7 +102,8 @@ addEventListener("load", () => {
 });
 </script></body>)js";
 
-void check_page(std::string page_text, const fs::path& folder, int charts, int pictures, int flows = 0) {
+void check_page(std::string page_text, const fs::path& folder, int charts, int pictures,
+                int flows = 0) {
   page_text.replace(page_text.rfind("</body>"), 7, kProbe);
   const fs::path page = folder / "probed.html";
   report_test::write(page, page_text);
@@ -167,10 +168,12 @@ TEST_CASE("a browser draws the flow of pairs, strengths and label changes") {
   TemporaryFolder root;
   testing::FakeMediaStore media;
   const std::string hostile = R"(</script><img src=x onerror=alert(1)> )";
-  const std::vector runs{load_run(report_test::make_curated_run(root.path(), {.hostile = hostile, .media = &media}))};
+  const std::vector runs{
+      load_run(report_test::make_curated_run(root.path(), {.hostile = hostile, .media = &media}))};
   const fs::path file = root.path() / "report.html";
   write_report_html(runs, file, {.assets = assets_folder(), .media = &media, .gallery = 6});
-  if (const char* keep = std::getenv("DT2IT_KEEP_CURATION_REPORT")) fs::copy_file(file, keep, fs::copy_options::overwrite_existing);
+  if (const char* keep = std::getenv("DT2IT_KEEP_CURATION_REPORT"))
+    fs::copy_file(file, keep, fs::copy_options::overwrite_existing);
   // Label noise, and the strengths of two sources; six label changes and six pairs with a picture each; one round.
   check_page(read(file), root.path(), 3, 12, 1);
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/report/comparisons.hpp"
+
 #include <fmt/format.h>
 
 #include <catch2/catch.hpp>
@@ -6,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "core/report/comparisons.hpp"
 #include "core/util/files.hpp"
 #include "dt2it/rng.hpp"
 #include "tests/core/temporary_folder.hpp"
@@ -18,7 +19,8 @@ using dt2it::testing::TemporaryFolder;
 namespace {
 
 // A run with one evaluate stage whose items are right where `right` says so.
-RunSummary run_of(const TemporaryFolder& folder, const std::string& name, std::uint64_t seed, const std::string& right) {
+RunSummary run_of(const TemporaryFolder& folder, const std::string& name, std::uint64_t seed,
+                  const std::string& right) {
   RunSummary run;
   run.name = "table7/" + name;
   run.label = name;
@@ -29,9 +31,16 @@ RunSummary run_of(const TemporaryFolder& folder, const std::string& name, std::u
   std::filesystem::create_directories(stage.folder);
   std::string lines;
   for (const char c : right)
-    lines += c == '?' ? R"({"benchmark":"b","outcome":{"row":0,"status":"unparsed"}})" "\n"
-                      : fmt::format(R"({{"benchmark":"b","outcome":{{"row":0,"status":"ok","chosen_reward":{},"rejected_reward":0.5}}}})" "\n",
-                                    c == '1' ? 1.0 : c == '=' ? 0.5 : 0.0);
+    lines +=
+        c == '?'
+            ? R"({"benchmark":"b","outcome":{"row":0,"status":"unparsed"}})"
+              "\n"
+            : fmt::format(
+                  R"({{"benchmark":"b","outcome":{{"row":0,"status":"ok","chosen_reward":{},"rejected_reward":0.5}}}})"
+                  "\n",
+                  c == '1'   ? 1.0
+                  : c == '=' ? 0.5
+                             : 0.0);
   write_file_atomically(stage.folder / "outcomes.jsonl", lines);
   run.stages.push_back(stage);
   run.evaluations.push_back({"evaluate", {}, std::nullopt});
@@ -40,7 +49,8 @@ RunSummary run_of(const TemporaryFolder& folder, const std::string& name, std::u
 
 }  // namespace
 
-TEST_CASE("The paired bootstrap agrees with the normal interval, and knows no difference from one") {
+TEST_CASE(
+    "The paired bootstrap agrees with the normal interval, and knows no difference from one") {
   Rng rng(1);
   std::vector<double> a, b;
   for (int i = 0; i < 400; ++i) {
@@ -67,9 +77,10 @@ TEST_CASE("The paired bootstrap agrees with the normal interval, and knows no di
 
 TEST_CASE("Rows are compared with the first, over the seeds and benchmarks both have") {
   const TemporaryFolder folder;
-  std::vector<RunSummary> runs{run_of(folder, "base", 0, "1100110011"), run_of(folder, "better", 0, "1111111101"),
-                               run_of(folder, "base", 1, "1100110000"), run_of(folder, "better", 1, "11111111=?"),
-                               run_of(folder, "other", 0, "110011")};
+  std::vector<RunSummary> runs{
+      run_of(folder, "base", 0, "1100110011"), run_of(folder, "better", 0, "1111111101"),
+      run_of(folder, "base", 1, "1100110000"), run_of(folder, "better", 1, "11111111=?"),
+      run_of(folder, "other", 0, "110011")};
   const TextTable table = comparisons_table(runs);
   CHECK_THAT(table.title, Catch::Contains("Against base"));
   REQUIRE(table.rows.size() == 1);  // "other" has another number of items

@@ -112,9 +112,11 @@ TEST_CASE("judge statistics: length, ties, repeats, writers") {
     return fmt::format(R"({{"status":"ok","overall":{},"detail":"{}"}})", overall, detail);
   };
   // The longest is ahead of the short one and level with the other; the own one gets more.
-  write(file, R"({"prompt":{"id":"a"},"candidates":[)" + candidate("long and longer", "own") + "," + candidate("short", "other") +
-                  "," + candidate("tall!", "other") + R"(],"scores":{"list":[)" + score(8, "2 of 2 draws: 7 9") + "," +
-                  score(4, "2 of 2 draws: 4 4") + "," + score(8, "1 of 2 draws: 8") + R"(]},"shown":{"list":[0,1,2]}})" + "\n");
+  write(file, R"({"prompt":{"id":"a"},"candidates":[)" + candidate("long and longer", "own") + "," +
+                  candidate("short", "other") + "," + candidate("tall!", "other") +
+                  R"(],"scores":{"list":[)" + score(8, "2 of 2 draws: 7 9") + "," +
+                  score(4, "2 of 2 draws: 4 4") + "," + score(8, "1 of 2 draws: 8") +
+                  R"(]},"shown":{"list":[0,1,2]}})" + "\n");
   const ScorerStatistics list = judge_statistics(file).scorers.at(0);
   CHECK(list.couples == 3);
   CHECK(list.ties == 1);
@@ -141,27 +143,41 @@ TEST_CASE("judges of pairs: both orders, places, length, repeats, their own fami
   write(folder / "stage.json", R"({"params":{},"components":{
     "judges.one":{"params":{"mllm":"m1"}},"judges.two":{"params":{"mllm":"m2"}},
     "mllms.m1":{"params":{"model":"Qwen/Qwen3-VL"}},"mllms.m2":{"params":{"model":"gpt-5.2"}},"mllms.w":{"params":{"model":"qwen-vl-max"}}}})");
-  const auto verdict = [](const char* judge, const char* first, const char* better, const char* detail = "") {
-    return fmt::format(R"({{"judge":"{}","shown_first":"{}","better":"{}","detail":"{}"}})", judge, first, better, detail);
+  const auto verdict = [](const char* judge, const char* first, const char* better,
+                          const char* detail = "") {
+    return fmt::format(R"({{"judge":"{}","shown_first":"{}","better":"{}","detail":"{}"}})", judge,
+                       first, better, detail);
   };
-  const auto line = [](const char* id, const std::string& verdicts, const char* chosen, const char* rejected) {
-    return fmt::format(R"({{"id":"{}","source":"s","curator":"c","action":"keep","votes_chosen":1,"responses":{{"chosen":{{"mllm":"{}","length":20}},)"
-                       R"("rejected":{{"mllm":"{}","length":10}}}},"detail":{{"verdicts":[{}]}}}})" "\n", id, chosen, rejected, verdicts);
+  const auto line = [](const char* id, const std::string& verdicts, const char* chosen,
+                       const char* rejected) {
+    return fmt::format(
+        R"({{"id":"{}","source":"s","curator":"c","action":"keep","votes_chosen":1,"responses":{{"chosen":{{"mllm":"{}","length":20}},)"
+        R"("rejected":{{"mllm":"{}","length":10}}}},"detail":{{"verdicts":[{}]}}}})"
+        "\n",
+        id, chosen, rejected, verdicts);
   };
   // The first pair: `one` sticks to the response of its family, `two` to what is shown first. The second: `one` ties in one
   // order, `two` fails in one.
   write(folder / "decisions.jsonl",
-        R"({"id":"0","source":"s","curator":"vote","action":"undecided"})" "\n" +
-            line("a", verdict("one", "chosen", "chosen", "3 votes: 2 for the first, 0 for the second, 1 ties, 0 abstentions") + "," +
-                          verdict("one", "rejected", "chosen") + "," + verdict("two", "chosen", "chosen") + "," + verdict("two", "rejected", "rejected"),
+        R"({"id":"0","source":"s","curator":"vote","action":"undecided"})"
+        "\n" +
+            line("a",
+                 verdict("one", "chosen", "chosen",
+                         "3 votes: 2 for the first, 0 for the second, 1 ties, 0 abstentions") +
+                     "," + verdict("one", "rejected", "chosen") + "," +
+                     verdict("two", "chosen", "chosen") + "," +
+                     verdict("two", "rejected", "rejected"),
                  "w", "claude-opus") +
-            line("b", verdict("one", "chosen", "tie") + "," + verdict("one", "rejected", "rejected") + "," +
-                          R"({"judge":"two","shown_first":"chosen","status":"unparsed"},)" + verdict("two", "rejected", "chosen"),
+            line("b",
+                 verdict("one", "chosen", "tie") + "," + verdict("one", "rejected", "rejected") +
+                     "," + R"({"judge":"two","shown_first":"chosen","status":"unparsed"},)" +
+                     verdict("two", "rejected", "chosen"),
                  "claude-opus", "llava"));
   RunSummary run;
   run.label = "row";
   run.stages.push_back({"curate", "curate", "key", true, {}, folder, {}, StageCost{}});
-  run.stages[0].cost->ledger.push_back({"m2", "", "gpt-5.2", "pairwise", "", 4, 4, 0, 0, 0, 0, 0, 1.25});
+  run.stages[0].cost->ledger.push_back(
+      {"m2", "", "gpt-5.2", "pairwise", "", 4, 4, 0, 0, 0, 0, 0, 1.25});
   const Families families(run);
   std::map<std::string, ComparisonStatistics> judges;
   add_comparisons(folder / "decisions.jsonl", families, judges);
@@ -188,20 +204,26 @@ TEST_CASE("judges of pairs: both orders, places, length, repeats, their own fami
   CHECK(two.own_pairs == 0);
   const TextTable table = pair_judges_table({&run, 1});
   REQUIRE(table.rows.size() == 2);
-  CHECK(table.rows[0] == std::vector<std::string>{"one", "4", "100.0", "25.0", "2", "50.0", "0.0", "66.7", "66.7", "66.7", "100.0", "50.0", ""});
+  CHECK(table.rows[0] == std::vector<std::string>{"one", "4", "100.0", "25.0", "2", "50.0", "0.0",
+                                                  "66.7", "66.7", "66.7", "100.0", "50.0", ""});
   CHECK(table.rows[1].back() == "1.25");
 }
 
 TEST_CASE("a scorer beside its own family, and what it cost") {
   TemporaryFolder root;
   const auto folder = root.path() / "score";
-  write(folder / "stage.json", R"({"params":{"scorer":"list"},"components":{"scorers.list":{"params":{"judge":"j"}},
+  write(folder / "stage.json",
+        R"({"params":{"scorer":"list"},"components":{"scorers.list":{"params":{"judge":"j"}},
     "judges.j":{"params":{"mllm":"m"}},"mllms.m":{"params":{"model":"gpt-5.2"}},"mllms.own":{"params":{"model":"gpt-4o-mini"}}}})");
-  write(folder / "candidates.jsonl", R"({"prompt":{"id":"a"},"candidates":[{"text":"x","mllm":"own"},{"text":"yy","mllm":"other"}],)"
-                                     R"("scores":{"list":[{"status":"ok","overall":8},{"status":"ok","overall":5}]},"shown":{"list":[1,0]}})" "\n");
+  write(
+      folder / "candidates.jsonl",
+      R"({"prompt":{"id":"a"},"candidates":[{"text":"x","mllm":"own"},{"text":"yy","mllm":"other"}],)"
+      R"("scores":{"list":[{"status":"ok","overall":8},{"status":"ok","overall":5}]},"shown":{"list":[1,0]}})"
+      "\n");
   RunSummary run;
   run.stages.push_back({"score", "score", "key", true, {}, folder, {}, StageCost{}});
-  run.stages[0].cost->ledger.push_back({"m", "", "gpt-5.2", "listwise", "", 1, 1, 0, 0, 0, 0, 0, 0.5});
+  run.stages[0].cost->ledger.push_back(
+      {"m", "", "gpt-5.2", "listwise", "", 1, 1, 0, 0, 0, 0, 0, 0.5});
   const TextTable table = judges_table({&run, 1});
   REQUIRE(table.rows.size() == 3);
   CHECK(table.rows[0][8] == "3.00");

@@ -55,7 +55,8 @@ type = "fixture"
 type = "fixture"
 )";
 
-std::string param_of(const PlannedStage& stage, const std::string& model, const std::string& param) {
+std::string param_of(const PlannedStage& stage, const std::string& model,
+                     const std::string& param) {
   for (const ComponentConfig& component : stage.components)
     if (component.kind == "reward_models" && component.name == model) {
       const auto at = component.params.find(param);
@@ -86,11 +87,14 @@ voters = ["voter_1", "voter_2"]
 
 std::vector<std::string> names_of(const StageGraph& graph) {
   std::vector<std::string> names;
-  for (const PlannedStage& stage : graph.stages) names.push_back(stage.config.name + " " + stage.config.type);
+  for (const PlannedStage& stage : graph.stages)
+    names.push_back(stage.config.name + " " + stage.config.type);
   return names;
 }
 
-std::string checkpoint_of(const PlannedStage& stage, const std::string& model) { return param_of(stage, model, "checkpoint"); }
+std::string checkpoint_of(const PlannedStage& stage, const std::string& model) {
+  return param_of(stage, model, "checkpoint");
+}
 
 std::string error_of(HostFixture& host, const std::string& toml) {
   try {
@@ -158,11 +162,11 @@ TEST_CASE("Keys change with everything that a result depends on, and with nothin
   changed({"stages.distil.scorers=[\"listwise\"]"});
   changed({"stages.distil.scorers=[\"pointwise\", \"listwise\"]"});
   changed({"experiment.seed=1"});
-  changed({"mllms.writer.reply=x"});            // within reach of an input
-  changed({"mllms.critic.reply=x"});            // behind scorer and judge
+  changed({"mllms.writer.reply=x"});  // within reach of an input
+  changed({"mllms.critic.reply=x"});  // behind scorer and judge
   changed({"datasets.prompts.count=4"});
   changed({"stages.distil.with.mllms.critic.reply=y"});
-  CHECK(key({"mllms.idle.reply=x"}) == base);  // nobody names it
+  CHECK(key({"mllms.idle.reply=x"}) == base);        // nobody names it
   CHECK(key({"mllms.critic.reply=\"5\""}) == base);  // the default, written out
   CHECK(key({"curators.reannotate.strength=1"}) == base);
   CHECK(key({"mllms.critic.reply=x"}, "distil.candidates") == key({}, "distil.candidates"));
@@ -199,14 +203,16 @@ TEST_CASE("distil expands into the five steps") {
   HostFixture host;
   const StageGraph graph = host.plan(kDistil);
   CHECK(names_of(graph) ==
-        std::vector<std::string>{"distil.prompts collect", "distil.candidates candidates", "distil.listwise score",
-                                 "distil.diversity diversify", "distil.rescore score", "distil.pointwise score",
-                                 "distil pair"});
+        std::vector<std::string>{"distil.prompts collect", "distil.candidates candidates",
+                                 "distil.listwise score", "distil.diversity diversify",
+                                 "distil.rescore score", "distil.pointwise score", "distil pair"});
   CHECK(graph.find("distil.rescore")->inputs == std::vector<std::string>{"distil.diversity"});
   CHECK(graph.find("distil")->inputs == std::vector<std::string>{"distil.pointwise"});
 
-  const StageGraph plain = host.plan(kDistil, {"stages.distil.scorers=[\"listwise\"]", "stages.distil.diversity=\"\""});
-  CHECK(names_of(plain) == std::vector<std::string>{"distil.prompts collect", "distil.candidates candidates",
+  const StageGraph plain =
+      host.plan(kDistil, {"stages.distil.scorers=[\"listwise\"]", "stages.distil.diversity=\"\""});
+  CHECK(names_of(plain) == std::vector<std::string>{"distil.prompts collect",
+                                                    "distil.candidates candidates",
                                                     "distil.listwise score", "distil pair"});
   // Rows that differ in one step share the others.
   CHECK(plain.find("distil.listwise")->key == graph.find("distil.listwise")->key);
@@ -218,16 +224,18 @@ TEST_CASE("iterate expands round by round and binds models and voters") {
   const StageGraph graph = host.plan(kIterate);
   CHECK(names_of(graph) ==
         std::vector<std::string>{
-            "initial collect_pairs", "train.model_0 train", "train.voter_1 train", "train.set_one collect_pairs",
-            "train.set_two collect_pairs", "train.votes_1 vote", "train.curated_1 curate", "train.merged_1 mix",
-            "train.interim_model_1 train", "train.data_1 curate", "train.model_1 train",
-            "train.set_three collect_pairs", "train.votes_2 vote", "train.curated_2 curate", "train.merged_2 mix",
+            "initial collect_pairs", "train.model_0 train", "train.voter_1 train",
+            "train.set_one collect_pairs", "train.set_two collect_pairs", "train.votes_1 vote",
+            "train.curated_1 curate", "train.merged_1 mix", "train.interim_model_1 train",
+            "train.data_1 curate", "train.model_1 train", "train.set_three collect_pairs",
+            "train.votes_2 vote", "train.curated_2 curate", "train.merged_2 mix",
             "train.interim_model_2 train", "train.data_2 curate", "train train"});
   // The first round is curated by the model of D0, its merged set by the model trained on it.
   const PlannedStage& votes = *graph.find("train.votes_1");
   CHECK(checkpoint_of(votes, "voter_1") == "stage:train.model_0");
   CHECK(checkpoint_of(votes, "voter_2") == "stage:train.voter_1");
-  CHECK(checkpoint_of(votes, "current") == "not within reach");  // the same model as voter_1: asked once
+  CHECK(checkpoint_of(votes, "current") ==
+        "not within reach");  // the same model as voter_1: asked once
   const PlannedStage& first = *graph.find("train.curated_1");
   CHECK(param_of(first, "current", "rewards") == "stage:train.votes_1");
   CHECK(param_of(first, "current", "model") == "voter_1");
@@ -246,7 +254,8 @@ TEST_CASE("iterate expands round by round and binds models and voters") {
   // Voters differ in the order of their data.
   CHECK(graph.find("train.voter_1")->key != graph.find("train.model_0")->key);
   // Round 1 of a longer experiment is that of a shorter one.
-  const StageGraph shorter = host.plan(kIterate, {"stages.train.sets=[\"one\", \"two\"]", "stages.train.sets_per_round=[2]"});
+  const StageGraph shorter = host.plan(
+      kIterate, {"stages.train.sets=[\"one\", \"two\"]", "stages.train.sets_per_round=[2]"});
   CHECK(shorter.find("train")->key == graph.find("train.model_1")->key);
 }
 
@@ -259,13 +268,17 @@ TEST_CASE("iterate without voters asks the last model in the curators") {
 
 TEST_CASE("iterate with an early stop puts a gate before each later round") {
   HostFixture host;
-  CHECK_THAT(error_of(host, kIterate + "early_stop = true\n"), Catch::Contains("early_stop needs held_out"));
+  CHECK_THAT(error_of(host, kIterate + "early_stop = true\n"),
+             Catch::Contains("early_stop needs held_out"));
   const StageGraph graph = host.plan(kIterate + "early_stop = true\nheld_out = [\"initial\"]\n");
   CHECK(graph.find("train")->config.type == "early_stop");
-  CHECK(graph.find("train.gate_1")->inputs == std::vector<std::string>{"train.model_0", "train.model_1"});
-  for (const char* stage : {"train.curated_1", "train.model_1", "train.set_three", "train.gate_1", "train"})
+  CHECK(graph.find("train.gate_1")->inputs ==
+        std::vector<std::string>{"train.model_0", "train.model_1"});
+  for (const char* stage :
+       {"train.curated_1", "train.model_1", "train.set_three", "train.gate_1", "train"})
     CHECK(graph.find(stage)->config.gate.empty());
-  for (const char* stage : {"train.votes_2", "train.curated_2", "train.merged_2", "train.interim_model_2", "train.data_2", "train.model_2"})
+  for (const char* stage : {"train.votes_2", "train.curated_2", "train.merged_2",
+                            "train.interim_model_2", "train.data_2", "train.model_2"})
     CHECK(graph.find(stage)->config.gate == "train.gate_1");
 }
 
@@ -274,12 +287,18 @@ TEST_CASE("What only shows after expansion is a located error") {
   std::string wrong = kIterate;
   wrong.replace(wrong.find("[2, 1]"), 6, "[2, 2]");
   const std::string message = error_of(host, wrong);
-  const auto line = 1 + std::count(wrong.begin(), wrong.begin() + static_cast<std::ptrdiff_t>(wrong.find("[stages.train]")), '\n');
-  CHECK_THAT(message, Catch::StartsWith((host.path() / "experiment.toml").string() + ":" + std::to_string(line) + ":"));
+  const auto line =
+      1 + std::count(wrong.begin(),
+                     wrong.begin() + static_cast<std::ptrdiff_t>(wrong.find("[stages.train]")),
+                     '\n');
+  CHECK_THAT(message, Catch::StartsWith((host.path() / "experiment.toml").string() + ":" +
+                                        std::to_string(line) + ":"));
   CHECK_THAT(message, Catch::Contains("adds up to 4, but there are 3 sets"));
 
-  const std::string part = kDistil + "[stages.more]\ntype = \"mix\"\npairs = [\"distil.nothing\"]\n";
-  CHECK_THAT(error_of(host, part), Catch::Contains("reads stage 'distil.nothing', which there is not"));
+  const std::string part =
+      kDistil + "[stages.more]\ntype = \"mix\"\npairs = [\"distil.nothing\"]\n";
+  CHECK_THAT(error_of(host, part),
+             Catch::Contains("reads stage 'distil.nothing', which there is not"));
 }
 
 TEST_CASE("Plans without fingerprints read no data and have no keys") {

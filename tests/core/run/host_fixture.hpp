@@ -3,9 +3,8 @@
 
 // Experiments of a few lines, planned and run with the components of tests/fixtures/host_plugins.
 
-#include <catch2/catch.hpp>
-
 #include <atomic>
+#include <catch2/catch.hpp>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -40,9 +39,11 @@ class HostFixture {
  public:
   explicit HostFixture(const std::string& plugins = host_plugins())
       : stages_(all_stages()), registry_({plugins}) {
-    stages_.emplace("given", make_stage<GivenParams>("given", "For tests.", "1", [](const GivenParams& params, StageRun& stage) {
-      std::filesystem::copy(params.file, stage.output / params.file.filename());
-    }));
+    stages_.emplace("given",
+                    make_stage<GivenParams>(
+                        "given", "For tests.", "1", [](const GivenParams& params, StageRun& stage) {
+                          std::filesystem::copy(params.file, stage.output / params.file.filename());
+                        }));
     for (const auto& [name, type] : stages_) registry_.add_builtin(type.description);
   }
 
@@ -77,7 +78,8 @@ class HostFixture {
   }
 
   // Runs and returns the finished folder of each stage.
-  std::map<std::string, std::filesystem::path> run(const std::string& toml, RunOptions options = {}) {
+  std::map<std::string, std::filesystem::path> run(const std::string& toml,
+                                                   RunOptions options = {}) {
     if (options.runs == "runs") options.runs = path() / "runs";
     options.quiet = true;
     Runner runner(registry_, stages_, options);

@@ -20,15 +20,18 @@ namespace fs = std::filesystem;
 // A stage that runs again and again in the same work folder.
 class ItemsFixture {
  public:
-  ItemsFixture() : scope_(host_.registry(), {}, media_, 0, host_.path() / "scratch", [](LogLevel, std::string_view) {}) {
+  ItemsFixture()
+      : scope_(host_.registry(), {}, media_, 0, host_.path() / "scratch",
+               [](LogLevel, std::string_view) {}) {
     fs::create_directories(host_.path() / "work");
   }
-  std::string work(std::size_t count, const std::function<std::string(std::size_t)>& on_item, int workers = 4) {
+  std::string work(std::size_t count, const std::function<std::string(std::size_t)>& on_item,
+                   int workers = 4) {
     fs::remove_all(host_.path() / "output");
     fs::create_directories(host_.path() / "output");
     const auto progress = board_.start("items");
-    StageRun run(config_, experiment_, scope_, {}, host_.path() / "work", host_.path() / "output", workers, stop,
-                 progress.get());
+    StageRun run(config_, experiment_, scope_, {}, host_.path() / "work", host_.path() / "output",
+                 workers, stop, progress.get());
     run.for_each_item("items.jsonl", count, on_item);
     return read_file(host_.path() / "output" / "items.jsonl");
   }
@@ -74,7 +77,8 @@ TEST_CASE("No items and items without a line are fine") {
   ItemsFixture stage;
   CHECK(stage.work(0, line).empty());
   ItemsFixture other;
-  CHECK(other.work(5, [](std::size_t i) { return i % 2 ? line(i) : std::string(); }) == line(1) + "\n" + line(3) + "\n");
+  CHECK(other.work(5, [](std::size_t i) { return i % 2 ? line(i) : std::string(); }) ==
+        line(1) + "\n" + line(3) + "\n");
 }
 
 TEST_CASE("An exception stops the stage; the next run goes on with the rest") {

@@ -71,12 +71,14 @@ TEST_CASE("A failed training goes on where it stopped and ends in the same bytes
   HostFixture host;
   RunOptions whole{host.path() / "whole", 1, 1, true}, broken{host.path() / "broken", 1, 1, true};
   std::string failing = kPairs;
-  failing.replace(failing.find("[trainers.t]\ntype = \"fixture\""), 29, "[trainers.t]\ntype = \"fixture\"\nfail_at = 3");
+  failing.replace(failing.find("[trainers.t]\ntype = \"fixture\""), 29,
+                  "[trainers.t]\ntype = \"fixture\"\nfail_at = 3");
   try {
     host.run(failing, broken);
     FAIL("the training fails");
   } catch (const ModelError& error) {
-    CHECK_THAT(error.what(), Catch::Contains("stage 'train': ") && Catch::Contains("the loss is no number"));
+    CHECK_THAT(error.what(),
+               Catch::Contains("stage 'train': ") && Catch::Contains("the loss is no number"));
   }
   CHECK_FALSE(fs::exists(host.path() / "broken" / "experiment@" / "stages" / "train"));
   CHECK(fs::exists(host.path() / "broken" / "experiment@" / "stages" / "pairs"));
@@ -110,9 +112,10 @@ TEST_CASE("A stop is an interruption; the next run ends the same") {
 
 TEST_CASE("Two runners on the same folder share the work") {
   HostFixture host;
-  const std::string slow = kPairs + "[stages.candidates]\nprompts = \"prompts\"\npool = [\"m\"]\n"
-                                    "[stages.prompts]\ntype = \"collect\"\ndataset = \"d\"\n"
-                                    "[mllms.m]\ntype = \"fixture\"\npause_ms = 20\n";
+  const std::string slow = kPairs +
+                           "[stages.candidates]\nprompts = \"prompts\"\npool = [\"m\"]\n"
+                           "[stages.prompts]\ntype = \"collect\"\ndataset = \"d\"\n"
+                           "[mllms.m]\ntype = \"fixture\"\npause_ms = 20\n";
   std::map<std::string, fs::path> folders;
   HostFixture second;
   RunOptions options{host.path() / "runs", 2, 2, true};
@@ -170,7 +173,8 @@ voters = ["v1", "v2"]
   CHECK(last.size() == 8);  // 3 + 3 + 3 - 1
   for (const PreferencePair& pair : last) {
     CHECK(pair.id != "two1");
-    if (pair.id == "one0") CHECK(pair.chosen.id == "b");  // flipped once: the second chain has no flip
+    if (pair.id == "one0")
+      CHECK(pair.chosen.id == "b");  // flipped once: the second chain has no flip
     if (pair.id == "one1") CHECK(pair.chosen.id == "a");
   }
   CHECK(fs::exists(folders.at("train") / "checkpoint" / "model.txt"));

@@ -25,17 +25,21 @@ struct ScopeFixture {
   StageScope scope;
 };
 
-std::vector<Score> ask(StageScope& scope, const std::string& judge, const std::string& answer = "12345") {
+std::vector<Score> ask(StageScope& scope, const std::string& judge,
+                       const std::string& answer = "12345") {
   const std::vector<Response> responses{testing::sample_response("0", answer)};
-  return scope.context().component<Judge>(judge)->score(testing::sample_prompt("p", "?"), responses);
+  return scope.context().component<Judge>(judge)->score(testing::sample_prompt("p", "?"),
+                                                        responses);
 }
 
 }  // namespace
 
 TEST_CASE("Only components within reach can be had") {
-  ScopeFixture fixture({component("judges", "open"), component("judges", "curious", {{"peek", text("hidden")}})});
+  ScopeFixture fixture(
+      {component("judges", "open"), component("judges", "curious", {{"peek", text("hidden")}})});
   CHECK(ask(fixture.scope, "open").size() == 1);
-  CHECK_THROWS_WITH(ask(fixture.scope, "hidden"), Catch::Contains("no [judges.hidden] within reach"));
+  CHECK_THROWS_WITH(ask(fixture.scope, "hidden"),
+                    Catch::Contains("no [judges.hidden] within reach"));
   CHECK_THROWS_AS(ask(fixture.scope, "curious"), ConfigError);
   // The planner gives a stage exactly what it names, directly or through others.
   HostFixture host;
@@ -66,31 +70,37 @@ candidates = "candidates"
 scorer = "s"
 )");
   std::vector<std::string> reached;
-  for (const ComponentConfig& one : graph.find("score")->components) reached.push_back(one.kind + "." + one.name);
-  CHECK(reached == std::vector<std::string>{"scorers.s", "judges.outer", "judges.inner", "mllms.m"});
+  for (const ComponentConfig& one : graph.find("score")->components)
+    reached.push_back(one.kind + "." + one.name);
+  CHECK(reached ==
+        std::vector<std::string>{"scorers.s", "judges.outer", "judges.inner", "mllms.m"});
 }
 
 TEST_CASE("Components that need each other are an error, not an endless loop") {
-  ScopeFixture fixture({component("judges", "a", {{"other", text("b")}}), component("judges", "b", {{"other", text("a")}})});
+  ScopeFixture fixture({component("judges", "a", {{"other", text("b")}}),
+                        component("judges", "b", {{"other", text("a")}})});
   CHECK_THROWS_WITH(ask(fixture.scope, "a"), Catch::Contains("[judges.a] needs itself"));
   // It leaves nothing half-made behind.
   CHECK_THROWS_WITH(ask(fixture.scope, "b"), Catch::Contains("[judges.b] needs itself"));
 }
 
 TEST_CASE("A component is made once within a stage and anew for the next") {
-  const std::vector<ComponentConfig> components{component("mllms", "m"), component("judges", "one", {{"mllm", text("m")}}),
+  const std::vector<ComponentConfig> components{component("mllms", "m"),
+                                                component("judges", "one", {{"mllm", text("m")}}),
                                                 component("judges", "two", {{"mllm", text("m")}})};
   ScopeFixture first(components);
   const std::string instance = ask(first.scope, "one")[0].reply;
   CHECK(instance.starts_with("instance "));
   CHECK(ask(first.scope, "two")[0].reply == instance);
-  CHECK(first.scope.context().component<Judge>("one") == first.scope.context().component<Judge>("one"));
+  CHECK(first.scope.context().component<Judge>("one") ==
+        first.scope.context().component<Judge>("one"));
   ScopeFixture second(components);
   CHECK(ask(second.scope, "one")[0].reply != instance);
 }
 
 TEST_CASE("A component has its own log, scratch folder and random streams") {
-  const std::vector<ComponentConfig> components{component("judges", "one"), component("judges", "two")};
+  const std::vector<ComponentConfig> components{component("judges", "one"),
+                                                component("judges", "two")};
   ScopeFixture fixture(components, 7);
   const double one = *ask(fixture.scope, "one")[0].stated_overall;
   const double two = *ask(fixture.scope, "two")[0].stated_overall;

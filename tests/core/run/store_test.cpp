@@ -107,7 +107,7 @@ TEST_CASE("One at a time works on a stage; what dies lets go") {
   CHECK(store.claim("mix-1", holder));
 }
 
-TEST_CASE("What a process left that was killed just after finishing goes; what is at work stays")  {
+TEST_CASE("What a process left that was killed just after finishing goes; what is at work stays") {
   testing::TemporaryFolder folder;
   StageStore store(folder.path() / "runs");
   std::string holder;

@@ -12,7 +12,8 @@ using Input = HeadVerdict::Input;
 namespace {
 
 // Margins of `spread` around it, `right` of them positive, an offset common to all.
-std::vector<ProbeRewards> rewards(std::size_t count, std::size_t right, double spread, double offset) {
+std::vector<ProbeRewards> rewards(std::size_t count, std::size_t right, double spread,
+                                  double offset) {
   std::vector<ProbeRewards> result;
   Rng rng(7);
   for (std::size_t i = 0; i < count; ++i) {

@@ -9,8 +9,8 @@
 #include "tests/core/temporary_folder.hpp"
 
 using namespace dt2it;
-using dt2it::testing::TemporaryFolder;
 using Catch::Matchers::Contains;
+using dt2it::testing::TemporaryFolder;
 namespace fs = std::filesystem;
 
 namespace {
@@ -25,7 +25,8 @@ ScoreLine pair_line(std::size_t row, double chosen, double rejected) {
 
 bool every_row(std::size_t) { return true; }
 
-const ScoreSettings kSettings{{"model", "\"mrm\""}, {"model.dtype", "\"float32\""}, {"shard", "\"0/1\""}};
+const ScoreSettings kSettings{
+    {"model", "\"mrm\""}, {"model.dtype", "\"float32\""}, {"shard", "\"0/1\""}};
 
 std::string message_of(const std::function<void()>& work) {
   try {
@@ -39,7 +40,8 @@ std::string message_of(const std::function<void()>& work) {
 // Lines [begin, end).
 std::vector<ScoreLine> lines(std::size_t begin, std::size_t end) {
   std::vector<ScoreLine> result;
-  for (std::size_t row = begin; row < end; ++row) result.push_back(pair_line(row, static_cast<double>(row) / 3, 0.25));
+  for (std::size_t row = begin; row < end; ++row)
+    result.push_back(pair_line(row, static_cast<double>(row) / 3, 0.25));
   return result;
 }
 
@@ -52,7 +54,8 @@ std::string whole_text(std::size_t count) {
 }  // namespace
 
 TEST_CASE("Lines of scores keep every bit of a reward and say what failed") {
-  for (const double value : {0.1f + 0.2, 1e-300, -123456.789012345678, static_cast<double>(0.697189331f), -0.0}) {
+  for (const double value :
+       {0.1f + 0.2, 1e-300, -123456.789012345678, static_cast<double>(0.697189331f), -0.0}) {
     const ScoreLine back = score_line_from(to_json(pair_line(7, value, 1.0 / 3)), "here");
     CHECK(back.row == 7);
     CHECK(back.id == "r7");
@@ -61,13 +64,15 @@ TEST_CASE("Lines of scores keep every bit of a reward and say what failed") {
     CHECK(back.rewards[0].value == value);
     CHECK(back.rewards[1].value == 1.0 / 3);
   }
-  CHECK(to_json(pair_line(0, 1.5, -0.5)) == R"({"id":"r0","row":0,"status":"ok","chosen":1.5,"rejected":-0.5,"margin":2})");
+  CHECK(to_json(pair_line(0, 1.5, -0.5)) ==
+        R"({"id":"r0","row":0,"status":"ok","chosen":1.5,"rejected":-0.5,"margin":2})");
 
   ScoreLine failed = pair_line(3, 1, 2);
   failed.status = failed.rewards[1].status = Status::missing_media;
   failed.detail = "no \"picture\"";
-  CHECK(to_json(failed) ==
-        R"({"id":"r3","row":3,"status":"missing_media","chosen":1,"rejected":null,"detail":"no \"picture\""})");
+  CHECK(
+      to_json(failed) ==
+      R"({"id":"r3","row":3,"status":"missing_media","chosen":1,"rejected":null,"detail":"no \"picture\""})");
   CHECK(score_line_from(to_json(failed), "").rewards[1].status == Status::missing_media);
 
   ScoreLine several;
@@ -77,8 +82,10 @@ TEST_CASE("Lines of scores keep every bit of a reward and say what failed") {
   several.form = ScoreLine::Form::single;
   CHECK_THAT(to_json(several), Contains(R"("reward":0.5})"));
 
-  for (const char* text : {"", "[]", "{}", R"({"id":"a","row":0,"status":"ok"})", R"({"id":"a","row":-1,"status":"ok","reward":1})",
-                           R"({"id":"a","row":0,"status":"fine","reward":1})", R"({"id":"a","row":0,"status":"ok","chosen":1})",
+  for (const char* text : {"", "[]", "{}", R"({"id":"a","row":0,"status":"ok"})",
+                           R"({"id":"a","row":-1,"status":"ok","reward":1})",
+                           R"({"id":"a","row":0,"status":"fine","reward":1})",
+                           R"({"id":"a","row":0,"status":"ok","chosen":1})",
                            R"({"id":"a","row":0,"status":"ok","reward":"1"})"}) {
     INFO(text);
     CHECK_THROWS_AS(score_line_from(text, "f:1"), DataError);
@@ -110,10 +117,13 @@ TEST_CASE("A file of scores is taken up wherever its writing ended") {
     INFO(left << " bytes");
     TemporaryFolder folder;
     const fs::path file = folder.path() / "deep" / "scores.jsonl";
-    { ScoreFile begun(file, kSettings, every_row, 4); }
+    {
+      ScoreFile begun(file, kSettings, every_row, 4);
+    }
     write_file_atomically(file.string() + ".part", whole.substr(0, left));
     ScoreFile scores(file, kSettings, every_row, 4);
-    const auto kept = static_cast<std::size_t>(std::count(whole.begin(), whole.begin() + static_cast<long>(left), '\n'));
+    const auto kept = static_cast<std::size_t>(
+        std::count(whole.begin(), whole.begin() + static_cast<long>(left), '\n'));
     CHECK(scores.next_row() == kept / 4 * 4);
     CHECK(scores.totals().records == scores.next_row());
     scores.append(lines(scores.next_row(), 10));
@@ -131,11 +141,15 @@ TEST_CASE("A file of scores is taken up wherever its writing ended") {
 }
 
 TEST_CASE("What is damaged goes, and all behind it; rows of another order are damage") {
-  for (const std::string& bad : {std::string("{\"id\":\"r5\",\"row\""), std::string(30, '\0'), to_json(pair_line(6, 1, 0))}) {
+  for (const std::string& bad : {std::string("{\"id\":\"r5\",\"row\""), std::string(30, '\0'),
+                                 to_json(pair_line(6, 1, 0))}) {
     TemporaryFolder folder;
     const fs::path file = folder.path() / "scores.jsonl";
-    { ScoreFile begun(file, kSettings, every_row, 1); }
-    write_file_atomically(file.string() + ".part", whole_text(5) + bad + '\n' + to_json(pair_line(6, 1, 0)) + '\n');
+    {
+      ScoreFile begun(file, kSettings, every_row, 1);
+    }
+    write_file_atomically(file.string() + ".part",
+                          whole_text(5) + bad + '\n' + to_json(pair_line(6, 1, 0)) + '\n');
     const ScoreFile scores(file, kSettings, every_row, 1);
     CHECK(scores.next_row() == 5);
     CHECK(read_file(file.string() + ".part") == whole_text(5));
@@ -147,7 +161,8 @@ TEST_CASE("Other settings are refused with what differs, and so are files of oth
   const fs::path file = folder.path() / "scores.jsonl";
   {
     ScoreFile scores(file, kSettings, every_row, 1);
-    CHECK_THAT(message_of([&] { ScoreFile(file, kSettings, every_row, 1); }), Contains("is being written by"));
+    CHECK_THAT(message_of([&] { ScoreFile(file, kSettings, every_row, 1); }),
+               Contains("is being written by"));
     scores.append(lines(0, 2));
   }
   ScoreSettings other = kSettings;
@@ -155,8 +170,9 @@ TEST_CASE("Other settings are refused with what differs, and so are files of oth
   other["format"] = "\"trl\"";
   const auto refused = [&] {
     const std::string message = message_of([&] { ScoreFile(file, other, every_row, 1); });
-    CHECK_THAT(message, Contains("model.dtype is \"float32\" there and \"bfloat16\" now") && Contains("format is \"trl\" now") &&
-                            Contains("scores.jsonl") && Contains("--out"));
+    CHECK_THAT(message, Contains("model.dtype is \"float32\" there and \"bfloat16\" now") &&
+                            Contains("format is \"trl\" now") && Contains("scores.jsonl") &&
+                            Contains("--out"));
   };
   refused();
   {
@@ -167,13 +183,15 @@ TEST_CASE("Other settings are refused with what differs, and so are files of oth
   refused();
   CHECK(read_file(file) == whole_text(2));
   const fs::path foreign = folder.write("notes.jsonl", "mine\n");
-  CHECK_THAT(message_of([&] { ScoreFile(foreign, kSettings, every_row, 1); }), Contains("not a file of scores"));
+  CHECK_THAT(message_of([&] { ScoreFile(foreign, kSettings, every_row, 1); }),
+             Contains("not a file of scores"));
   CHECK(read_file(foreign) == "mine\n");
 }
 
 TEST_CASE("Shards share the rows and are put together again") {
   CHECK(Shard::parse("2/3").index == 2);
-  for (const char* text : {"", "3/3", "1", "-1/2", "1/2/3", "a/b", "0/0"}) CHECK_THROWS_AS(Shard::parse(text), ConfigError);
+  for (const char* text : {"", "3/3", "1", "-1/2", "1/2/3", "a/b", "0/0"})
+    CHECK_THROWS_AS(Shard::parse(text), ConfigError);
   std::map<std::string, std::string> variables;
   const auto variable = [&](const char* name) {
     const auto found = variables.find(name);
@@ -208,14 +226,19 @@ TEST_CASE("Shards share the rows and are put together again") {
   }
   CHECK(owners == std::vector<int>(kRows, 1));
   const fs::path out = folder.path() / "scores.jsonl";
-  CHECK_THAT(message_of([&] { merge_scores(out, files); }), Contains("2-of-3") && Contains("not complete"));
+  CHECK_THAT(message_of([&] { merge_scores(out, files); }),
+             Contains("2-of-3") && Contains("not complete"));
   {
     ScoreSettings settings = kSettings;
     settings["shard"] = "\"2/3\"";
-    ScoreFile(files[2], settings, [](std::size_t row) { return Shard{2, kShards}.has(row); }, 1).finish();
+    ScoreFile(
+        files[2], settings, [](std::size_t row) { return Shard{2, kShards}.has(row); }, 1)
+        .finish();
   }
-  CHECK_THAT(message_of([&] { merge_scores(out, {files[0], files[1]}); }), Contains("2 of 3 shards"));
-  CHECK_THAT(message_of([&] { merge_scores(out, {files[0], files[1], files[1]}); }), Contains("there already"));
+  CHECK_THAT(message_of([&] { merge_scores(out, {files[0], files[1]}); }),
+             Contains("2 of 3 shards"));
+  CHECK_THAT(message_of([&] { merge_scores(out, {files[0], files[1], files[1]}); }),
+             Contains("there already"));
   const ScoreTotals totals = merge_scores(out, {files[2], files[0], files[1]});
   CHECK(totals.records == kRows);
   CHECK(read_file(out) == whole_text(kRows));
@@ -223,5 +246,6 @@ TEST_CASE("Shards share the rows and are put together again") {
   CHECK(merged.complete());
 
   write_file_atomically(files[1], read_file(files[1]).substr(read_file(files[1]).find('\n') + 1));
-  CHECK_THAT(message_of([&] { merge_scores(folder.path() / "short.jsonl", files); }), Contains("row 8 is missing"));
+  CHECK_THAT(message_of([&] { merge_scores(folder.path() / "short.jsonl", files); }),
+             Contains("row 8 is missing"));
 }

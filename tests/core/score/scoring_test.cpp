@@ -24,7 +24,8 @@ class Watcher final : public RewardModel {
       auto& row = all.emplace_back();
       for (std::size_t i = 0; i < request.responses.size(); ++i) {
         const double length = static_cast<double>(request.responses[i].text.size());
-        row.push_back(length > 0 ? Reward{Status::ok, length, {}} : Reward{Status::refused, 0, "nothing there"});
+        row.push_back(length > 0 ? Reward{Status::ok, length, {}}
+                                 : Reward{Status::refused, 0, "nothing there"});
         first_shown_was_chosen += i == 0 && request.original_index[0] == 0;
       }
     }
@@ -59,7 +60,8 @@ AnswerRecord record_of(std::size_t row, std::vector<std::string> texts, bool pai
 
 std::vector<AnswerRecord> many_pairs(std::size_t count) {
   std::vector<AnswerRecord> records;
-  for (std::size_t i = 0; i < count; ++i) records.push_back(record_of(i, {std::string(i + 2, 'x'), "x"}, true));
+  for (std::size_t i = 0; i < count; ++i)
+    records.push_back(record_of(i, {std::string(i + 2, 'x'), "x"}, true));
   return records;
 }
 
@@ -126,7 +128,8 @@ TEST_CASE("Candidates, single answers, two prompts, and what cannot be scored") 
   AnswerRecord two = record_of(3, {"xxx", "xx"}, true);
   two.rejected_prompt = sample_prompt("other", "!");
   Watcher model;
-  VectorStream<AnswerRecord> records({record_of(0, {"a", "bbb", "cc"}, false), record_of(1, {"four"}, false), broken, two,
+  VectorStream<AnswerRecord> records({record_of(0, {"a", "bbb", "cc"}, false),
+                                      record_of(1, {"four"}, false), broken, two,
                                       record_of(4, {"x", ""}, true)});
   std::vector<ScoreLine> lines;
   Scoring scoring;
@@ -135,9 +138,14 @@ TEST_CASE("Candidates, single answers, two prompts, and what cannot be scored") 
   REQUIRE(lines.size() == 5);
   CHECK(to_json(lines[0]) == R"({"id":"0","row":0,"status":"ok","rewards":[1,3,2],"best":1})");
   CHECK(to_json(lines[1]) == R"({"id":"1","row":1,"status":"ok","reward":4})");
-  CHECK(to_json(lines[2]) == R"({"id":"","row":2,"status":"invalid","chosen":null,"rejected":null,"detail":"file:3: no prompt"})");
-  CHECK(to_json(lines[3]) == R"({"id":"3","row":3,"status":"ok","chosen":3,"rejected":2,"margin":1})");
-  CHECK(to_json(lines[4]) == R"({"id":"4","row":4,"status":"refused","chosen":1,"rejected":null,"detail":"nothing there"})");
+  CHECK(
+      to_json(lines[2]) ==
+      R"({"id":"","row":2,"status":"invalid","chosen":null,"rejected":null,"detail":"file:3: no prompt"})");
+  CHECK(to_json(lines[3]) ==
+        R"({"id":"3","row":3,"status":"ok","chosen":3,"rejected":2,"margin":1})");
+  CHECK(
+      to_json(lines[4]) ==
+      R"({"id":"4","row":4,"status":"refused","chosen":1,"rejected":null,"detail":"nothing there"})");
 }
 
 TEST_CASE("What was scored before an error or a stop has been written") {
@@ -172,8 +180,9 @@ TEST_CASE("What was scored before an error or a stop has been written") {
 
 TEST_CASE("Several inputs are numbered through, wanted or not") {
   std::vector<std::size_t> rows;
-  JoinedAnswers joined({std::make_shared<Numbers>(3), std::make_shared<Numbers>(0), std::make_shared<Numbers>(4)},
-                       [](std::size_t row) { return row % 2 == 0; });
+  JoinedAnswers joined(
+      {std::make_shared<Numbers>(3), std::make_shared<Numbers>(0), std::make_shared<Numbers>(4)},
+      [](std::size_t row) { return row % 2 == 0; });
   for (AnswerRecord record; joined.next(record);) rows.push_back(record.row);
   CHECK(rows == std::vector<std::size_t>{0, 2, 4, 6});
 }

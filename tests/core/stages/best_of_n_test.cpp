@@ -25,7 +25,8 @@ std::string candidates_file(const std::vector<std::vector<std::string>>& sets) {
     set.prompt = testing::sample_prompt("q" + std::to_string(row), "What?");
     set.prompt.extra = R"({"truth":{"secret":1}})";
     for (std::size_t k = 0; k < sets[row].size(); ++k) {
-      Response& response = set.candidates.emplace_back(testing::sample_response(std::to_string(k), sets[row][k]));
+      Response& response =
+          set.candidates.emplace_back(testing::sample_response(std::to_string(k), sets[row][k]));
       response.origin = "sampled";
       if (sets[row][k] == "-") {
         response.status = Status::refused;
@@ -70,7 +71,8 @@ simdjson::dom::element table_of(simdjson::dom::parser& parser, const fs::path& f
 
 double headline(const simdjson::dom::element& table, const std::string& by) {
   for (const auto item : table["picks"].get_array())
-    if (std::string_view name; !item["by"].get(name) && name == by) return item["metrics"].at(0)["value"].get_double();
+    if (std::string_view name; !item["by"].get(name) && name == by)
+      return item["metrics"].at(0)["value"].get_double();
   FAIL("nobody is called " << by);
   return 0;
 }
@@ -86,8 +88,9 @@ TEST_CASE("The best is picked, the lower place among equals, and never what has 
 }
 
 TEST_CASE("Weights of subsets are those of trying every subset") {
-  const std::vector<std::vector<double>> cases{{1, 2, 3, 4}, {4, 3, 2, 1}, {1, 1, 1, 1}, {2, 1, 2, 1, 2},
-                                               {kNone, 1, 3, kNone, 3, 0}, {kNone, kNone}, {7}};
+  const std::vector<std::vector<double>> cases{
+      {1, 2, 3, 4},   {4, 3, 2, 1}, {1, 1, 1, 1}, {2, 1, 2, 1, 2}, {kNone, 1, 3, kNone, 3, 0},
+      {kNone, kNone}, {7}};
   for (const auto& values : cases)
     for (std::size_t k = 1; k <= values.size(); ++k) {
       const auto weights = subset_weights(values, k), expected = by_trying(values, k);
@@ -104,7 +107,8 @@ TEST_CASE("Weights of subsets are those of trying every subset") {
 TEST_CASE("The table has the model's pick beside a blind one, the longest and the best") {
   HostFixture host;
   // Grade and reward are both the number at the beginning; the longest text is worth least.
-  host.write("candidates.jsonl", candidates_file({{"1 aaaaaaaaaa", "4 a", "2 a", "3 a"}, {"8 a", "2 aaaa", "8 b", "-"}}));
+  host.write("candidates.jsonl", candidates_file({{"1 aaaaaaaaaa", "4 a", "2 a", "3 a"},
+                                                  {"8 a", "2 aaaa", "8 b", "-"}}));
   const auto folders = host.run(std::string(kComponents) + R"(
 [stages.grade]
 answers = "given"
@@ -162,9 +166,11 @@ reward_model = "rm"
 TEST_CASE("Rewards that an interrupted run has are not asked for again") {
   HostFixture host, whole;
   std::vector<std::vector<std::string>> sets;
-  for (int row = 0; row < 7; ++row) sets.push_back({std::to_string(row) + " a", "-", std::to_string(9 - row) + " b"});
+  for (int row = 0; row < 7; ++row)
+    sets.push_back({std::to_string(row) + " a", "-", std::to_string(9 - row) + " b"});
   const auto toml = [](const std::string& more) {
-    return "[reward_models.rm]\ntype = \"fixture\"\n" + more + "[stages.given]\nfile = \"candidates.jsonl\"\n" +
+    return "[reward_models.rm]\ntype = \"fixture\"\n" + more +
+           "[stages.given]\nfile = \"candidates.jsonl\"\n" +
            "[stages.reward]\ncandidates = \"given\"\nreward_model = \"rm\"\n";
   };
   for (HostFixture* one : {&host, &whole}) one->write("candidates.jsonl", candidates_file(sets));
@@ -183,10 +189,12 @@ TEST_CASE("Rewards that an interrupted run has are not asked for again") {
   const auto resumed = read_rewards(host.run(fails).at("reward") / "rewards.jsonl");
   REQUIRE(resumed.size() == 7);
   for (std::size_t row = 0; row < 7; ++row)
-    for (const std::size_t k : {0, 2}) CHECK(resumed[row][k].value == (row == 1 && k == 0 ? 77 : expected[row][k].value));
+    for (const std::size_t k : {0, 2})
+      CHECK(resumed[row][k].value == (row == 1 && k == 0 ? 77 : expected[row][k].value));
 }
 
-TEST_CASE("best_of_n makes its stages, and rows that differ in who picks share answers and grades") {
+TEST_CASE(
+    "best_of_n makes its stages, and rows that differ in who picks share answers and grades") {
   HostFixture host;
   const std::string toml = R"(
 [answer_benchmarks.quiz]
@@ -204,7 +212,8 @@ mllm = "writer"
 benchmarks = ["quiz"]
 count = 3
 )";
-  const StageGraph alone = host.plan(toml), one = host.plan(toml + "reward_model = \"rm\"\n"), two = host.plan(toml + "reward_model = \"other\"\n");
+  const StageGraph alone = host.plan(toml), one = host.plan(toml + "reward_model = \"rm\"\n"),
+                   two = host.plan(toml + "reward_model = \"other\"\n");
   CHECK(alone.stages.size() == 3);
   REQUIRE(one.stages.size() == 4);
   for (const char* shared : {"best_of_n.answers_quiz", "best_of_n.grades_quiz"}) {
@@ -226,7 +235,11 @@ count = 3
 
 TEST_CASE("Pairs of the best and the worst; prompts that say nothing are dropped and counted") {
   HostFixture host;
-  host.write("candidates.jsonl", candidates_file({{"3 c", "1 a", "9 z", "1 b"}, {"2 x", "2 y"}, {"4 a", "-"}, {"5 a", "5 a"}, {"1 a", "2 a"}}));
+  host.write("candidates.jsonl", candidates_file({{"3 c", "1 a", "9 z", "1 b"},
+                                                  {"2 x", "2 y"},
+                                                  {"4 a", "-"},
+                                                  {"5 a", "5 a"},
+                                                  {"1 a", "2 a"}}));
   const std::string toml = std::string(kComponents) + R"(
 [stages.reward]
 candidates = "given"
@@ -277,7 +290,8 @@ as_many_as = ["small"]
   std::set<std::string> ids;
   for (const PreferencePair& pair : drawn) ids.insert(pair.id);
   CHECK(ids.size() == 7);
-  CHECK(ids != std::set<std::string>{"b0", "b1", "b2", "b3", "b4", "b5", "b6"});  // not the first seven
+  CHECK(ids !=
+        std::set<std::string>{"b0", "b1", "b2", "b3", "b4", "b5", "b6"});  // not the first seven
 }
 
 }  // namespace dt2it

@@ -17,7 +17,8 @@ using testing::sample_response;
 constexpr double kNoScore = -1;
 
 // A set whose candidates have these scores, one list for each scorer.
-CandidateSet set_of(const std::string& id, const std::map<std::string, std::vector<double>>& scores) {
+CandidateSet set_of(const std::string& id,
+                    const std::map<std::string, std::vector<double>>& scores) {
   CandidateSet set;
   set.prompt = sample_prompt(id, "What?");
   for (std::size_t i = 0; i < scores.begin()->second.size(); ++i) {
@@ -47,7 +48,8 @@ struct Paired {
 Paired pair_up(const std::vector<CandidateSet>& sets, const std::string& settings = "") {
   HostFixture host;
   host.write("candidates.jsonl", candidates_file(sets));
-  const auto folders = host.run(R"(
+  const auto folders = host.run(
+      R"(
 [scorers.a]
 type = "fixture"
 [scorers.b]
@@ -56,12 +58,16 @@ type = "fixture"
 file = "candidates.jsonl"
 [stages.pair]
 candidates = "given"
-)" + std::string(settings.find("scorers") == std::string::npos ? "scorers = [\"a\", \"b\"]\n" : "") +
-                             (settings.find("max_pairs") == std::string::npos ? "max_pairs = 0\nmax_new_pairs = 0\n" : "") +
-                             settings);
+)" +
+      std::string(settings.find("scorers") == std::string::npos ? "scorers = [\"a\", \"b\"]\n"
+                                                                : "") +
+      (settings.find("max_pairs") == std::string::npos ? "max_pairs = 0\nmax_new_pairs = 0\n"
+                                                       : "") +
+      settings);
   Paired result;
   result.pairs = read_pairs(folders.at("pair") / "pairs.jsonl");
-  for (const PreferencePair& pair : result.pairs) result.labels.insert(pair.chosen.id + ">" + pair.rejected.id);
+  for (const PreferencePair& pair : result.pairs)
+    result.labels.insert(pair.chosen.id + ">" + pair.rejected.id);
   result.funnel = read_file(folders.at("pair") / "funnel.json");
   return result;
 }
@@ -70,12 +76,12 @@ candidates = "given"
 
 TEST_CASE("A pair is made only where all scorers strictly agree") {
   //                               0    1    2    3
-  const Paired made = pair_up({set_of("p", {{"a", {9, 5, 5, kNoScore}},
-                                            {"b", {8, 6, 7, 3}}})});
+  const Paired made = pair_up({set_of("p", {{"a", {9, 5, 5, kNoScore}}, {"b", {8, 6, 7, 3}}})});
   // 0>1 and 0>2 agree; 1,2 tie for a; 3 has no score of a.
   CHECK(made.labels == std::set<std::string>{"0>1", "0>2"});
-  CHECK_THAT(made.funnel, Catch::Contains(R"("name":"couples of candidates","count":6)") &&
-                              Catch::Contains(R"("count":2,"dropped":{"equal scores":1,"not scored":3})"));
+  CHECK_THAT(made.funnel,
+             Catch::Contains(R"("name":"couples of candidates","count":6)") &&
+                 Catch::Contains(R"("count":2,"dropped":{"equal scores":1,"not scored":3})"));
   const Paired disagreement = pair_up({set_of("p", {{"a", {9, 5}}, {"b", {5, 9}}})});
   CHECK(disagreement.pairs.empty());
   CHECK_THAT(disagreement.funnel, Catch::Contains(R"("scorers disagree":1)"));
@@ -98,7 +104,8 @@ TEST_CASE("Chosen is the higher one, wherever it stands; one scorer alone decide
 
 TEST_CASE("A margin asks for more than any difference") {
   const std::vector<CandidateSet> sets{set_of("p", {{"a", {8, 7, 5}}, {"b", {8, 6, 3}}})};
-  CHECK(pair_up(sets, "margin = 1.0\n").labels == std::set<std::string>{"0>2", "1>2"});  // 8 - 7 is not more than 1
+  CHECK(pair_up(sets, "margin = 1.0\n").labels ==
+        std::set<std::string>{"0>2", "1>2"});  // 8 - 7 is not more than 1
   CHECK(pair_up(sets, "margin = 0.5\n").labels.size() == 3);
 }
 
@@ -109,15 +116,18 @@ TEST_CASE("Margins of single scorers; rare strengths are drawn where that is ask
   // Prompts with pairs of strength 1, 4 and 5, but of strength 1 there are four times as many in all: each alike, two of three
   // drawn are strong; by weight, eight of nine.
   std::vector<CandidateSet> many;
-  for (int i = 0; i < 450; ++i) many.push_back(set_of("near" + std::to_string(i), {{"a", {5, 4}}, {"b", {5, 4}}}));
-  for (int i = 0; i < 150; ++i) many.push_back(set_of("both" + std::to_string(i), {{"a", {9, 5, 4}}, {"b", {9, 5, 4}}}));
+  for (int i = 0; i < 450; ++i)
+    many.push_back(set_of("near" + std::to_string(i), {{"a", {5, 4}}, {"b", {5, 4}}}));
+  for (int i = 0; i < 150; ++i)
+    many.push_back(set_of("both" + std::to_string(i), {{"a", {9, 5, 4}}, {"b", {9, 5, 4}}}));
   const auto strong = [](const Paired& made) {
     return std::count_if(made.pairs.begin(), made.pairs.end(), [](const PreferencePair& pair) {
       return pair.prompt.id.starts_with("both") && pair.chosen.id == "0";
     });
   };
   const Paired plain = pair_up(many, "max_pairs = 1\nmax_new_pairs = 1\n");
-  const Paired balanced = pair_up(many, "max_pairs = 1\nmax_new_pairs = 1\nbalance_strength = true\n");
+  const Paired balanced =
+      pair_up(many, "max_pairs = 1\nmax_new_pairs = 1\nbalance_strength = true\n");
   CHECK(plain.pairs.size() == 600);
   CHECK(balanced.pairs.size() == 600);
   CHECK(strong(plain) < 118);
@@ -136,8 +146,9 @@ TEST_CASE("Pairs for each prompt are limited, those with added candidates by the
                      std::count_if(made.pairs.begin(), made.pairs.end(), added));
   };
   CHECK(count(pair_up({set})) == std::pair<std::ptrdiff_t, std::ptrdiff_t>(6, 9));
-  const Paired few = pair_up({set}, "max_pairs = 2\nmax_new_pairs = 3\n"
-                                    "[experiment]\nseed = 3\n");
+  const Paired few = pair_up({set},
+                             "max_pairs = 2\nmax_new_pairs = 3\n"
+                             "[experiment]\nseed = 3\n");
   CHECK(count(few) == std::pair<std::ptrdiff_t, std::ptrdiff_t>(2, 3));
   CHECK_THAT(few.funnel, Catch::Contains(R"("over the limit per prompt":10)"));
   std::set<std::string> ids;
@@ -152,9 +163,11 @@ TEST_CASE("Candidates that a scorer has not seen are an error that says what to 
     pair_up({set});
     FAIL("not all candidates have scores");
   } catch (const ConfigError& error) {
-    CHECK_THAT(error.what(), Catch::Contains("scorer 'a' has scored 2 of the 3 candidates of prompt 'p7'"));
+    CHECK_THAT(error.what(),
+               Catch::Contains("scorer 'a' has scored 2 of the 3 candidates of prompt 'p7'"));
   }
-  CHECK_THROWS_WITH(pair_up({set_of("p", {{"a", {1, 2}}})}), Catch::Contains("'b' has scored 0 of the 2"));
+  CHECK_THROWS_WITH(pair_up({set_of("p", {{"a", {1, 2}}})}),
+                    Catch::Contains("'b' has scored 0 of the 2"));
 }
 
 TEST_CASE("Equal prompts and repeated ids stay apart") {
@@ -195,15 +208,18 @@ diversity = "more"
     CHECK(set.candidates[1].text == "7 draw 1");
     CHECK(set.candidates[2].status == Status::refused);
   }
-  CHECK_THAT(read_file(folders.at("distil.candidates") / "funnel.json"), Catch::Contains(R"("m: refused":4)"));
+  CHECK_THAT(read_file(folders.at("distil.candidates") / "funnel.json"),
+             Catch::Contains(R"("m: refused":4)"));
   for (const CandidateSet& set : read_candidate_sets(folders.at("distil.s") / "candidates.jsonl")) {
     const std::vector<Score>& scores = set.scores.at("s");
     CHECK(scores[0].overall == 7);
     CHECK(scores[2].status == Status::refused);  // not shown to the scorer, its own status kept
-    CHECK(std::set<std::size_t>(set.shown.at("s").begin(), set.shown.at("s").end()) == std::set<std::size_t>{0, 1});
+    CHECK(std::set<std::size_t>(set.shown.at("s").begin(), set.shown.at("s").end()) ==
+          std::set<std::size_t>{0, 1});
   }
   std::set<std::vector<std::size_t>> orders, late;
-  for (const CandidateSet& set : read_candidate_sets(folders.at("distil.late") / "candidates.jsonl")) {
+  for (const CandidateSet& set :
+       read_candidate_sets(folders.at("distil.late") / "candidates.jsonl")) {
     REQUIRE(set.candidates.size() == 5);
     CHECK(set.candidates[4].id == "4");
     CHECK(set.candidates[4].origin == "better");
@@ -215,15 +231,18 @@ diversity = "more"
   }
   CHECK(orders.size() > 1);  // added candidates would else always come last
   CHECK(late.size() > 1);    // also for who scores them for the first time
-  CHECK(read_pairs(folders.at("distil") / "pairs.jsonl").size() == 4 * 4);  // 9 over 7, twice two; equal ones none
+  CHECK(read_pairs(folders.at("distil") / "pairs.jsonl").size() ==
+        4 * 4);  // 9 over 7, twice two; equal ones none
 }
 
-TEST_CASE("Every prompt's candidates are shown in an order of its own, which is kept and comes again") {
+TEST_CASE(
+    "Every prompt's candidates are shown in an order of its own, which is kept and comes again") {
   std::vector<CandidateSet> sets;
   for (int i = 0; i < 240; ++i) {
     sets.push_back(set_of("p" + std::to_string(i), {{"given", {1, 2, 3, 4}}}));
     sets.back().scores.clear();
-    for (std::size_t k = 0; k < 4; ++k) sets.back().candidates[k].text = std::to_string(k);  // its score
+    for (std::size_t k = 0; k < 4; ++k)
+      sets.back().candidates[k].text = std::to_string(k);  // its score
   }
   const auto shown = [&](const char* seed) {
     HostFixture host;
@@ -257,9 +276,11 @@ scorer = "b"
     CHECK(again[i].shown.at("a") == order);
     different += other[i].shown.at("a") != order;
     ++in_front[order[0]];
-    for (std::size_t k = 0; k < 4; ++k) CHECK(first[i].scores.at("a")[k].overall == static_cast<double>(k));  // back in place
+    for (std::size_t k = 0; k < 4; ++k)
+      CHECK(first[i].scores.at("a")[k].overall == static_cast<double>(k));  // back in place
   }
-  for (std::size_t k = 0; k < 4; ++k) CHECK(in_front[k] > 35);  // 60 expected, 6.7 the standard deviation
+  for (std::size_t k = 0; k < 4; ++k)
+    CHECK(in_front[k] > 35);  // 60 expected, 6.7 the standard deviation
   CHECK(different > 200);
 }
 
@@ -302,7 +323,8 @@ pool_weights = )";
   CHECK_THROWS_WITH(host.run(toml + "{ k = 1.0 }\n"), Catch::Contains("pool_weights: 'k'"));
   CHECK_THROWS_WITH(host.run(toml + "{ m = -1.0 }\n"), Catch::Contains("pool_weights: 'm'"));
   std::map<std::string, int> writers;
-  for (const CandidateSet& set : read_candidate_sets(host.run(toml + "{ m = 3.0 }\n").at("candidates") / "candidates.jsonl"))
+  for (const CandidateSet& set :
+       read_candidate_sets(host.run(toml + "{ m = 3.0 }\n").at("candidates") / "candidates.jsonl"))
     ++writers[set.candidates[0].mllm];
   CHECK(writers["m"] > writers["n"]);
   CHECK(writers["n"] > 0);

@@ -33,7 +33,8 @@ class ListBenchmark final : public Benchmark {
 class WatchedModel final : public RewardModel {
  public:
   using Function = std::function<double(const RewardRequest&, std::size_t)>;
-  explicit WatchedModel(Function function, std::size_t batch = 7) : function_(std::move(function)), batch_(batch) {}
+  explicit WatchedModel(Function function, std::size_t batch = 7)
+      : function_(std::move(function)), batch_(batch) {}
   std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
     batches.push_back(requests.size());
     std::vector<std::vector<Reward>> all;
@@ -43,7 +44,8 @@ class WatchedModel final : public RewardModel {
       prompts.push_back(*request.prompt);
       seen.insert(seen.end(), request.responses.begin(), request.responses.end());
       std::vector<Reward>& row = all.emplace_back();
-      for (std::size_t k = 0; k < request.responses.size(); ++k) row.push_back({Status::ok, function_(request, k)});
+      for (std::size_t k = 0; k < request.responses.size(); ++k)
+        row.push_back({Status::ok, function_(request, k)});
     }
     return all;
   }
@@ -63,9 +65,9 @@ class WatchedModel final : public RewardModel {
 std::vector<PreferencePair> hundred() {
   std::vector<PreferencePair> pairs;
   for (int i = 0; i < 100; ++i) {
-    PreferencePair& pair = pairs.emplace_back(
-        testing::sample_pair("same", "Q" + std::to_string(i), std::string(static_cast<std::size_t>(10 + i % 7), 'c'),
-                             std::string(static_cast<std::size_t>(10 + i % 5), 'r')));
+    PreferencePair& pair = pairs.emplace_back(testing::sample_pair(
+        "same", "Q" + std::to_string(i), std::string(static_cast<std::size_t>(10 + i % 7), 'c'),
+        std::string(static_cast<std::size_t>(10 + i % 5), 'r')));
     pair.prompt.extra = R"({"truth":"chosen"})";
     pair.chosen.mllm = "secret";
     pair.group = i % 2 ? "odd" : "even";
@@ -73,12 +75,13 @@ std::vector<PreferencePair> hundred() {
   return pairs;
 }
 
-Evaluation evaluate(RewardModel& model, std::uint64_t seed = 0, std::vector<PreferencePair> pairs = hundred()) {
+Evaluation evaluate(RewardModel& model, std::uint64_t seed = 0,
+                    std::vector<PreferencePair> pairs = hundred()) {
   ListBenchmark benchmark(std::move(pairs));
   testing::FakeContext context(seed);
   std::size_t done = 0;
-  Evaluation result =
-      evaluate_benchmark(benchmark, read_items(benchmark), model, context, [&](std::size_t more) { done += more; });
+  Evaluation result = evaluate_benchmark(benchmark, read_items(benchmark), model, context,
+                                         [&](std::size_t more) { done += more; });
   CHECK(done == result.outcomes.size());
   return result;
 }
@@ -142,7 +145,9 @@ TEST_CASE("A model sees neither labels nor truth, in batches of its size, and is
 
 TEST_CASE("A reward that failed is a status and never right; one that is no number is invalid") {
   testing::FakeRewardModel failing([](const Prompt&, const Response& response) {
-    return response.text[0] == 'r' && response.text.size() == 10 ? std::nan("") : static_cast<double>(response.text[0]) * -1;
+    return response.text[0] == 'r' && response.text.size() == 10
+               ? std::nan("")
+               : static_cast<double>(response.text[0]) * -1;
   });
   std::size_t failed = 0;
   for (const Outcome& outcome : evaluate(failing).outcomes) {
@@ -150,10 +155,14 @@ TEST_CASE("A reward that failed is a status and never right; one that is no numb
     if (outcome.status != Status::ok) CHECK_FALSE((outcome.correct() || outcome.tie()));
   }
   CHECK(failed == 20);
-  WatchedModel broken([](const RewardRequest&, std::size_t) { return std::numeric_limits<double>::quiet_NaN(); });
+  WatchedModel broken(
+      [](const RewardRequest&, std::size_t) { return std::numeric_limits<double>::quiet_NaN(); });
   for (const Outcome& outcome : evaluate(broken).outcomes) CHECK(outcome.status == Status::invalid);
-  WatchedModel infinite([](const RewardRequest&, std::size_t k) { return k ? 0 : std::numeric_limits<double>::infinity(); });
-  for (const Outcome& outcome : evaluate(infinite).outcomes) CHECK(outcome.status == Status::invalid);
+  WatchedModel infinite([](const RewardRequest&, std::size_t k) {
+    return k ? 0 : std::numeric_limits<double>::infinity();
+  });
+  for (const Outcome& outcome : evaluate(infinite).outcomes)
+    CHECK(outcome.status == Status::invalid);
 }
 
 TEST_CASE("Absent media are counted; a benchmark without items is an error") {
@@ -181,12 +190,15 @@ items = ["2|1"]
 [stages.evaluate]
 reward_model = "m"
 benchmarks = ["one", "two"]
-)").at("evaluate");
+)")
+                          .at("evaluate");
   const std::string outcomes = read_file(folder / "outcomes.jsonl");
   CHECK(std::count(outcomes.begin(), outcomes.end(), '\n') == 5);
-  CHECK_THAT(outcomes, Catch::Contains(R"("benchmark":"two")") && Catch::Contains(R"("status":"unparsed")"));
+  CHECK_THAT(outcomes,
+             Catch::Contains(R"("benchmark":"two")") && Catch::Contains(R"("status":"unparsed")"));
   const std::string metrics = read_file(folder / "metrics.json");
-  CHECK_THAT(metrics, Catch::Contains(R"("edition":"4 rows")") && Catch::Contains(R"("correct":1,"total":4)") &&
+  CHECK_THAT(metrics, Catch::Contains(R"("edition":"4 rows")") &&
+                          Catch::Contains(R"("correct":1,"total":4)") &&
                           Catch::Contains(R"("correct":1,"total":1)"));
 }
 

@@ -59,9 +59,9 @@ curators = ["first", "second"]
 }  // namespace
 
 TEST_CASE("A chain of curators: what one settles the next does not see") {
-  Curated result = curate({pair_of("kept"), pair_of("flipped"), pair_of("handed_on"), pair_of("gone"),
-                                 pair_of("late"), pair_of("open")},
-                                kChain);
+  Curated result = curate({pair_of("kept"), pair_of("flipped"), pair_of("handed_on"),
+                           pair_of("gone"), pair_of("late"), pair_of("open")},
+                          kChain);
   CHECK(result.order == std::vector<std::string>{"kept", "flipped", "handed_on", "open"});
   CHECK(result.pairs["kept"].chosen.text == "Ckept");
   CHECK(result.pairs["flipped"].chosen.text == "Rflipped");
@@ -69,26 +69,31 @@ TEST_CASE("A chain of curators: what one settles the next does not see") {
   CHECK(result.pairs["handed_on"].chosen.text == "Rhanded_on");
   CHECK(result.pairs["open"].chosen.text == "Copen");
   // The second saw three pairs; the flip that was not settled with its labels swapped.
-  CHECK_THAT(result.decisions, Catch::Contains(R"("id":"handed_on","source":"s1","curator":"second","action":"keep")") &&
-                                   Catch::Contains("saw Rhanded_on over Chanded_on, 3 pairs of s1"));
+  CHECK_THAT(
+      result.decisions,
+      Catch::Contains(R"("id":"handed_on","source":"s1","curator":"second","action":"keep")") &&
+          Catch::Contains("saw Rhanded_on over Chanded_on, 3 pairs of s1"));
   CHECK_THAT(result.decisions, !Catch::Contains(R"("id":"kept","source":"s1","curator":"second")"));
   CHECK(std::count(result.decisions.begin(), result.decisions.end(), '\n') == 9);
-  CHECK_THAT(result.funnel, Catch::Contains(R"("name":"first: flipped","count":2)") &&
-                                Catch::Contains(R"("name":"pairs kept","count":4,"dropped":{"discarded":2})"));
+  CHECK_THAT(result.funnel,
+             Catch::Contains(R"("name":"first: flipped","count":2)") &&
+                 Catch::Contains(R"("name":"pairs kept","count":4,"dropped":{"discarded":2})"));
 }
 
 TEST_CASE("What no curator settles is kept, or discarded when asked to") {
   Curated result = curate({pair_of("open"), pair_of("handed_on"), pair_of("kept")},
-                                kChain + "undecided = \"discard\"\n");
+                          kChain + "undecided = \"discard\"\n");
   CHECK(result.order == std::vector<std::string>{"handed_on", "kept"});
   CHECK_THAT(result.funnel, Catch::Contains(R"("dropped":{"undecided":1})"));
 }
 
 TEST_CASE("Curators work source by source; the order of the pairs stays") {
-  Curated result = curate({pair_of("a", "y"), pair_of("b", "x"), pair_of("c", "y"), pair_of("open", "x"), pair_of("gone", "y")},
-                                kChain);
+  Curated result = curate({pair_of("a", "y"), pair_of("b", "x"), pair_of("c", "y"),
+                           pair_of("open", "x"), pair_of("gone", "y")},
+                          kChain);
   CHECK(result.order == std::vector<std::string>{"a", "b", "c", "open"});
-  CHECK_THAT(result.decisions, Catch::Contains("saw Ca over Ra, 3 pairs of y") && Catch::Contains("saw Cb over Rb, 2 pairs of x"));
+  CHECK_THAT(result.decisions, Catch::Contains("saw Ca over Ra, 3 pairs of y") &&
+                                   Catch::Contains("saw Cb over Rb, 2 pairs of x"));
 }
 
 TEST_CASE("A flip swaps the prompts of pairs that have two, and the sign of strengths") {
@@ -105,7 +110,8 @@ TEST_CASE("A flip swaps the prompts of pairs that have two, and the sign of stre
   CHECK(flipped.strengths == std::vector<double>{-0.25, -0.75});
   // A strength that the flip itself gives is that of the labels it saw.
   std::string with_strength = kChain;
-  with_strength.replace(with_strength.find("keep = [\"kept\"]"), 15, "keep = [\"kept\"]\nstrength = -0.4");
+  with_strength.replace(with_strength.find("keep = [\"kept\"]"), 15,
+                        "keep = [\"kept\"]\nstrength = -0.4");
   const Curated judged = curate({pair, pair_of("kept")}, with_strength);
   CHECK(judged.pairs.at("flipped").strength == 0.4);
   CHECK(judged.pairs.at("kept").strength == -0.4);
@@ -151,7 +157,8 @@ sample = 20
 )");
   const auto ids = [&](const std::string& stage) {
     std::vector<std::string> list;
-    for (const PreferencePair& pair : read_pairs(folders.at(stage) / "pairs.jsonl")) list.push_back(pair.id);
+    for (const PreferencePair& pair : read_pairs(folders.at(stage) / "pairs.jsonl"))
+      list.push_back(pair.id);
     return list;
   };
   const auto all = ids("all");
@@ -172,10 +179,12 @@ sample = 20
 
 TEST_CASE("audit counts what a curator that knows the truth would do, source by source") {
   HostFixture host;
-  host.write("pairs.jsonl", pairs_file({pair_of("kept", "x"), pair_of("flipped", "x"), pair_of("gone", "y"),
-                                        pair_of("open", "y"), pair_of("handed_on", "y")}));
+  host.write("pairs.jsonl",
+             pairs_file({pair_of("kept", "x"), pair_of("flipped", "x"), pair_of("gone", "y"),
+                         pair_of("open", "y"), pair_of("handed_on", "y")}));
   const auto folder = host.run("[stages.given]\nfile = \"pairs.jsonl\"\n" + kChain +
-                               "[stages.audit]\npairs = [\"given\"]\ncurator = \"first\"\n").at("audit");
+                               "[stages.audit]\npairs = [\"given\"]\ncurator = \"first\"\n")
+                          .at("audit");
   CHECK(read_file(folder / "label_noise.json") ==
         R"({"all":{"right":1,"wrong":2,"tie":1,"unknown":1,"total":5},"sources":{)"
         R"("x":{"right":1,"wrong":1,"tie":0,"unknown":0,"total":2},)"

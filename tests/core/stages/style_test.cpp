@@ -9,9 +9,12 @@ namespace {
 
 // Words without meaning; `marks`: in Markdown, `opening`: what it begins with.
 std::string answer(Rng& rng, int words, bool marks, const std::string& opening) {
-  static constexpr const char* kWords[] = {"red", "box", "near", "two", "left", "table", "stands", "holds", "small", "round"};
+  static constexpr const char* kWords[] = {"red",   "box",    "near",  "two",   "left",
+                                           "table", "stands", "holds", "small", "round"};
   std::string text = opening;
-  for (int i = 0; i < words; ++i) text += std::string(marks && i % 6 == 0 ? "\n- **" : " ") + kWords[rng.below(10)] + (marks && i % 6 == 0 ? "**" : "");
+  for (int i = 0; i < words; ++i)
+    text += std::string(marks && i % 6 == 0 ? "\n- **" : " ") + kWords[rng.below(10)] +
+            (marks && i % 6 == 0 ? "**" : "");
   return text + ".";
 }
 
@@ -41,8 +44,9 @@ std::map<std::string, double> told(int count, Make make) {
 
 TEST_CASE("Labels that have nothing to do with style are told by chance") {
   const auto by = told(1500, [](Rng& rng) {
-    return std::pair(answer(rng, rng.integer(10, 60), rng.chance(0.5), rng.chance(0.5) ? "Sure." : "The"),
-                     answer(rng, rng.integer(10, 60), rng.chance(0.5), rng.chance(0.5) ? "Sure." : "The"));
+    return std::pair(
+        answer(rng, rng.integer(10, 60), rng.chance(0.5), rng.chance(0.5) ? "Sure." : "The"),
+        answer(rng, rng.integer(10, 60), rng.chance(0.5), rng.chance(0.5) ? "Sure." : "The"));
   });
   for (const auto& [family, accuracy] : by) {
     INFO(family);
@@ -52,13 +56,21 @@ TEST_CASE("Labels that have nothing to do with style are told by chance") {
 }
 
 TEST_CASE("Labels that style gives away are told by the family that it lies in") {
-  const auto longer = told(600, [](Rng& rng) { return std::pair(answer(rng, rng.integer(30, 60), false, "The"), answer(rng, rng.integer(10, 40), false, "The")); });
+  const auto longer = told(600, [](Rng& rng) {
+    return std::pair(answer(rng, rng.integer(30, 60), false, "The"),
+                     answer(rng, rng.integer(10, 40), false, "The"));
+  });
   CHECK(longer.at("length") > 0.85);
   CHECK(longer.at("markdown") == Approx(0.5).margin(0.06));
-  const auto marked = told(600, [](Rng& rng) { return std::pair(answer(rng, 30, true, "The"), answer(rng, 30, rng.chance(0.2), "The")); });
+  const auto marked = told(600, [](Rng& rng) {
+    return std::pair(answer(rng, 30, true, "The"), answer(rng, 30, rng.chance(0.2), "The"));
+  });
   CHECK(marked.at("markdown") > 0.85);
   CHECK(marked.at("first_words") < 0.6);
-  const auto opened = told(600, [](Rng& rng) { return std::pair(answer(rng, 30, false, "Sure, this"), answer(rng, 30, false, rng.chance(0.3) ? "Sure, this" : "It")); });
+  const auto opened = told(600, [](Rng& rng) {
+    return std::pair(answer(rng, 30, false, "Sure, this"),
+                     answer(rng, 30, false, rng.chance(0.3) ? "Sure, this" : "It"));
+  });
   CHECK(opened.at("first_words") > 0.8);
   CHECK(opened.at("style") > 0.8);
   CHECK(opened.at("length") < 0.95);
@@ -96,7 +108,9 @@ pairs = ["fair", "unfair"]
 )");
   simdjson::dom::parser parser;
   const auto sets = parser.load((folders.at("bias") / "bias.json").string())["sets"];
-  const auto number = [&](std::size_t set, std::size_t source, const char* path) { return double(sets.at(set)["sources"].at(source).at_pointer(path)); };
+  const auto number = [&](std::size_t set, std::size_t source, const char* path) {
+    return double(sets.at(set)["sources"].at(source).at_pointer(path));
+  };
   CHECK(number(0, 0, "/told_by/style/accuracy") == Approx(0.5).margin(0.09));
   CHECK(number(1, 0, "/told_by/style/accuracy") > 0.97);
   CHECK(number(1, 0, "/longer_chosen") == 1);

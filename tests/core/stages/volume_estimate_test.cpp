@@ -38,7 +38,8 @@ questions = { default = 60 }
 parameters = { default = 1e9, reward_model = 8e9 }
 )";
 
-double of(const std::vector<VolumeEstimate>& all, const std::string& stage, double VolumeEstimate::*member) {
+double of(const std::vector<VolumeEstimate>& all, const std::string& stage,
+          double VolumeEstimate::* member) {
   for (const VolumeEstimate& one : all)
     if (one.stage == stage) return one.*member;
   FAIL("no stage " << stage);
@@ -99,19 +100,26 @@ trainer = "t"
   CHECK(of(all, "pair", &VolumeEstimate::disk) == 80 * 3 * 2000);
   CHECK(of(all, "cut", &VolumeEstimate::disk) == 240 * 2000);
   // LLaMA-Factory's form: the prompt twice; forward, backward, once more forward.
-  CHECK(of(all, "train", &VolumeEstimate::gpu_hours) == Approx(480.0 * 8 * 8e9 * (2 * 100 + 2 * 200) / (1e15 * .5) / 3600));
+  CHECK(of(all, "train", &VolumeEstimate::gpu_hours) ==
+        Approx(480.0 * 8 * 8e9 * (2 * 100 + 2 * 200) / (1e15 * .5) / 3600));
   CHECK(of(all, "train", &VolumeEstimate::disk) == 1e9);
 }
 
 TEST_CASE("Volumes: what [plan] lacks or states wrongly is told by name") {
   HostFixture host;
-  const StageGraph graph = host.plan("[datasets.other]\ntype = \"fixture\"\n[stages.prompts]\ntype = \"collect\"\ndataset = \"other\"\n");
-  CHECK_THROWS_WITH(estimate_volumes(graph, PlanFacts::read(host.write("profile.toml", kPlan))), Catch::Contains("does not state 'datasets.other'"));
-  CHECK_THROWS_WITH(PlanFacts::read(host.write("bad.toml", "[plan]\ngpus = -1\n")), Catch::Contains("bad.toml:2:8"));
-  CHECK_THROWS_WITH(PlanFacts::read(host.write("bad.toml", "[plan]\ngpus = true\n")), Catch::Contains("numbers and strings"));
+  const StageGraph graph = host.plan(
+      "[datasets.other]\ntype = \"fixture\"\n[stages.prompts]\ntype = \"collect\"\ndataset = "
+      "\"other\"\n");
+  CHECK_THROWS_WITH(estimate_volumes(graph, PlanFacts::read(host.write("profile.toml", kPlan))),
+                    Catch::Contains("does not state 'datasets.other'"));
+  CHECK_THROWS_WITH(PlanFacts::read(host.write("bad.toml", "[plan]\ngpus = -1\n")),
+                    Catch::Contains("bad.toml:2:8"));
+  CHECK_THROWS_WITH(PlanFacts::read(host.write("bad.toml", "[plan]\ngpus = true\n")),
+                    Catch::Contains("numbers and strings"));
   CHECK(PlanFacts::read(host.write("none.toml", "")).empty());
   host.write("base.toml", "[plan]\ngpus = 8\nhours = 2\n");
-  const PlanFacts facts = PlanFacts::read(host.write("child.toml", "extends = \"base.toml\"\n[plan]\ngpus = 4\n"));
+  const PlanFacts facts =
+      PlanFacts::read(host.write("child.toml", "extends = \"base.toml\"\n[plan]\ngpus = 4\n"));
   CHECK(facts.number("gpus") == 4);
   CHECK(facts.number("hours") == 2);
 }

@@ -52,8 +52,10 @@ TEST_CASE("A file is replaced whole and leaves nothing beside it") {
     CHECK(read_file(file) == std::string(300'000, 'x') + '\0');
   }
   CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 1);
-  CHECK_THROWS_WITH(write_file_atomically(folder.path() / "no" / "a", "x"), Catch::Contains("No such file"));
-  CHECK_THROWS_WITH(read_file(folder.path() / "absent"), Catch::Contains("absent: cannot be opened"));
+  CHECK_THROWS_WITH(write_file_atomically(folder.path() / "no" / "a", "x"),
+                    Catch::Contains("No such file"));
+  CHECK_THROWS_WITH(read_file(folder.path() / "absent"),
+                    Catch::Contains("absent: cannot be opened"));
   CHECK_THROWS_AS(read_file(folder.path()), Error);
 }
 
@@ -99,7 +101,8 @@ TEST_CASE("Lines written are lines read") {
   const TemporaryFolder folder;
   LineWriter writer(folder.path() / "a");
   std::vector<std::string> expected;
-  for (int i = 0; i < 5000; ++i) writer.write(expected.emplace_back(std::string(i % 700, 'k') + "\r"));
+  for (int i = 0; i < 5000; ++i)
+    writer.write(expected.emplace_back(std::string(i % 700, 'k') + "\r"));
   writer.close();
   CHECK(lines_of(folder.path() / "a") == expected);
   CHECK_THROWS_AS(LineWriter(folder.path() / "no" / "a"), Error);
@@ -112,7 +115,8 @@ TEST_CASE("A journal keeps what several threads append") {
     std::vector<std::thread> threads;
     for (std::size_t t = 0; t < 4; ++t)
       threads.emplace_back([&, t] {
-        for (std::size_t i = t; i < 1000; i += 4) journal.append(i, "record " + std::to_string(i * i));
+        for (std::size_t i = t; i < 1000; i += 4)
+          journal.append(i, "record " + std::to_string(i * i));
       });
     for (std::thread& thread : threads) thread.join();
     journal.append(5, "again");  // ignored
@@ -120,7 +124,8 @@ TEST_CASE("A journal keeps what several threads append") {
   }
   Journal journal(folder.path() / "j");
   CHECK(journal.size() == 1000);
-  for (std::size_t i = 0; i < 1000; ++i) REQUIRE(journal.read(i) == "record " + std::to_string(i * i));
+  for (std::size_t i = 0; i < 1000; ++i)
+    REQUIRE(journal.read(i) == "record " + std::to_string(i * i));
   CHECK_FALSE(journal.contains(1000));
   CHECK_THROWS_AS(journal.read(1000), Error);
 }
@@ -139,7 +144,8 @@ TEST_CASE("A journal cut anywhere goes on from its last whole record") {
   for (std::size_t size = 0; size <= whole.size(); ++size) {
     folder.write("j", whole.substr(0, size));
     Journal journal(file);
-    CHECK(journal.size() == static_cast<std::size_t>(std::count(whole.begin(), whole.begin() + size, '\n')));
+    CHECK(journal.size() ==
+          static_cast<std::size_t>(std::count(whole.begin(), whole.begin() + size, '\n')));
     CHECK(journal.size() >= before);
     before = journal.size();
     journal.append(9, "after");

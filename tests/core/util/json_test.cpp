@@ -25,7 +25,15 @@ std::string json_string(std::string_view text) {
 
 TEST_CASE("JSON text has its keys in the order given and nothing superfluous") {
   JsonWriter json;
-  json.begin_object().key("b").value(1).key("a").begin_array().value(true).null().begin_object().end_object();
+  json.begin_object()
+      .key("b")
+      .value(1)
+      .key("a")
+      .begin_array()
+      .value(true)
+      .null()
+      .begin_object()
+      .end_object();
   json.end_array().key("raw").raw("{\"x\":[1]}").key("t").value("say \"hi\"\\").end_object();
   CHECK(json.text() == R"({"b":1,"a":[true,null,{}],"raw":{"x":[1]},"t":"say \"hi\"\\"})");
 }
@@ -44,7 +52,8 @@ TEST_CASE("Strings of any bytes give JSON that a parser takes, and valid ones co
   for (int i = 0; i < 2000; ++i) {
     std::string text;
     const int length = rng.integer(0, 20);
-    for (int k = 0; k < length; ++k) text += static_cast<char>(rng.below(rng.chance(0.5) ? 128 : 256));
+    for (int k = 0; k < length; ++k)
+      text += static_cast<char>(rng.below(rng.chance(0.5) ? 128 : 256));
     const std::string json = json_string(text);
     std::string_view back;
     const auto error = parser.parse(simplify_json(json)).get(back);
@@ -57,9 +66,12 @@ TEST_CASE("Strings of any bytes give JSON that a parser takes, and valid ones co
 TEST_CASE("Numbers read back the same") {
   Rng rng(11);
   simdjson::dom::parser parser;
-  std::vector<double> numbers = {0.1 + 0.2, 1.0 / 3, -2.5e-17, 1e300, 5e-324, 123456789.123456789, -0.0,
-                                 std::numeric_limits<double>::max()};
-  for (int i = 0; i < 500; ++i) numbers.push_back(rng.normal(0, std::pow(10, rng.integer(-30, 30))));
+  std::vector<double> numbers = {0.1 + 0.2, 1.0 / 3,
+                                 -2.5e-17,  1e300,
+                                 5e-324,    123456789.123456789,
+                                 -0.0,      std::numeric_limits<double>::max()};
+  for (int i = 0; i < 500; ++i)
+    numbers.push_back(rng.normal(0, std::pow(10, rng.integer(-30, 30))));
   for (const double number : numbers) {
     JsonWriter json;
     json.value(number);
@@ -92,8 +104,9 @@ TEST_CASE("Members and items are found in the text") {
 }
 
 TEST_CASE("What simdjson refuses is put in other words; what is no JSON stays none") {
-  CHECK(simplify_json(R"({"n":123456789012345678901,"m":-1e400,"s":"\ud800x\\ud800\ud83d\ude00"})") ==
-        R"({"n":123456789012345678901e0,"m":null,"s":"\ufffdx\\ud800\ud83d\ude00"})");
+  CHECK(
+      simplify_json(R"({"n":123456789012345678901,"m":-1e400,"s":"\ud800x\\ud800\ud83d\ude00"})") ==
+      R"({"n":123456789012345678901e0,"m":null,"s":"\ufffdx\\ud800\ud83d\ude00"})");
   CHECK(simplify_json("[1,2.50,\"1e999\"]") == "[1,2.50,\"1e999\"]");
   CHECK(simplify_json("[01e999]") == "[01e999]");
   CHECK(simplify_json("[1.e999]") == "[1.e999]");
@@ -115,7 +128,8 @@ TEST_CASE("Scanning text that is no JSON stays within it and ends") {
 
 TEST_CASE("Values as text for keys differ when the values do") {
   const Value a{Table{{"x", {std::string("1")}}, {"y", {List{{1.0}, {std::int64_t{1}}}}}}};
-  CHECK(canonical(a) == canonical(Value{Table{{"y", {List{{1.0}, {std::int64_t{1}}}}}, {"x", {std::string("1")}}}}));
+  CHECK(canonical(a) == canonical(Value{Table{{"y", {List{{1.0}, {std::int64_t{1}}}}},
+                                              {"x", {std::string("1")}}}}));
   CHECK(canonical({1.0}) != canonical({std::int64_t{1}}));
   CHECK(canonical({std::string("1")}) != canonical({std::int64_t{1}}));
   CHECK(canonical({List{{std::string("ab")}, {std::string("")}}}) !=

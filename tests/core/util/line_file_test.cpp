@@ -11,7 +11,8 @@ using namespace dt2it;
 TEST_CASE("Lines in any order; blank ones do not count") {
   testing::TemporaryFolder folder;
   const std::string large(3'000'000, 'x');
-  const LineFile lines(folder.write("a.jsonl", "\xEF\xBB\xBFone\n\n  \t\r\ntwo\n" + large + "\n\nlast"));
+  const LineFile lines(
+      folder.write("a.jsonl", "\xEF\xBB\xBFone\n\n  \t\r\ntwo\n" + large + "\n\nlast"));
   REQUIRE(lines.size() == 4);
   CHECK(lines.line(3) == "last");
   CHECK(lines.line(0) == "one");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+
 #include <catch2/catch.hpp>
 
 #include "core/nn/adapters.hpp"
@@ -30,32 +31,41 @@ TEST_CASE("A prompt becomes one tree: template, images in their places, position
   const auto model = backbone(context);
   Prompt prompt = sample_prompt("p", "What color is the ring?");
   auto& content = prompt.messages[0].content;
-  const auto picture = [&](int width) { return Part::of_image(context.media().put_image(sample_image(width, 64), "drawn")); };
-  content = {Part::of_text("Image 1:"), picture(64), Part::of_text("Image 2:"), picture(96), Part::of_text("Which?")};
+  const auto picture = [&](int width) {
+    return Part::of_image(context.media().put_image(sample_image(width, 64), "drawn"));
+  };
+  content = {Part::of_text("Image 1:"), picture(64), Part::of_text("Image 2:"), picture(96),
+             Part::of_text("Which?")};
   const EncodedTree encoded = model->encode(prompt, kTwo);
   REQUIRE(encoded.status == Status::ok);
   const TokenTree& tree = encoded.tree;
-  std::vector<std::int64_t> expected = model->tokenize("<|im_start|>user\nImage 1:<|vision_start|>");
+  std::vector<std::int64_t> expected =
+      model->tokenize("<|im_start|>user\nImage 1:<|vision_start|>");
   REQUIRE(tree.visual_runs.size() == 2);
   CHECK(tree.visual_runs[0].begin == expected.size());
   CHECK(tree.visuals[0]->tokens == 16);
   CHECK(tree.visuals[1]->tokens == 24);
   const auto image = model->tokenize("<|image_pad|>")[0];
   expected.insert(expected.end(), 16, image);
-  for (const auto id : model->tokenize("<|vision_end|>Image 2:<|vision_start|>")) expected.push_back(id);
+  for (const auto id : model->tokenize("<|vision_end|>Image 2:<|vision_start|>"))
+    expected.push_back(id);
   expected.insert(expected.end(), 24, image);
-  for (const auto id : model->tokenize("<|vision_end|>Which?<|im_end|>\n<|im_start|>assistant\n")) expected.push_back(id);
+  for (const auto id : model->tokenize("<|vision_end|>Which?<|im_end|>\n<|im_start|>assistant\n"))
+    expected.push_back(id);
   CHECK(tree.prefix == expected.size());
   for (const std::string_view response : kTwo)
-    for (const auto id : model->tokenize(std::string(response) + "<|im_end|>\n")) expected.push_back(id);
+    for (const auto id : model->tokenize(std::string(response) + "<|im_end|>\n"))
+      expected.push_back(id);
   CHECK(tree.tokens == expected);
   REQUIRE(tree.branch_ends.size() == 2);
   CHECK(tree.branch_ends[1] == expected.size());
 
   const auto begin = tree.visual_runs[0].begin;
-  CHECK((tree.positions[begin + 5] == std::array<std::int64_t, 3>{5, 6, 6}));  // second row, second column
-  CHECK(tree.positions[begin + 16][0] == 9);                                   // 5 + max(4, 4)
-  CHECK(tree.positions[tree.visual_runs[1].begin + 24][0] == tree.positions[tree.visual_runs[1].begin][0] + 6);
+  CHECK((tree.positions[begin + 5] ==
+         std::array<std::int64_t, 3>{5, 6, 6}));  // second row, second column
+  CHECK(tree.positions[begin + 16][0] == 9);      // 5 + max(4, 4)
+  CHECK(tree.positions[tree.visual_runs[1].begin + 24][0] ==
+        tree.positions[tree.visual_runs[1].begin][0] + 6);
   CHECK(tree.positions[tree.prefix] == tree.positions[tree.branch_ends[0]]);
   CHECK(tree.positions[tree.prefix][0] == tree.positions[tree.prefix - 1][0] + 1);
 }
@@ -75,7 +85,9 @@ TEST_CASE("A record that cannot be encoded says why") {
   CHECK(cut.status == Status::truncated);
   CHECK(cut.detail.find("image") != std::string::npos);
   // Text alone is cut at its end; responses share what the prompt leaves.
-  prompt = sample_prompt("p", "What color is the ring ? What color is the ring ? What color is the ring ? What color is the ring ?");
+  prompt = sample_prompt("p",
+                         "What color is the ring ? What color is the ring ? What color is the ring "
+                         "? What color is the ring ?");
   const EncodedTree shorter = model->encode(prompt, kTwo);
   REQUIRE(shorter.status == Status::ok);
   CHECK(shorter.tree.prefix + (shorter.tree.branch_ends[1] - shorter.tree.branch_ends[0]) <= 24);
@@ -102,7 +114,8 @@ TEST_CASE("Saving gives a folder that loads to the same model, and the same byte
   const at::NoGradGuard no_grad;
   const EncodedTree encoded = model->encode(sample_prompt("p", "What color is the ring?"), kTwo);
   const TokenTree* tree = &encoded.tree;
-  const at::Tensor a = model->forward({&tree, 1}, HiddenState::normed), b = again->forward({&tree, 1}, HiddenState::normed);
+  const at::Tensor a = model->forward({&tree, 1}, HiddenState::normed),
+                   b = again->forward({&tree, 1}, HiddenState::normed);
   CHECK(a.equal(b));
   CHECK(a.size(0) == static_cast<std::int64_t>(tree->tokens.size()));
   CHECK(a.size(1) == model->hidden_size());
@@ -118,13 +131,16 @@ TEST_CASE("Freezing follows the parts of the model") {
   const auto model = backbone(context, {{"freeze_vision_tower", value_of(true)}});
   for (const NamedParameter& parameter : model->parameters()) {
     CAPTURE(parameter.name);
-    const bool tower = parameter.name.starts_with("model.visual.") && parameter.name.find("merger") == std::string::npos;
+    const bool tower = parameter.name.starts_with("model.visual.") &&
+                       parameter.name.find("merger") == std::string::npos;
     CHECK(parameter.trainable == !tower);
     CHECK(parameter.tensor.requires_grad() == !tower);
   }
 }
 
-TEST_CASE("With adapters only they train; they are saved for PEFT, merged on reading or saving, and gone on with") {
+TEST_CASE(
+    "With adapters only they train; they are saved for PEFT, merged on reading or saving, and gone "
+    "on with") {
   FakeContext context;
   const Table lora{{"lora_rank", value_of(4)}, {"gradient_checkpointing", value_of(true)}};
   const auto model = backbone(context, lora);
@@ -165,16 +181,22 @@ TEST_CASE("With adapters only they train; they are saved for PEFT, merged on rea
   CHECK(difference_of({{"checkpoint", value_of(saved.string())}}) < 1e-5);
   CHECK(difference_of({{"adapter", value_of(saved.string())}}) == 0);
   FakeContext third;
-  backbone(third, {{"adapter", value_of(saved.string())}, {"merge_adapter", value_of(true)}})->save(whole);
+  backbone(third, {{"adapter", value_of(saved.string())}, {"merge_adapter", value_of(true)}})
+      ->save(whole);
   CHECK_FALSE(fs::exists(whole / "adapter_config.json"));
-  CHECK(difference_of({{"checkpoint", value_of(whole.string())}}) < .1);  // in the type of config.json: bfloat16
+  CHECK(difference_of({{"checkpoint", value_of(whole.string())}}) <
+        .1);  // in the type of config.json: bfloat16
 
   model->reload();  // as it was at first
   CHECK(hidden(*model).equal(before));
   FakeContext fourth;
-  CHECK_THROWS_WITH(backbone(fourth, {{"adapter", value_of(saved.string())}, {"lora_rank", value_of(2)}}), Catch::Contains("lora_rank"));
-  CHECK_THROWS_WITH(backbone(fourth, {{"checkpoint", value_of(saved.string())}, {"lora_rank", value_of(2)}}),
-                    Catch::Contains("adapter"));
-  CHECK_THROWS_WITH(backbone(fourth, {{"lora_rank", value_of(2)}, {"lora_targets", Value{List{value_of("nothing")}}}}),
+  CHECK_THROWS_WITH(
+      backbone(fourth, {{"adapter", value_of(saved.string())}, {"lora_rank", value_of(2)}}),
+      Catch::Contains("lora_rank"));
+  CHECK_THROWS_WITH(
+      backbone(fourth, {{"checkpoint", value_of(saved.string())}, {"lora_rank", value_of(2)}}),
+      Catch::Contains("adapter"));
+  CHECK_THROWS_WITH(backbone(fourth, {{"lora_rank", value_of(2)},
+                                      {"lora_targets", Value{List{value_of("nothing")}}}}),
                     Catch::Contains("nothing"));
 }

@@ -51,18 +51,22 @@ inline std::vector<Outcome> outcomes_of(const std::vector<PreferencePair>& items
 }
 
 // A sample of a judge that was asked in this form and replied so; read as the text itself says.
-inline JudgedSample sample_of(bool chosen_first, const std::string& reply, const std::string& form = "answers") {
+inline JudgedSample sample_of(bool chosen_first, const std::string& reply,
+                              const std::string& form = "answers") {
   JudgedSample sample{chosen_first, form, {}};
   sample.verdict.reply = reply;
-  const bool first = reply.find("Answer 1 is better") != reply.npos || reply.find("[[A]]") != reply.npos;
-  const bool second = reply.find("Answer 2 is better") != reply.npos || reply.find("[[B]]") != reply.npos;
+  const bool first =
+      reply.find("Answer 1 is better") != reply.npos || reply.find("[[A]]") != reply.npos;
+  const bool second =
+      reply.find("Answer 2 is better") != reply.npos || reply.find("[[B]]") != reply.npos;
   sample.verdict.status = first || second ? Status::ok : Status::unparsed;
   sample.verdict.winner = first ? Verdict::Winner::first : Verdict::Winner::second;
   return sample;
 }
 
 // By a convention; "strict" as the host counts.
-inline std::vector<Metric> counted(Benchmark& benchmark, std::span<const JudgedItem> items, std::string_view convention) {
+inline std::vector<Metric> counted(Benchmark& benchmark, std::span<const JudgedItem> items,
+                                   std::string_view convention) {
   std::vector<Outcome> outcomes;
   for (const JudgedItem& item : items) outcomes.push_back(strict_outcome(item));
   if (convention == "strict") return benchmark.summarise(outcomes);
@@ -74,9 +78,15 @@ inline std::vector<JudgedItem> judged(const std::vector<PreferencePair>& items) 
   for (std::size_t row = 0; row < items.size(); ++row) {
     const PreferencePair& pair = items[row];
     const auto [one, two] = std::minmax(pair.chosen.text, pair.rejected.text);
-    result.push_back({row, pair.id, pair.group, first_media(pair.prompt),
-                      pair.id + "\n" + pair.prompt.messages.back().content.back().text + "\n" + one + "\n" + two,
-                      pair.chosen.text.size() + pair.rejected.text.size(), pair.extra, {}});
+    result.push_back(
+        {row,
+         pair.id,
+         pair.group,
+         first_media(pair.prompt),
+         pair.id + "\n" + pair.prompt.messages.back().content.back().text + "\n" + one + "\n" + two,
+         pair.chosen.text.size() + pair.rejected.text.size(),
+         pair.extra,
+         {}});
   }
   return result;
 }
@@ -91,8 +101,7 @@ inline const Metric& metric(const std::vector<Metric>& metrics, const std::strin
 // Real records that are no part of this project; empty, with a line that says so, where they are
 // not at hand.
 inline std::filesystem::path real_data(const std::string& path) {
-  const std::filesystem::path file =
-      std::filesystem::path(source_path()) / "../shared/data" / path;
+  const std::filesystem::path file = std::filesystem::path(source_path()) / "../shared/data" / path;
   if (std::filesystem::exists(file)) return file;
   std::cout << "skipped: no ../shared/data/" << path << " on this machine\n";
   return {};

@@ -59,19 +59,23 @@ TEST_CASE("MM-RLHF-RewardBench: a video is a folder of frames, by sorted names")
   CHECK(context.media().bytes(last) == Bytes{'1', '0', '.', 'p', 'n', 'g'});
 }
 
-TEST_CASE("MM-RLHF-RewardBench: questions over several categories, and paths with several words or none") {
+TEST_CASE(
+    "MM-RLHF-RewardBench: questions over several categories, and paths with several words or "
+    "none") {
   // As the suite's script has it: a row is in the first category whose word is in its path; a question is in the size of all
   // that occur in its paths, and right in the first of those alone.
   FakeContext context;
   const auto row = [](const std::string& id, const std::string& image) {
-    return R"({"id":")" + id + R"(","image":")" + image + R"(","prompt":"Q","chosen":"a","rejected":"b"})" + "\n";
+    return R"({"id":")" + id + R"(","image":")" + image +
+           R"(","prompt":"Q","chosen":"a","rejected":"b"})" + "\n";
   };
-  const auto benchmark = open_benchmark(
-      "mm_rlhf_rewardbench",
-      write_file(context, "rows.jsonl",
-                 row("a", "mcq/1.png") + row("a", "long/2.png") + row("b", "long/short/3.png") + row("c", "elsewhere/4.png") +
-                     row("b", "long/short/5.png") + row("d", "short/6.png")),
-      context);
+  const auto benchmark =
+      open_benchmark("mm_rlhf_rewardbench",
+                     write_file(context, "rows.jsonl",
+                                row("a", "mcq/1.png") + row("a", "long/2.png") +
+                                    row("b", "long/short/3.png") + row("c", "elsewhere/4.png") +
+                                    row("b", "long/short/5.png") + row("d", "short/6.png")),
+                     context);
   const auto items = all_items(*benchmark);
   const auto figures = [&](std::vector<std::size_t> wrong) {
     auto outcomes = outcomes_of(items);
@@ -79,15 +83,18 @@ TEST_CASE("MM-RLHF-RewardBench: questions over several categories, and paths wit
     std::string text;
     for (const Metric& one : benchmark->summarise(outcomes))
       if (one.name.starts_with("acc") && one.total && one.name != "accuracy_answered")
-        text += one.name + " " + std::to_string(*one.correct) + "/" + std::to_string(*one.total) + "\n";
+        text +=
+            one.name + " " + std::to_string(*one.correct) + "/" + std::to_string(*one.total) + "\n";
     return text;
   };
   CHECK(figures({}) ==
-        "accuracy 6/6\nacc_plus 4/4\naccuracy/mcq 1/1\nacc_plus/mcq 1/1\naccuracy/long 3/3\nacc_plus/long 1/2\n"
+        "accuracy 6/6\nacc_plus 4/4\naccuracy/mcq 1/1\nacc_plus/mcq 1/1\naccuracy/long "
+        "3/3\nacc_plus/long 1/2\n"
         "accuracy/short 1/1\nacc_plus/short 1/2\n");
   // The question a is wrong in mcq as well when its row of long is; rows of no category count in the whole.
   CHECK(figures({1, 3}) ==
-        "accuracy 4/6\nacc_plus 2/4\naccuracy/mcq 1/1\nacc_plus/mcq 0/1\naccuracy/long 2/3\nacc_plus/long 1/2\n"
+        "accuracy 4/6\nacc_plus 2/4\naccuracy/mcq 1/1\nacc_plus/mcq 0/1\naccuracy/long "
+        "2/3\nacc_plus/long 1/2\n"
         "accuracy/short 1/1\nacc_plus/short 1/2\n");
   CHECK_THAT(benchmark->edition(outcomes_of(items)), Catch::Contains("other 1"));
 }

@@ -152,9 +152,13 @@ TEST_CASE("VL-RewardBench: VLMEvalKit's table") {
   const std::string picture(96, 'A');  // 72 bytes of 0
   const std::string rows =
       "\xEF\xBB\xBFindex\timage\tquestion\tresponse\tanswer\tcategory\r\n"
-      "7\t" + picture + "\t\"Which \"\"one\"\"?\nTell.\"\t\"['It\\'s \\u00e9\\n', \"\"two\"\"]\"\t[1, 0]\tReasoning\r\n"
+      "7\t" +
+      picture +
+      "\t\"Which \"\"one\"\"?\nTell.\"\t\"['It\\'s \\u00e9\\n', \"\"two\"\"]\"\t[1, "
+      "0]\tReasoning\r\n"
       "8\t7\tQ\t[\"x\", 'y\\x21']\t[0, 1]\tgeneral\n";
-  const auto benchmark = open_benchmark("vl_rewardbench", write_file(context, "vl_rewardbench.tsv", rows), context);
+  const auto benchmark =
+      open_benchmark("vl_rewardbench", write_file(context, "vl_rewardbench.tsv", rows), context);
   const auto items = all_items(*benchmark);
   REQUIRE(items.size() == 2);
   CHECK(items[0].id == "7");
@@ -166,7 +170,8 @@ TEST_CASE("VL-RewardBench: VLMEvalKit's table") {
   CHECK(items[1].rejected.text == "y!");
   const Media& image = items[1].prompt.messages[0].content.at(0).media;
   CHECK(image.present());
-  CHECK(image.id == items[0].prompt.messages[0].content.at(0).media.id);  // row 8 shows what row 7 does
+  CHECK(image.id ==
+        items[0].prompt.messages[0].content.at(0).media.id);  // row 8 shows what row 7 does
   CHECK(context.media().bytes(image) == Bytes(72, 0));
 }
 

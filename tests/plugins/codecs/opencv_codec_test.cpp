@@ -40,7 +40,8 @@ cv::Mat drawing(int width, int height) {
   cv::Mat mat(height, width, CV_8UC3);
   for (int y = 0; y < height; ++y)
     for (int x = 0; x < width; ++x)
-      mat.at<cv::Vec3b>(y, x) = {std::uint8_t(40 + x * 2), std::uint8_t(200 - y * 3), std::uint8_t(x + y)};
+      mat.at<cv::Vec3b>(y, x) = {std::uint8_t(40 + x * 2), std::uint8_t(200 - y * 3),
+                                 std::uint8_t(x + y)};
   return mat;
 }
 
@@ -83,12 +84,13 @@ TEST_CASE("JPEG: orientation ignored, cut off files told") {
   const DecodedImage straight = codec().decode(plain);
   REQUIRE(straight.status == Status::ok);
   CHECK(straight.image.width == 48);
-  CHECK(std::abs(straight.image.rgb[2] - 40) < 12);   // blue, third in RGB
+  CHECK(std::abs(straight.image.rgb[2] - 40) < 12);  // blue, third in RGB
   CHECK(std::abs(straight.image.rgb[1] - 200) < 12);
 
   // An EXIF block that asks for a quarter turn, put behind the start marker.
-  const unsigned char exif[] = {0xFF, 0xE1, 0, 34,   'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0, 42, 0, 0, 0, 8,
-                                0,    1,    1, 0x12, 0,   3,   0,   0,   0, 1, 0,   6,   0, 0,  0, 0, 0, 0};
+  const unsigned char exif[] = {0xFF, 0xE1, 0, 34, 'E', 'x', 'i', 'f', 0, 0,    'M', 'M',
+                                0,    42,   0, 0,  0,   8,   0,   1,   1, 0x12, 0,   3,
+                                0,    0,    0, 1,  0,   6,   0,   0,   0, 0,    0,   0};
   Bytes turned = plain;
   turned.insert(turned.begin() + 2, std::begin(exif), std::end(exif));
   const DecodedImage ignored = codec().decode(turned);
@@ -106,7 +108,8 @@ TEST_CASE("JPEG: orientation ignored, cut off files told") {
 TEST_CASE("WebP with and without transparency") {
   Bytes bytes;
   const cv::Mat mat = drawing(20, 10);
-  REQUIRE(cv::imencode(".webp", mat, bytes, {cv::IMWRITE_WEBP_QUALITY, 101}));  // over 100: lossless
+  REQUIRE(
+      cv::imencode(".webp", mat, bytes, {cv::IMWRITE_WEBP_QUALITY, 101}));  // over 100: lossless
   const DecodedImage decoded = codec().decode(bytes);
   REQUIRE(decoded.status == Status::ok);
   CHECK(sniff_media(bytes).width == 20);
@@ -146,11 +149,13 @@ TEST_CASE("The same pixels as Hugging Face processors") {
     }
     // OpenCV divides by 256 where Pillow divides by 255: one level at most.
     std::vector<std::uint64_t> indices;
-    for (const dom::element index : dom::array(want["rgb_sample_index"])) indices.push_back(std::uint64_t(index));
+    for (const dom::element index : dom::array(want["rgb_sample_index"]))
+      indices.push_back(std::uint64_t(index));
     std::size_t i = 0;
     int largest = 0;
     for (const dom::element value : dom::array(want["rgb_sample"]))
-      largest = std::max(largest, std::abs(int(decoded.image.rgb.at(indices.at(i++))) - int(std::int64_t(value))));
+      largest = std::max(
+          largest, std::abs(int(decoded.image.rgb.at(indices.at(i++))) - int(std::int64_t(value))));
     CHECK(i == indices.size());
     CHECK(largest <= 1);
   }
@@ -159,7 +164,8 @@ TEST_CASE("The same pixels as Hugging Face processors") {
 TEST_CASE("Damaged pictures never throw") {
   Rng rng(9);
   std::vector<Bytes> files;
-  for (const char* name : {"rgb.png", "palette_transparent.png", "animated.gif", "bottom_up.bmp", "big_endian.tif"})
+  for (const char* name :
+       {"rgb.png", "palette_transparent.png", "animated.gif", "bottom_up.bmp", "big_endian.tif"})
     files.push_back(load(kImages / name));
   for (const char* type : {".jpg", ".webp"}) {
     files.emplace_back();

@@ -34,15 +34,17 @@ struct NumberScorer final : Scorer {
 };
 
 std::vector<PreferencePair> pairs() {
-  return {sample_pair("better", "?", "7", "3"), sample_pair("worse", "?", "2", "3"), sample_pair("equal", "?", "5", "5"),
-          sample_pair("near", "?", "5", "4.5"), sample_pair("silent", "?", "none", "4")};
+  return {sample_pair("better", "?", "7", "3"), sample_pair("worse", "?", "2", "3"),
+          sample_pair("equal", "?", "5", "5"), sample_pair("near", "?", "5", "4.5"),
+          sample_pair("silent", "?", "none", "4")};
 }
 
 std::map<std::string, Decision> review(Table params, double bonus = 0) {
   FakeContext context;
   context.add<Scorer>("listwise", std::make_shared<NumberScorer>(bonus));
   context.add<Scorer>("pointwise", std::make_shared<NumberScorer>(0));
-  const auto curator = PluginLibrary("curators/full_redistill").make<Curator>("full_redistill", std::move(params), context);
+  const auto curator = PluginLibrary("curators/full_redistill")
+                           .make<Curator>("full_redistill", std::move(params), context);
   std::map<std::string, Decision> decisions;
   const std::vector<PreferencePair> given = pairs();
   check_curator_contract(*curator, given);
@@ -68,7 +70,8 @@ TEST_CASE("Full redistillation follows the scores of all scorers, whatever the l
 
 TEST_CASE("Full redistillation asks in both orders, so that a liking for a position cancels out") {
   CHECK(review({}, 3).at("worse").action == Action::flip);
-  CHECK(review({{"both_orders", {false}}}, 3).at("worse").action == Action::discard);  // one is for it, one against
+  CHECK(review({{"both_orders", {false}}}, 3).at("worse").action ==
+        Action::discard);  // one is for it, one against
 }
 
 TEST_CASE("Full redistillation wants a gap where one is asked for") {

@@ -30,7 +30,8 @@ struct NamedMargins final : RewardModel {
     for (const RewardRequest& request : requests) {
       std::vector<Reward>& row = all.emplace_back();
       for (const Response& response : request.responses) {
-        const double margin = margins.at(std::stoul(request.prompt->messages[0].content.back().text));
+        const double margin =
+            margins.at(std::stoul(request.prompt->messages[0].content.back().text));
         row.push_back({Status::ok, response.id == "chosen" ? margin : 0});
       }
     }
@@ -41,14 +42,16 @@ struct NamedMargins final : RewardModel {
 
 std::vector<PreferencePair> pairs(std::size_t count) {
   std::vector<PreferencePair> made;
-  for (std::size_t i = 0; i < count; ++i) made.push_back(sample_pair("pair" + std::to_string(i), std::to_string(i), "a", "b"));
+  for (std::size_t i = 0; i < count; ++i)
+    made.push_back(sample_pair("pair" + std::to_string(i), std::to_string(i), "a", "b"));
   return made;
 }
 
 struct Voting {
   FakeContext context;
   std::shared_ptr<Curator> curator;
-  Voting(const std::string& library, const std::string& type, const std::vector<std::vector<double>>& margins, Table params) {
+  Voting(const std::string& library, const std::string& type,
+         const std::vector<std::vector<double>>& margins, Table params) {
     List list;
     for (const auto& of_model : margins) {
       const std::string name = "m" + std::to_string(list.size());
@@ -63,7 +66,10 @@ struct Voting {
 std::string letters(const std::vector<Decision>& decisions) {
   std::string text;
   for (const Decision& decision : decisions)
-    text += decision.action == Action::flip ? 'f' : decision.action == Action::discard ? 'd' : decision.action == Action::undecided ? 'u' : 'k';
+    text += decision.action == Action::flip        ? 'f'
+            : decision.action == Action::discard   ? 'd'
+            : decision.action == Action::undecided ? 'u'
+                                                   : 'k';
   return text;
 }
 
@@ -75,10 +81,12 @@ struct KnowingJudge final : Judge {
   std::vector<Score> score(const Prompt&, std::span<const Response>) override { return {}; }
   Verdict compare(const Prompt& prompt, const Response& first, const Response&) override {
     ++asked;
-    const bool bad = std::find(wrong.begin(), wrong.end(), std::stoul(prompt.messages[0].content.back().text)) != wrong.end();
+    const bool bad = std::find(wrong.begin(), wrong.end(),
+                               std::stoul(prompt.messages[0].content.back().text)) != wrong.end();
     Verdict verdict;
     verdict.status = Status::ok;
-    verdict.winner = (first.id == "chosen") != bad ? Verdict::Winner::first : Verdict::Winner::second;
+    verdict.winner =
+        (first.id == "chosen") != bad ? Verdict::Winner::first : Verdict::Winner::second;
     return verdict;
   }
 };
@@ -86,15 +94,22 @@ struct KnowingJudge final : Judge {
 }  // namespace
 
 TEST_CASE("drop_low_strength discards by share and by threshold") {
-  const std::vector<std::vector<double>> margins{{3, -1, .2, .1, 2, -4, 1}, {1, -1, .2, .3, 2, 0, 1}};  // means 2 -1 .2 .2 2 -2 1
-  Voting share("curators/strength", "drop_low_strength", margins, {{"fraction", value_of(.43)}, {"threshold", value_of(-100)}});
+  const std::vector<std::vector<double>> margins{
+      {3, -1, .2, .1, 2, -4, 1}, {1, -1, .2, .3, 2, 0, 1}};  // means 2 -1 .2 .2 2 -2 1
+  Voting share("curators/strength", "drop_low_strength", margins,
+               {{"fraction", value_of(.43)}, {"threshold", value_of(-100)}});
   const auto by_share = share.curator->review(pairs(7));
-  CHECK(letters(by_share) == "uddu" "udu");  // floor(.43 * 7) = 3: -2, -1, and of the two .2 the first by name
+  CHECK(letters(by_share) ==
+        "uddu"
+        "udu");  // floor(.43 * 7) = 3: -2, -1, and of the two .2 the first by name
   CHECK(*by_share[0].strength == 2);
   CHECK(by_share[0].strengths == std::vector<double>{3, 1});
   CHECK_THAT(by_share[5].reason, Catch::Contains("lowest 3 of 7"));
-  Voting threshold("curators/strength", "drop_low_strength", margins, {{"threshold", value_of(.5)}});
-  CHECK(letters(threshold.curator->review(pairs(7))) == "uddd" "udu");
+  Voting threshold("curators/strength", "drop_low_strength", margins,
+                   {{"threshold", value_of(.5)}});
+  CHECK(letters(threshold.curator->review(pairs(7))) ==
+        "uddd"
+        "udu");
 }
 
 TEST_CASE("soft_label and adaptive_margin write strengths and settle nothing") {
@@ -112,27 +127,35 @@ TEST_CASE("soft_label and adaptive_margin write strengths and settle nothing") {
 TEST_CASE("The rules of vote_flip, by hand, and the order of the data plays no part") {
   // Negatives: -5 -3 -3 -1 -.5
   const std::vector<double> strengths{4, -3, 1, -5, -1, -3, 2, -.5, 0, 3};
-  const auto flips = [&](Table params) { return letters(Voting("curators/vote_flip", "vote_flip", {strengths}, std::move(params)).curator->review(pairs(10))); };
-  CHECK(flips({}) == "ufufuuuuuu");                                                          // floor(5 / 2)
+  const auto flips = [&](Table params) {
+    return letters(Voting("curators/vote_flip", "vote_flip", {strengths}, std::move(params))
+                       .curator->review(pairs(10)));
+  };
+  CHECK(flips({}) == "ufufuuuuuu");  // floor(5 / 2)
   CHECK(flips({{"rule", value_of("threshold")}, {"threshold", value_of(.9)}}) == "ufufffuuuu");
-  CHECK(flips({{"rule", value_of("threshold")}, {"threshold", value_of(3)}}) == "uuufuuuuuu");  // strictly below
+  CHECK(flips({{"rule", value_of("threshold")}, {"threshold", value_of(3)}}) ==
+        "uuufuuuuuu");  // strictly below
   CHECK(flips({{"rule", value_of("quantile")}, {"quantile", value_of(.1)}}) == "uuufuuuuuu");
-  CHECK(flips({{"rule", value_of("quantile")}, {"quantile", value_of(.9)}}) == "ufufffufuu");  // positives never
+  CHECK(flips({{"rule", value_of("quantile")}, {"quantile", value_of(.9)}}) ==
+        "ufufffufuu");  // positives never
   auto mixed = pairs(10);
   std::reverse(mixed.begin(), mixed.end());
-  std::string backwards = letters(Voting("curators/vote_flip", "vote_flip", {strengths}, {}).curator->review(mixed));
+  std::string backwards =
+      letters(Voting("curators/vote_flip", "vote_flip", {strengths}, {}).curator->review(mixed));
   std::reverse(backwards.begin(), backwards.end());
   CHECK(backwards == "ufufuuuuuu");
 }
 
 TEST_CASE("Flips are audited: kept where judges find them right, warned of or skipped where not") {
-  const std::vector<double> strengths{1, -4, -3, -2, -1, 2, 3, 4, 5, 6};  // 1 and 2 would be flipped
+  const std::vector<double> strengths{1, -4, -3, -2, -1,
+                                      2, 3,  4,  5,  6};  // 1 and 2 would be flipped
   struct Audit {
     Voting inner;
     std::shared_ptr<KnowingJudge> judge;
     std::shared_ptr<Curator> curator;
     Audit(const std::vector<double>& margins, std::vector<std::size_t> wrong, Table params)
-        : inner("curators/vote_flip", "vote_flip", {margins}, {}), judge(std::make_shared<KnowingJudge>(std::move(wrong))) {
+        : inner("curators/vote_flip", "vote_flip", {margins}, {}),
+          judge(std::make_shared<KnowingJudge>(std::move(wrong))) {
       inner.context.add<Curator>("flip", inner.curator);
       inner.context.add<Judge>("knows", judge);
       params["curator"] = value_of("flip");

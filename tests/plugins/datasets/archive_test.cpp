@@ -197,16 +197,20 @@ TEST_CASE("Paths lead into archives") {
                     Contains("nothing"));
 }
 
-TEST_CASE("Archives that lie where a folder is named; several as one folder; packed with a folder of their own or without") {
+TEST_CASE(
+    "Archives that lie where a folder is named; several as one folder; packed with a folder of "
+    "their own or without") {
   FakeContext context;
   const fs::path root = context.scratch() / "set";
   // MMPR: annotations.zip, and images.zip in parts.
   pack(root / "annotations.zip", {{"annotations/a.jsonl", "{}\n"}});
-  const std::string zip = read(pack(root / "whole.zip", {{"images/p.png", std::string(50'000, 'p')}}));
+  const std::string zip =
+      read(pack(root / "whole.zip", {{"images/p.png", std::string(50'000, 'p')}}));
   std::ofstream(root / "images.zip_aa", std::ios::binary) << zip.substr(0, zip.size() / 2);
   std::ofstream(root / "images.zip_ab", std::ios::binary) << zip.substr(zip.size() / 2);
   fs::remove(root / "whole.zip");
-  std::ofstream(root / "meta.json") << R"({"a":{"root":"images","annotation":"annotations/a.jsonl","repeat_time":1}})";
+  std::ofstream(root / "meta.json")
+      << R"({"a":{"root":"images","annotation":"annotations/a.jsonl","repeat_time":1}})";
   const auto meta = input_files(root / "meta.json", {}, "", context);
   REQUIRE(meta.size() == 1);
   CHECK(read(meta[0].file) == "{}\n");
@@ -219,11 +223,14 @@ TEST_CASE("Archives that lie where a folder is named; several as one folder; pac
   const auto joined = input_files(root / "pairs.jsonl", root / "media/*.zip", "", context);
   CHECK(read(joined[0].media_root / "long/1.png") == "l");
   CHECK(read(joined[0].media_root / "short/1.png") == "s");
-  CHECK(input_files(root / "pairs.jsonl", root / "media/*.zip", "", context)[0].media_root == joined[0].media_root);
-  CHECK_THROWS_WITH(input_files(root / "pairs.jsonl", root / "none/*.zip", "", context), Contains("no folder or archive of media"));
+  CHECK(input_files(root / "pairs.jsonl", root / "media/*.zip", "", context)[0].media_root ==
+        joined[0].media_root);
+  CHECK_THROWS_WITH(input_files(root / "pairs.jsonl", root / "none/*.zip", "", context),
+                    Contains("no folder or archive of media"));
   pack(root / "clash/x.zip", {{"d/1.png", "1"}});
   pack(root / "clash/y.zip", {{"d/2.png", "2"}});
-  CHECK_THROWS_WITH(input_files(root / "pairs.jsonl", root / "clash/*.zip", "", context), Contains("'d' is in"));
+  CHECK_THROWS_WITH(input_files(root / "pairs.jsonl", root / "clash/*.zip", "", context),
+                    Contains("'d' is in"));
 
   // VLFeedback: names start inside the only folder of the archive, or do not.
   pack(root / "merged_images.zip", {{"merged_images/v.png", "v"}});

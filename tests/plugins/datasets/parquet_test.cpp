@@ -2,7 +2,6 @@
 #include <arrow/api.h>
 #include <arrow/io/file.h>
 #include <parquet/arrow/writer.h>
-
 #include <sys/resource.h>
 
 #include <catch2/catch.hpp>
@@ -26,7 +25,8 @@ void must(const arrow::Status& status) {
 
 std::shared_ptr<arrow::Array> strings(const std::vector<std::string>& values) {
   arrow::StringBuilder builder;
-  for (const auto& value : values) must(value == "null" ? builder.AppendNull() : builder.Append(value));
+  for (const auto& value : values)
+    must(value == "null" ? builder.AppendNull() : builder.Append(value));
   return *builder.Finish();
 }
 
@@ -34,8 +34,9 @@ std::shared_ptr<arrow::Array> strings(const std::vector<std::string>& values) {
 std::shared_ptr<arrow::Array> images(const std::vector<std::string>& values) {
   auto bytes = std::make_shared<arrow::BinaryBuilder>();
   auto path = std::make_shared<arrow::StringBuilder>();
-  arrow::StructBuilder builder(arrow::struct_({arrow::field("bytes", arrow::binary()), arrow::field("path", arrow::utf8())}),
-                               arrow::default_memory_pool(), {bytes, path});
+  arrow::StructBuilder builder(
+      arrow::struct_({arrow::field("bytes", arrow::binary()), arrow::field("path", arrow::utf8())}),
+      arrow::default_memory_pool(), {bytes, path});
   for (const auto& value : values) {
     must(builder.Append(value != "null"));
     const bool inside = value.starts_with("bytes:");
@@ -45,7 +46,8 @@ std::shared_ptr<arrow::Array> images(const std::vector<std::string>& values) {
   return *builder.Finish();
 }
 
-fs::path write(const fs::path& file, const std::vector<std::pair<std::string, std::shared_ptr<arrow::Array>>>& columns,
+fs::path write(const fs::path& file,
+               const std::vector<std::pair<std::string, std::shared_ptr<arrow::Array>>>& columns,
                std::int64_t group_rows = 100) {
   std::vector<std::shared_ptr<arrow::Field>> fields;
   std::vector<std::shared_ptr<arrow::Array>> arrays;
@@ -56,7 +58,8 @@ fs::path write(const fs::path& file, const std::vector<std::pair<std::string, st
   fs::create_directories(file.parent_path());
   auto out = arrow::io::FileOutputStream::Open(file.string());
   REQUIRE(out.ok());
-  must(parquet::arrow::WriteTable(*arrow::Table::Make(arrow::schema(fields), arrays), arrow::default_memory_pool(), *out, group_rows));
+  must(parquet::arrow::WriteTable(*arrow::Table::Make(arrow::schema(fields), arrays),
+                                  arrow::default_memory_pool(), *out, group_rows));
   must((*out)->Close());
   return file;
 }
@@ -70,7 +73,8 @@ std::shared_ptr<Dataset> open(const fs::path& file, FakeContext& context, Table 
 std::string number(std::size_t i) { return std::to_string(i); }
 
 // RLAIF-V's shape, `count` rows numbered from `first`.
-fs::path rlaif(const fs::path& file, std::size_t first, std::size_t count, std::int64_t group_rows) {
+fs::path rlaif(const fs::path& file, std::size_t first, std::size_t count,
+               std::int64_t group_rows) {
   std::vector<std::string> ids, questions, chosen, rejected, pictures;
   for (std::size_t i = first; i < first + count; ++i) {
     ids.push_back(number(i));
@@ -79,8 +83,14 @@ fs::path rlaif(const fs::path& file, std::size_t first, std::size_t count, std::
     rejected.push_back("bad \"" + number(i) + "\"");
     pictures.push_back("bytes:picture " + number(i % 3));
   }
-  return write(file, {{"idx", strings(ids)}, {"question", strings(questions)}, {"chosen", strings(chosen)},
-                      {"rejected", strings(rejected)}, {"image", images(pictures)}, {"noise", strings(ids)}}, group_rows);
+  return write(file,
+               {{"idx", strings(ids)},
+                {"question", strings(questions)},
+                {"chosen", strings(chosen)},
+                {"rejected", strings(rejected)},
+                {"image", images(pictures)},
+                {"noise", strings(ids)}},
+               group_rows);
 }
 
 }  // namespace
@@ -124,16 +134,20 @@ TEST_CASE("Only wanted rows, of all files of a folder in order") {
     rows.push_back(record.row);
     CHECK(record.id == number(record.row));
   }
-  CHECK(rows == std::vector<std::size_t>{3, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 54});
+  CHECK(rows ==
+        std::vector<std::size_t>{3, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 54});
   CHECK(asked == 55);
 }
 
 TEST_CASE("Conversations, lists of images, paths and nulls") {
   FakeContext context;
-  auto role = std::make_shared<arrow::StringBuilder>(), text = std::make_shared<arrow::StringBuilder>();
-  const auto message = arrow::struct_({arrow::field("role", arrow::utf8()), arrow::field("content", arrow::utf8())});
+  auto role = std::make_shared<arrow::StringBuilder>(),
+       text = std::make_shared<arrow::StringBuilder>();
+  const auto message =
+      arrow::struct_({arrow::field("role", arrow::utf8()), arrow::field("content", arrow::utf8())});
   auto messages = std::make_shared<arrow::StructBuilder>(
-      message, arrow::default_memory_pool(), std::vector<std::shared_ptr<arrow::ArrayBuilder>>{role, text});
+      message, arrow::default_memory_pool(),
+      std::vector<std::shared_ptr<arrow::ArrayBuilder>>{role, text});
   arrow::ListBuilder list(arrow::default_memory_pool(), messages);
   const auto talk = [&](const std::vector<std::pair<std::string, std::string>>& turns) {
     must(list.Append());
@@ -151,11 +165,14 @@ TEST_CASE("Conversations, lists of images, paths and nulls") {
   arrow::ListBuilder path_list(arrow::default_memory_pool(), paths);
   for (const int count : {2, 0, 0}) {
     must(path_list.Append());
-    for (int i = 0; i < count; ++i) must(paths->Append("p" + number(static_cast<std::size_t>(i)) + ".png"));
+    for (int i = 0; i < count; ++i)
+      must(paths->Append("p" + number(static_cast<std::size_t>(i)) + ".png"));
   }
-  const auto file = write(context.scratch() / "b.parquet",
-                          {{"messages", conversations}, {"images", *path_list.Finish()},
-                           {"chosen", strings({"a", "a", "a"})}, {"rejected", strings({"b", "b", "null"})}});
+  const auto file =
+      write(context.scratch() / "b.parquet", {{"messages", conversations},
+                                              {"images", *path_list.Finish()},
+                                              {"chosen", strings({"a", "a", "a"})},
+                                              {"rejected", strings({"b", "b", "null"})}});
   const auto records = drain(*open(file, context)->answers({}));
   REQUIRE(records.size() == 3);
   CHECK(records[0].prompt.messages[0].content[0].media.source == "p0.png");
@@ -171,21 +188,27 @@ TEST_CASE("What is no Parquet file, or has other columns, is refused") {
   const auto file = context.scratch() / "text.parquet";
   std::ofstream(file) << "this is no Parquet file, whatever its name says";
   CHECK_THROWS_WITH(drain(*open(file, context)->answers({})), Contains("text.parquet"));
-  const auto other = write(context.scratch() / "c.parquet", {{"smell", strings({"a"})}, {"taste", strings({"b"})}});
+  const auto other = write(context.scratch() / "c.parquet",
+                           {{"smell", strings({"a"})}, {"taste", strings({"b"})}});
   CHECK_THROWS_WITH(drain(*open(other, context)->answers({})), Contains("smell, taste"));
 }
 
-TEST_CASE("WildVision's battles in Parquet; a shard that was written half is one bad record of several") {
+TEST_CASE(
+    "WildVision's battles in Parquet; a shard that was written half is one bad record of several") {
   FakeContext context;
-  auto role = std::make_shared<arrow::StringBuilder>(), text = std::make_shared<arrow::StringBuilder>();
-  const auto message = arrow::struct_({arrow::field("role", arrow::utf8()), arrow::field("content", arrow::utf8())});
+  auto role = std::make_shared<arrow::StringBuilder>(),
+       text = std::make_shared<arrow::StringBuilder>();
+  const auto message =
+      arrow::struct_({arrow::field("role", arrow::utf8()), arrow::field("content", arrow::utf8())});
   const auto talks = [&](const std::vector<std::string>& answers) {
     auto messages = std::make_shared<arrow::StructBuilder>(
-        message, arrow::default_memory_pool(), std::vector<std::shared_ptr<arrow::ArrayBuilder>>{role, text});
+        message, arrow::default_memory_pool(),
+        std::vector<std::shared_ptr<arrow::ArrayBuilder>>{role, text});
     arrow::ListBuilder list(arrow::default_memory_pool(), messages);
     for (const auto& answer : answers) {
       must(list.Append());
-      for (const auto& [who, what] : {std::pair<std::string, std::string>{"user", "Q"}, {"assistant", answer}}) {
+      for (const auto& [who, what] :
+           {std::pair<std::string, std::string>{"user", "Q"}, {"assistant", answer}}) {
         must(messages->Append());
         must(role->Append(who));
         must(text->Append(what));
@@ -195,9 +218,13 @@ TEST_CASE("WildVision's battles in Parquet; a shard that was written half is one
   };
   const auto battles = [&](const std::string& name) {
     return write(context.scratch() / "wildvision/data" / name,
-                 {{"question_id", strings({"1", "2"})}, {"model_a", strings({"x", "x"})}, {"model_b", strings({"y", "y"})},
-                  {"conversation_a", talks({"A1", "A2"})}, {"conversation_b", talks({"B1", "B2"})},
-                  {"image", images({"bytes:picture", "bytes:picture"})}, {"winner", strings({"model_b", "tie"})}});
+                 {{"question_id", strings({"1", "2"})},
+                  {"model_a", strings({"x", "x"})},
+                  {"model_b", strings({"y", "y"})},
+                  {"conversation_a", talks({"A1", "A2"})},
+                  {"conversation_b", talks({"B1", "B2"})},
+                  {"image", images({"bytes:picture", "bytes:picture"})},
+                  {"winner", strings({"model_b", "tie"})}});
   };
   battles("train-00000-of-00003.parquet");
   const fs::path torn = battles("train-00001-of-00003.parquet");
@@ -214,8 +241,10 @@ TEST_CASE("WildVision's battles in Parquet; a shard that was written half is one
   CHECK_THAT(made[2].extra, Contains("unusable record") && Contains("00001-of-00003"));
   CHECK(made[3].chosen.text == "B1");
   CHECK(dataset->count_answers() == 5);
-  CHECK_THROWS_WITH(drain(*open(context.scratch() / "wildvision", context, {{"bad_records", value_of("stop")}})->pairs()),
-                    Contains("00001-of-00003"));
+  CHECK_THROWS_WITH(
+      drain(*open(context.scratch() / "wildvision", context, {{"bad_records", value_of("stop")}})
+                 ->pairs()),
+      Contains("00001-of-00003"));
   // Damage behind the head: pages that do not unpack.
   const fs::path damaged = rlaif(context.scratch() / "damaged/a.parquet", 0, 3000, 1000);
   rlaif(context.scratch() / "damaged/b.parquet", 0, 10, 10);
@@ -231,7 +260,9 @@ TEST_CASE("WildVision's battles in Parquet; a shard that was written half is one
   CHECK(good >= 10);
 }
 
-TEST_CASE("200 damaged Parquet files: records, statuses or an error with the file's name; bounded memory") {
+TEST_CASE(
+    "200 damaged Parquet files: records, statuses or an error with the file's name; bounded "
+    "memory") {
   FakeContext context;
   const auto bytes_of = [](const fs::path& file) {
     std::ifstream stream(file, std::ios::binary);
@@ -251,11 +282,15 @@ TEST_CASE("200 damaged Parquet files: records, statuses or an error with the fil
     std::string bytes = whole;
     const std::size_t tail = std::min<std::size_t>(bytes.size(), 4000);  // where the metadata are
     for (int changes = rng.integer(1, 6); changes > 0; --changes) {
-      const std::size_t at = rng.chance(0.5) ? bytes.size() - 1 - rng.below(std::min(tail, bytes.size())) : rng.below(bytes.size());
+      const std::size_t at = rng.chance(0.5)
+                                 ? bytes.size() - 1 - rng.below(std::min(tail, bytes.size()))
+                                 : rng.below(bytes.size());
       switch (rng.below(4)) {
         case 0: bytes[at] = static_cast<char>(rng.below(256)); break;
         case 1: bytes[at] = static_cast<char>(bytes[at] ^ (1 << rng.below(8))); break;
-        case 2: bytes.replace(at, std::min<std::size_t>(5, bytes.size() - at), "\xff\xff\xff\xff\x0f"); break;  // a huge number
+        case 2:
+          bytes.replace(at, std::min<std::size_t>(5, bytes.size() - at), "\xff\xff\xff\xff\x0f");
+          break;  // a huge number
         default: bytes.resize(std::max<std::size_t>(at, 1));
       }
     }
@@ -265,7 +300,8 @@ TEST_CASE("200 damaged Parquet files: records, statuses or an error with the fil
     try {
       const auto dataset = open(file, context);
       const auto stream = dataset->answers({});
-      for (AnswerRecord record; good < 100'000 && stream->next(record);) good += record.status == Status::ok;
+      for (AnswerRecord record; good < 100'000 && stream->next(record);)
+        good += record.status == Status::ok;
     } catch (const DataError& error) {
       ++refused;
       CHECK_THAT(error.what(), Contains("damaged.parquet"));

@@ -296,7 +296,8 @@ TEST_CASE("MMPR: a meta file with subsets and their folders of images") {
 
 namespace {
 
-std::vector<PreferencePair> pairs(FakeContext& context, const std::filesystem::path& file, Table params = {}) {
+std::vector<PreferencePair> pairs(FakeContext& context, const std::filesystem::path& file,
+                                  Table params = {}) {
   static const PluginLibrary plugin("datasets/preferences");
   params["file"] = value_of(file.string());
   return drain(*plugin.make<Dataset>("preferences", params, context)->pairs());
@@ -306,20 +307,26 @@ std::vector<PreferencePair> pairs(FakeContext& context, const std::filesystem::p
 std::vector<std::string> labels(const std::vector<PreferencePair>& given) {
   std::vector<std::string> made;
   for (const PreferencePair& pair : given)
-    made.push_back(pair.prompt.messages.empty() ? pair.extra : pair.chosen.text + ">" + pair.rejected.text);
+    made.push_back(pair.prompt.messages.empty() ? pair.extra
+                                                : pair.chosen.text + ">" + pair.rejected.text);
   return made;
 }
 
-std::string completion(const std::string& model, const std::string& text, const std::string& a, const std::string& b,
-                       const std::string& c) {
-  const auto rating = [](const std::string& value) { return R"({"Rating":)" + value + R"(,"Rationale":"So."})"; };
-  return R"({"model":")" + model + R"(","response":")" + text + R"(","annotations":{"Helpfulness":)" + rating(a) +
-         R"(,"Ethical Considerations":)" + rating(b) + R"(,"Visual Faithfulness":)" + rating(c) + "}}";
+std::string completion(const std::string& model, const std::string& text, const std::string& a,
+                       const std::string& b, const std::string& c) {
+  const auto rating = [](const std::string& value) {
+    return R"({"Rating":)" + value + R"(,"Rationale":"So."})";
+  };
+  return R"({"model":")" + model + R"(","response":")" + text +
+         R"(","annotations":{"Helpfulness":)" + rating(a) + R"(,"Ethical Considerations":)" +
+         rating(b) + R"(,"Visual Faithfulness":)" + rating(c) + "}}";
 }
 
 }  // namespace
 
-TEST_CASE_METHOD(Pictures, "RLAIF-V: a flat row without an image mark, a JSON text in a column, and the form TRL has of it") {
+TEST_CASE_METHOD(Pictures,
+                 "RLAIF-V: a flat row without an image mark, a JSON text in a column, and the form "
+                 "TRL has of it") {
   const std::string flat =
       R"({"ds_name":"RLAIF-V","image":{"bytes":"QUJD","path":"a.png"},"question":"What is it?","chosen":"good","rejected":"bad",)"
       R"("origin_dataset":"x","origin_split":"{\"model\": \"m\", \"type\": \"t\"}","idx":"7","image_path":"elsewhere/a.jpg"})";
@@ -333,22 +340,27 @@ TEST_CASE_METHOD(Pictures, "RLAIF-V: a flat row without an image mark, a JSON te
       R"({"prompt":[{"role":"user","content":[{"type":"image","text":null},{"type":"text","text":"What is it?"}]}],"chosen":[{"role":"assistant","content":[{"type":"text","text":"good"}]}],"rejected":[{"role":"assistant","content":[{"type":"text","text":"bad"}]}],"images":["a.png"]})");
   CHECK(shown(formatted.prompt) == "user: [a.png]What is it?");
   // LLaMA-Factory's entry for it is alpaca's form, where the image needs no mark either.
-  write_file(context, "dataset_info.json",
-             R"({"rlaif_v":{"file_name":"data.jsonl","ranking":true,"columns":{"prompt":"question","chosen":"chosen","rejected":"rejected","images":"image"}}})");
+  write_file(
+      context, "dataset_info.json",
+      R"({"rlaif_v":{"file_name":"data.jsonl","ranking":true,"columns":{"prompt":"question","chosen":"chosen","rejected":"rejected","images":"image"}}})");
   CHECK(shown(one(context, flat).prompt) == "user: [a.png]What is it?");
 }
 
-TEST_CASE_METHOD(Pictures, "VLFeedback: every two responses of different mean rating, by the authors' rule") {
-  const std::string list = completion("m1", "A", R"("4")", R"("5")", R"("3")") + "," +   // 4
-                           completion("m2", "B", R"("5")", R"("5")", R"("5")") + "," +   // 5
-                           completion("m3", "C", R"("4")", R"("4")", R"("4")") + "," +   // 4: equal to A
-                           completion("m4", "D", R"("5")", R"("N/A")", R"("5")");        // no number: no pair of it
+TEST_CASE_METHOD(Pictures,
+                 "VLFeedback: every two responses of different mean rating, by the authors' rule") {
+  const std::string list =
+      completion("m1", "A", R"("4")", R"("5")", R"("3")") + "," +  // 4
+      completion("m2", "B", R"("5")", R"("5")", R"("5")") + "," +  // 5
+      completion("m3", "C", R"("4")", R"("4")", R"("4")") + "," +  // 4: equal to A
+      completion("m4", "D", R"("5")", R"("N/A")", R"("5")");       // no number: no pair of it
   const auto file = write_file(
       context, "vlfeedback_80k.jsonl",
-      R"({"id":"svit-9","prompt":"Describe it.","models":["m1","m2","m3","m4"],"img_path":"a.png","completions":[)" + list + "]}\n");
+      R"({"id":"svit-9","prompt":"Describe it.","models":["m1","m2","m3","m4"],"img_path":"a.png","completions":[)" +
+          list + "]}\n");
   const auto made = pairs(context, file, {{"source", value_of("VLFeedback")}});
-  CHECK(labels(made) == std::vector<std::string>{"B>A", R"({"dropped":"equal ratings"})", R"({"dropped":"no rating"})", "B>C",
-                                                 R"({"dropped":"no rating"})", R"({"dropped":"no rating"})"});
+  CHECK(labels(made) == std::vector<std::string>{
+                            "B>A", R"({"dropped":"equal ratings"})", R"({"dropped":"no rating"})",
+                            "B>C", R"({"dropped":"no rating"})", R"({"dropped":"no rating"})"});
   REQUIRE(made.size() == 6);
   CHECK(made[0].id == "svit-9/1-0");
   CHECK(made[0].prompt.id == "svit-9");
@@ -363,55 +375,75 @@ TEST_CASE_METHOD(Pictures, "VLFeedback: every two responses of different mean ra
     const auto aspect = [&](int i) { return R"({"Rating":)" + ratings[i] + R"(,"Rationale":""})"; };
     const std::string same = inner ? R"({"Rating":["4","5"],"Rationale":["",""]})" : "";
     const auto all = [&](int i) {
-      return R"({"Helpfulness":)" + aspect(i) + R"(,"Ethical Considerations":)" + aspect(i) + R"(,"Visual Faithfulness":)" + aspect(i) + "}";
+      return R"({"Helpfulness":)" + aspect(i) + R"(,"Ethical Considerations":)" + aspect(i) +
+             R"(,"Visual Faithfulness":)" + aspect(i) + "}";
     };
-    const std::string annotations = inner ? R"({"Helpfulness":)" + same + R"(,"Ethical Considerations":)" + same +
+    const std::string annotations = inner ? R"({"Helpfulness":)" + same +
+                                                R"(,"Ethical Considerations":)" + same +
                                                 R"(,"Visual Faithfulness":)" + same + "}"
                                           : "[" + all(0) + "," + all(1) + "]";
-    const auto columns = write_file(context, "columns.jsonl",
-                                    R"({"id":"1","prompt":"Q","img_path":"a.png","completions":{"model":["m1","m2"],"response":["A","B"],"annotations":)" +
-                                        annotations + "}}\n");
+    const auto columns = write_file(
+        context, "columns.jsonl",
+        R"({"id":"1","prompt":"Q","img_path":"a.png","completions":{"model":["m1","m2"],"response":["A","B"],"annotations":)" +
+            annotations + "}}\n");
     CHECK(labels(pairs(context, columns)) == std::vector<std::string>{"B>A"});
   }
   // For scoring they are candidates; one alone, or none, is no pair.
-  const AnswerRecord candidates = one(context, R"({"id":"1","prompt":"Q","completions":[)" + list + "]}");
+  const AnswerRecord candidates =
+      one(context, R"({"id":"1","prompt":"Q","completions":[)" + list + "]}");
   CHECK(candidates.responses.size() == 4);
   CHECK_FALSE(candidates.pair);
-  const auto single = write_file(context, "single.jsonl",
-                                 R"({"prompt":"Q","completions":[)" + completion("m", "A", "4", R"(" 5 ")", "3") + "]}\n" +
-                                     R"({"prompt":"Q","completions":[)" + completion("m", "A", "4", R"(" 5 ")", "3") + "," +
-                                     completion("m", "B", "4", "5", "2.5") + "]}\n");
-  CHECK(labels(pairs(context, single)) == std::vector<std::string>{R"({"dropped":"a single response"})", "A>B"});
-  CHECK_THAT(problem(context, R"({"prompt":"Q","completions":[]})"), Contains("holds no responses"));
-  CHECK_THAT(problem(context, R"({"prompt":"Q","completions":[{"model":"m"}]})"), Contains("completion 0 has no text"));
+  const auto single = write_file(
+      context, "single.jsonl",
+      R"({"prompt":"Q","completions":[)" + completion("m", "A", "4", R"(" 5 ")", "3") + "]}\n" +
+          R"({"prompt":"Q","completions":[)" + completion("m", "A", "4", R"(" 5 ")", "3") + "," +
+          completion("m", "B", "4", "5", "2.5") + "]}\n");
+  CHECK(labels(pairs(context, single)) ==
+        std::vector<std::string>{R"({"dropped":"a single response"})", "A>B"});
+  CHECK_THAT(problem(context, R"({"prompt":"Q","completions":[]})"),
+             Contains("holds no responses"));
+  CHECK_THAT(problem(context, R"({"prompt":"Q","completions":[{"model":"m"}]})"),
+             Contains("completion 0 has no text"));
 }
 
-TEST_CASE_METHOD(Pictures, "POVID: whole conversations, paths into a folder that is not shipped, by the file name alone") {
+TEST_CASE_METHOD(
+    Pictures,
+    "POVID: whole conversations, paths into a folder that is not shipped, by the file name alone") {
   const std::string record =
       R"([{"id":"p1","image":"./data/coco/COCO_train2014_1.jpg","conversations":[{"from":"human","value":"<image>\nQ"},{"from":"gpt","value":"good"}],"rejected_conversations":[{"from":"human","value":"<image>\nQ"},{"from":"gpt","value":"bad"}]}])";
-  const auto file = write_file(context, "POVID/POVID_preference_data_for_VLLMs_version_1.json", record);
+  const auto file =
+      write_file(context, "POVID/POVID_preference_data_for_VLLMs_version_1.json", record);
   write_file(context, "coco/COCO_train2014_1.jpg", "a picture");
   CHECK(shown(pairs(context, file)[0].prompt) == "user: [./data/coco/COCO_train2014_1.jpg?]\nQ");
   // The folder stands for its only file, whichever revision it is.
   const auto made = pairs(context, context.scratch() / "POVID",
-                          {{"media_root", value_of((context.scratch() / "coco").string())}, {"media_names", value_of(true)}});
+                          {{"media_root", value_of((context.scratch() / "coco").string())},
+                           {"media_names", value_of(true)}});
   CHECK(shown(made[0].prompt) == "user: [./data/coco/COCO_train2014_1.jpg]\nQ");
   CHECK(labels(made) == std::vector<std::string>{"good>bad"});
 }
 
-TEST_CASE_METHOD(Pictures, "WildVision: the winner's last answer, ties dropped, user turns must be the same") {
-  const auto talk = [](const std::string& first, const std::string& last, const std::string& question = "Q2") {
-    return R"([{"role":"user","content":"Q1"},{"role":"assistant","content":")" + first + R"("},{"role":"user","content":")" + question +
-           R"("},{"role":"assistant","content":")" + last + R"("}])";
+TEST_CASE_METHOD(
+    Pictures, "WildVision: the winner's last answer, ties dropped, user turns must be the same") {
+  const auto talk = [](const std::string& first, const std::string& last,
+                       const std::string& question = "Q2") {
+    return R"([{"role":"user","content":"Q1"},{"role":"assistant","content":")" + first +
+           R"("},{"role":"user","content":")" + question + R"("},{"role":"assistant","content":")" +
+           last + R"("}])";
   };
   const auto battle = [&](const std::string& a, const std::string& b, const std::string& winner) {
-    return R"({"question_id":"q","model_a":"x","model_b":"y","conversation_a":)" + a + R"(,"conversation_b":)" + b +
-           R"(,"language":"English","image":"a.png","turn":2,"anony":true,"winner":")" + winner + R"(","tstamp":1.5,"judge":"j","domain":"d"})" + "\n";
+    return R"({"question_id":"q","model_a":"x","model_b":"y","conversation_a":)" + a +
+           R"(,"conversation_b":)" + b +
+           R"(,"language":"English","image":"a.png","turn":2,"anony":true,"winner":")" + winner +
+           R"(","tstamp":1.5,"judge":"j","domain":"d"})" + "\n";
   };
   const auto file = write_file(context, "battles.jsonl",
-                               battle(talk("f", "A"), talk("f", "B"), "model_b") + battle(talk("f", "A"), talk("g", "B"), "model_a") +
-                                   battle(talk("f", "A"), talk("f", "B"), "tie") + battle(talk("f", "A"), talk("f", "B"), "tie (bothbad)") +
-                                   battle(talk("f", "A"), talk("f", "B", "Q3"), "model_a") + battle(talk("f", "A"), talk("f", "B"), "both"));
+                               battle(talk("f", "A"), talk("f", "B"), "model_b") +
+                                   battle(talk("f", "A"), talk("g", "B"), "model_a") +
+                                   battle(talk("f", "A"), talk("f", "B"), "tie") +
+                                   battle(talk("f", "A"), talk("f", "B"), "tie (bothbad)") +
+                                   battle(talk("f", "A"), talk("f", "B", "Q3"), "model_a") +
+                                   battle(talk("f", "A"), talk("f", "B"), "both"));
   const auto made = pairs(context, file, {{"source", value_of("WildVision")}});
   REQUIRE(made.size() == 6);
   const auto told = labels(made);
@@ -431,13 +463,19 @@ TEST_CASE_METHOD(Pictures, "WildVision: the winner's last answer, ties dropped, 
 }
 
 TEST_CASE_METHOD(Pictures, "MM-RLHF: image or frames of a video, ties, keys nobody asked for") {
-  for (const char* frame : {"f2.png", "f10.png", "f1.png"}) write_file(context, std::string("video/v/") + frame, frame);
-  const std::string more = R"(,"chosen_reason":"r","rejected_reason":null,"mixed_up_image":"b.png","reference_chosen_logp":-1.5})";
-  const auto file = write_file(context, "dpo_pairs.jsonl",
-                               R"({"prompt":"Q","chosen":"good","rejected":"bad","image":"a.png","is_tie":false)" + more + "\n" +
-                                   R"({"prompt":"<image>Q","chosen":"good","rejected":"bad","image":"a.png")" + more + "\n" +
-                                   R"({"prompt":"Q","chosen":"good","rejected":"bad","video":"video/v","is_tie":null)" + more + "\n" +
-                                   R"({"prompt":"Q","chosen":"good","rejected":"bad","image":"a.png","is_tie":true)" + more + "\n");
+  for (const char* frame : {"f2.png", "f10.png", "f1.png"})
+    write_file(context, std::string("video/v/") + frame, frame);
+  const std::string more =
+      R"(,"chosen_reason":"r","rejected_reason":null,"mixed_up_image":"b.png","reference_chosen_logp":-1.5})";
+  const auto file = write_file(
+      context, "dpo_pairs.jsonl",
+      R"({"prompt":"Q","chosen":"good","rejected":"bad","image":"a.png","is_tie":false)" + more +
+          "\n" + R"({"prompt":"<image>Q","chosen":"good","rejected":"bad","image":"a.png")" + more +
+          "\n" +
+          R"({"prompt":"Q","chosen":"good","rejected":"bad","video":"video/v","is_tie":null)" +
+          more + "\n" +
+          R"({"prompt":"Q","chosen":"good","rejected":"bad","image":"a.png","is_tie":true)" + more +
+          "\n");
   const auto made = pairs(context, file);
   REQUIRE(made.size() == 4);
   CHECK(shown(made[0].prompt) == "user: [a.png]Q");
@@ -448,17 +486,25 @@ TEST_CASE_METHOD(Pictures, "MM-RLHF: image or frames of a video, ties, keys nobo
   CHECK(made[3].extra == R"({"dropped":"tie"})");
 }
 
-TEST_CASE_METHOD(Pictures, "MMPR: lists of images, none, shares, names that start with the set's own folder") {
+TEST_CASE_METHOD(
+    Pictures, "MMPR: lists of images, none, shares, names that start with the set's own folder") {
   const std::filesystem::path root = context.scratch() / "MMPR-v1.2";
   write_file(context, "MMPR-v1.2/images/i/1.png", "1");
   write_file(context, "MMPR-v1.2/images/i/2.png", "2");
   std::string many;
-  for (int i = 0; i < 40; ++i) many += R"({"question":"Q","chosen":"good","rejected":"bad"})" "\n";
-  write_file(context, "MMPR-v1.2/annotations/a.jsonl",
-             R"({"image":["1.png","2.png"],"question":"Both?","chosen":"good","rejected":"bad"})" "\n"
-             R"({"image":["1.png","2.png"],"question":"<image>\n<image>\nBoth?","chosen":"good","rejected":"bad"})" "\n"
-             R"({"image":"","question":"None?","chosen":"good","rejected":"bad"})" "\n"
-             R"({"question":"Absent?","chosen":"good","rejected":"bad"})" "\n");
+  for (int i = 0; i < 40; ++i)
+    many += R"({"question":"Q","chosen":"good","rejected":"bad"})"
+            "\n";
+  write_file(
+      context, "MMPR-v1.2/annotations/a.jsonl",
+      R"({"image":["1.png","2.png"],"question":"Both?","chosen":"good","rejected":"bad"})"
+      "\n"
+      R"({"image":["1.png","2.png"],"question":"<image>\n<image>\nBoth?","chosen":"good","rejected":"bad"})"
+      "\n"
+      R"({"image":"","question":"None?","chosen":"good","rejected":"bad"})"
+      "\n"
+      R"({"question":"Absent?","chosen":"good","rejected":"bad"})"
+      "\n");
   write_file(context, "MMPR-v1.2/annotations/b.jsonl", many);
   const auto meta = write_file(
       context, "MMPR-v1.2/meta.json",
@@ -476,12 +522,15 @@ TEST_CASE_METHOD(Pictures, "MMPR: lists of images, none, shares, names that star
 
 TEST_CASE_METHOD(Pictures, "What gives no pair can be made an error") {
   const auto file = write_file(context, "some.jsonl",
-                               R"({"prompt":"Q","chosen":"good","rejected":"bad","is_tie":true})" "\n"
-                               R"({"prompt":"Q","chosen":"good","rejected":"bad"})" "\n{broken\n");
+                               R"({"prompt":"Q","chosen":"good","rejected":"bad","is_tie":true})"
+                               "\n"
+                               R"({"prompt":"Q","chosen":"good","rejected":"bad"})"
+                               "\n{broken\n");
   CHECK(pairs(context, file).size() == 3);
   static const PluginLibrary plugin("datasets/preferences");
   const auto strict = plugin.make<Dataset>(
-      "preferences", {{"file", value_of(file.string())}, {"bad_records", value_of("stop")}}, context);
+      "preferences", {{"file", value_of(file.string())}, {"bad_records", value_of("stop")}},
+      context);
   const auto stream = strict->pairs();
   PreferencePair pair;
   REQUIRE(stream->next(pair));  // a tie is no mistake of the record: passed over

@@ -16,7 +16,8 @@ using namespace dt2it::testing;
 
 namespace {
 
-std::shared_ptr<FakeJudge> saying(double overall_of_a, double overall_of_b, Status status = Status::ok) {
+std::shared_ptr<FakeJudge> saying(double overall_of_a, double overall_of_b,
+                                  Status status = Status::ok) {
   return std::make_shared<FakeJudge>([=](const Prompt&, const Response& response) {
     Score score;
     score.status = status;
@@ -67,7 +68,8 @@ TEST_CASE("abstentions do not vote, and below the quorum there is no opinion") {
   CHECK(score.status == Status::refused);
   CHECK(score.criteria.empty());
   CHECK(one_of_three.judge->compare(kPrompt, kTwo[0], kTwo[1]).status == Status::refused);
-  Panel with_less({saying(9, 3), saying(0, 0, Status::refused), saying(0, 0, Status::unparsed)}, {{"quorum", value_of(1)}});
+  Panel with_less({saying(9, 3), saying(0, 0, Status::refused), saying(0, 0, Status::unparsed)},
+                  {{"quorum", value_of(1)}});
   CHECK(with_less.judge->score(kPrompt, kTwo)[0].overall == 9);
   CHECK_THROWS_AS(Panel({saying(1, 2)}, {{"quorum", value_of(2)}}), ConfigError);
 }

@@ -54,11 +54,8 @@ const std::vector<Response> kThree{sample_response("a", "A"), sample_response("b
 }  // namespace
 
 TEST_CASE("a list is one call, one score each, in order") {
-  Bench bench(
-      [](const ChatRequest&) {
-        return reply(report({3, 9, 0}));
-      },
-      {{"max_tokens", value_of(500)}});
+  Bench bench([](const ChatRequest&) { return reply(report({3, 9, 0})); },
+              {{"max_tokens", value_of(500)}});
   const std::vector<Score> scores = bench.judge->score(kPrompt, kThree);
   REQUIRE(scores.size() == 3);
   CHECK(scores[0].overall == 3);
@@ -200,7 +197,9 @@ TEST_CASE("rubric keeps the contract of judges") {
 TEST_CASE("repeats are means over what could be read, and further draws of the same") {
   Bench bench(
       [](const ChatRequest& request) {
-        return reply(request.sampling.sample == 2 ? "no report at all" : report({request.sampling.sample == 0 ? 4 : 7, 5, 5}));
+        return reply(request.sampling.sample == 2
+                         ? "no report at all"
+                         : report({request.sampling.sample == 0 ? 4 : 7, 5, 5}));
       },
       {{"repeats", value_of(3)}, {"retries", value_of(0)}});
   const std::vector<Score> scores = bench.judge->score(kPrompt, kThree);
@@ -209,8 +208,10 @@ TEST_CASE("repeats are means over what could be read, and further draws of the s
   CHECK(scores[0].detail == "2 of 3 draws: 4 7");
   CHECK(scores[1].overall == 5);
   REQUIRE(bench.mllm->requests().size() == 3);
-  for (int i = 0; i < 3; ++i) CHECK(bench.mllm->requests()[static_cast<std::size_t>(i)].sampling.sample == i);
-  Bench mute([](const ChatRequest&) { return reply("no report"); }, {{"repeats", value_of(3)}, {"retries", value_of(0)}});
+  for (int i = 0; i < 3; ++i)
+    CHECK(bench.mllm->requests()[static_cast<std::size_t>(i)].sampling.sample == i);
+  Bench mute([](const ChatRequest&) { return reply("no report"); },
+             {{"repeats", value_of(3)}, {"retries", value_of(0)}});
   CHECK(mute.judge->score(kPrompt, kThree)[0].status == Status::unparsed);
 }
 
@@ -232,7 +233,8 @@ TEST_CASE("comparisons go by majority, abstentions have no vote") {
 }
 
 TEST_CASE("in both orders a judge that goes by the place gives a tie") {
-  Bench by_place([](const ChatRequest&) { return reply(report({8, 2})); }, {{"both_orders", value_of(true)}});
+  Bench by_place([](const ChatRequest&) { return reply(report({8, 2})); },
+                 {{"both_orders", value_of(true)}});
   Verdict verdict = by_place.judge->compare(kPrompt, kThree[0], kThree[1]);
   CHECK(verdict.ok());
   CHECK(verdict.winner == Verdict::Winner::tie);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/mllms/local/answer_text.hpp"
 
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <string>
 #include <vector>
 
@@ -18,7 +17,8 @@ using dt2it::testing::ScriptedBackbone;
 namespace {
 
 // The text after each byte of `bytes`, up to the first stop.
-std::vector<std::string> texts(const std::string& bytes, const std::vector<std::string>& stops = {}) {
+std::vector<std::string> texts(const std::string& bytes,
+                               const std::vector<std::string>& stops = {}) {
   const ScriptedBackbone backbone(ScriptedBackbone::echo);
   AnswerText answer(backbone, stops);
   std::vector<std::string> all;
@@ -34,12 +34,14 @@ std::vector<std::string> texts(const std::string& bytes, const std::vector<std::
 
 TEST_CASE("A text never ends within a character") {
   const std::string bytes = "a\xc3\xa9\xe4\xb8\xad\xf0\x9f\x99\x82!";
-  const std::vector<std::string> expected{"a", "a", "aé", "aé", "aé", "aé中", "aé中", "aé中", "aé中", "aé中🙂", "aé中🙂!"};
+  const std::vector<std::string> expected{"a",    "a",    "aé",   "aé",     "aé",     "aé中",
+                                          "aé中", "aé中", "aé中", "aé中🙂", "aé中🙂!"};
   CHECK(texts(bytes) == expected);
   // What turns out to be no character is shown once something follows.
   CHECK(texts("a\xe4\xb8z").back() == "a\xef\xbf\xbd\xef\xbf\xbdz");
   CHECK(texts("a\xff\xff\xff\xff\xff").back() == "a\xef\xbf\xbd\xef\xbf\xbd");
-  CHECK(texts("\xff\xff\xff\xff\xe4\xb8\xad").back() == "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd中");
+  CHECK(texts("\xff\xff\xff\xff\xe4\xb8\xad").back() ==
+        "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd中");
 }
 
 TEST_CASE("A text token by token is the text of all tokens") {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/core/Tensor.h>
-#include <catch2/catch.hpp>
 
 #include <atomic>
+#include <catch2/catch.hpp>
 #include <future>
 #include <set>
 #include <string>
@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "dt2it/mllm.hpp"
-#include "dt2it/testing/fakes.hpp"
 #include "dt2it/testing/fakes.hpp"
 #include "tests/plugins/mllms/mllm_contract.hpp"
 #include "tests/plugins/mllms/scripted_backbone.hpp"
@@ -49,7 +48,8 @@ struct Bench {
 std::vector<ChatReply> together(Mllm& mllm, const std::vector<ChatRequest>& requests) {
   std::vector<std::future<ChatReply>> replies;
   for (const ChatRequest& request : requests)
-    replies.push_back(std::async(std::launch::async, [&mllm, &request] { return mllm.chat(request); }));
+    replies.push_back(
+        std::async(std::launch::async, [&mllm, &request] { return mllm.chat(request); }));
   std::vector<ChatReply> all;
   for (auto& reply : replies) all.push_back(reply.get());
   return all;
@@ -69,10 +69,12 @@ TEST_CASE("A checkpoint's answers keep the contract, pictures included") {
   FakeContext context;
   add_backbone(context);
   static const PluginLibrary plugin("mllms/local");
-  const auto mllm = plugin.make<Mllm>("local", {{"backbone", value_of("base")}, {"max_tokens", value_of(6)}}, context);
+  const auto mllm = plugin.make<Mllm>(
+      "local", {{"backbone", value_of("base")}, {"max_tokens", value_of(6)}}, context);
   ChatRequest request = ask("Is there a ring in the picture?");
-  request.messages[0].content.insert(request.messages[0].content.begin(),
-                                     Part::of_image(context.media().put_image(sample_image(64, 48, 1), "drawn")));
+  request.messages[0].content.insert(
+      request.messages[0].content.begin(),
+      Part::of_image(context.media().put_image(sample_image(64, 48, 1), "drawn")));
   check_mllm_contract_apart(*mllm, request);
 }
 
@@ -140,10 +142,12 @@ TEST_CASE("More samples than a batch holds are answered batch by batch") {
 
 TEST_CASE("Who waits joins while others are being answered") {
   std::atomic<bool> released = false;
-  Bench bench({{"max_tokens", value_of(1 << 30)}}, [&](const std::string& prompt, const std::string& answer) -> std::int64_t {
-    if (prompt == "long") return released && answer.size() > 3 ? ScriptedBackbone::kEnd : 'x';
-    return ScriptedBackbone::echo(prompt, answer);
-  });
+  Bench bench({{"max_tokens", value_of(1 << 30)}},
+              [&](const std::string& prompt, const std::string& answer) -> std::int64_t {
+                if (prompt == "long")
+                  return released && answer.size() > 3 ? ScriptedBackbone::kEnd : 'x';
+                return ScriptedBackbone::echo(prompt, answer);
+              });
   auto slow = std::async(std::launch::async, [&] { return bench.mllm->chat(ask("long")); });
   while (bench.backbone->steps < 3) std::this_thread::yield();
   const ChatReply quick = bench.mllm->chat(ask("short"));
@@ -161,7 +165,8 @@ TEST_CASE("Many callers get each their own answer") {
     callers.push_back(std::async(std::launch::async, [&bench, c] {
       int right = 0;
       for (int i = 0; i < 30; ++i) {
-        const std::string text = std::string(static_cast<std::size_t>(1 + (c * 7 + i) % 19), 'a') + std::to_string(c % 12 * 100 + i);
+        const std::string text = std::string(static_cast<std::size_t>(1 + (c * 7 + i) % 19), 'a') +
+                                 std::to_string(c % 12 * 100 + i);
         right += bench.mllm->chat(ask(text, c)).text == text;
       }
       return right;
@@ -178,7 +183,8 @@ TEST_CASE("Models that share a backbone take turns") {
   std::atomic<int> right = 0;
   for (int c = 0; c < 8; ++c)
     callers.push_back(std::async(std::launch::async, [&, c] {
-      for (int i = 0; i < 20; ++i) right += (c % 2 ? *other : *bench.mllm).chat(ask("turn about")).text == "turn about";
+      for (int i = 0; i < 20; ++i)
+        right += (c % 2 ? *other : *bench.mllm).chat(ask("turn about")).text == "turn about";
     }));
   for (auto& caller : callers) caller.get();
   CHECK(right == 160);
@@ -194,14 +200,18 @@ TEST_CASE("An answer depends on its request and the seed, not on its company") {
     return plugin.make<Mllm>("local", params, context);
   };
   ChatRequest mine = ask("Is there a ring in the picture?", 3);
-  mine.messages[0].content.push_back(Part::of_image(context.media().put_image(sample_image(64, 48, 7), "drawn")));
+  mine.messages[0].content.push_back(
+      Part::of_image(context.media().put_image(sample_image(64, 48, 7), "drawn")));
   const std::string alone = model({})->chat(mine).text;
   CHECK_FALSE(alone.empty());
   CHECK(model({})->chat(mine).text == alone);
 
   std::vector<ChatRequest> company{mine};
   for (int i = 0; i < 7; ++i) {
-    company.push_back(i < 2 ? mine : ask("How many things are red or blue " + std::string(static_cast<std::size_t>(i), '?'), i));
+    company.push_back(i < 2 ? mine
+                            : ask("How many things are red or blue " +
+                                      std::string(static_cast<std::size_t>(i), '?'),
+                                  i));
     company.back().sampling.sample = i < 2 ? 10 + i : i;
     company.back().sampling.max_tokens = 5 + 9 * i;  // they leave one by one
   }
@@ -214,7 +224,8 @@ TEST_CASE("An answer depends on its request and the seed, not on its company") {
   mine.sampling.sample = 4;
   CHECK(model({})->chat(mine).text != alone);
   mine.sampling.temperature = 0;  // the request's values go first; no draw, so no seed
-  CHECK(model({})->chat(mine).text == model({{"seed", value_of(1)}, {"temperature", value_of(2)}})->chat(mine).text);
+  CHECK(model({})->chat(mine).text ==
+        model({{"seed", value_of(1)}, {"temperature", value_of(2)}})->chat(mine).text);
 }
 
 TEST_CASE("What cannot be answered is a status with a reason") {
@@ -246,7 +257,8 @@ TEST_CASE("What cannot be answered is a status with a reason") {
 TEST_CASE("An error reaches all it concerns, and the next request is answered") {
   Bench bench(full_batches(3));
   using Catch::Matchers::Message;
-  CHECK_THROWS_MATCHES(bench.mllm->chat(ask("explode")), ModelError, Message("scripted: generation failed: encoding broke"));
+  CHECK_THROWS_MATCHES(bench.mllm->chat(ask("explode")), ModelError,
+                       Message("scripted: generation failed: encoding broke"));
   bench.backbone->fail_at = 2;
   std::atomic<int> failed = 0;
   std::vector<std::future<void>> callers;
@@ -260,7 +272,8 @@ TEST_CASE("An error reaches all it concerns, and the next request is answered") 
     }));
   for (auto& caller : callers) caller.get();
   CHECK(failed == 3);
-  for (const ChatReply& reply : together(*bench.mllm, {ask("a"), ask("b"), ask("c")})) CHECK(reply.text.size() == 1);
+  for (const ChatReply& reply : together(*bench.mllm, {ask("a"), ask("b"), ask("c")}))
+    CHECK(reply.text.size() == 1);
 }
 
 TEST_CASE("Parameters that can never work are refused") {

@@ -7,6 +7,8 @@
 
 namespace dt2it::testing {
 
-void check_mllm_contract_apart(Mllm& mllm, const ChatRequest& request) { check_mllm_contract(mllm, request); }
+void check_mllm_contract_apart(Mllm& mllm, const ChatRequest& request) {
+  check_mllm_contract(mllm, request);
+}
 
 }  // namespace dt2it::testing

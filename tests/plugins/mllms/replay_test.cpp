@@ -8,9 +8,9 @@
 
 #include "dt2it/error.hpp"
 #include "dt2it/mllm.hpp"
+#include "dt2it/request_key.hpp"
 #include "dt2it/testing/contracts.hpp"
 #include "dt2it/testing/fake_context.hpp"
-#include "dt2it/request_key.hpp"
 #include "tests/plugins/plugin_library.hpp"
 
 using namespace dt2it;

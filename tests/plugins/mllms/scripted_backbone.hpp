@@ -34,9 +34,10 @@ class ScriptedBackbone final : public Backbone {
     return answer.size() < prompt.size() ? static_cast<unsigned char>(prompt[answer.size()]) : kEnd;
   }
 
-  std::atomic<int> encodes = 0, decodes = 0, joins = 0, prefills = 0, steps = 0, live = 0, most_live = 0;
-  bool cut = false;              // what encode() says of every prompt
-  bool random = false;           // logits of many tokens, from what came before
+  std::atomic<int> encodes = 0, decodes = 0, joins = 0, prefills = 0, steps = 0, live = 0,
+                   most_live = 0;
+  bool cut = false;               // what encode() says of every prompt
+  bool random = false;            // logits of many tokens, from what came before
   std::atomic<int> fail_at = -1;  // the step that throws
 
   EncodedTree encode(const Prompt& prompt, std::span<const std::string_view>) override {
@@ -59,7 +60,8 @@ class ScriptedBackbone final : public Backbone {
     encoded.cut = cut;
     return encoded;
   }
-  std::unique_ptr<Decoding> decode(std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) override {
+  std::unique_ptr<Decoding> decode(std::span<const TokenTree* const> prompts,
+                                   std::span<const std::size_t> samples) override {
     ++decodes;
     return std::make_unique<Sequences>(*this, prompts, samples);
   }
@@ -75,9 +77,15 @@ class ScriptedBackbone final : public Backbone {
       if (id < 256) bytes += static_cast<char>(id);
     for (std::size_t i = 0; i < bytes.size();) {
       const auto first = static_cast<unsigned char>(bytes[i]);
-      const std::size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+      const std::size_t length = first < 0x80   ? 1
+                                 : first < 0xc2 ? 0
+                                 : first < 0xe0 ? 2
+                                 : first < 0xf0 ? 3
+                                 : first < 0xf5 ? 4
+                                                : 0;
       bool valid = length > 0 && i + length <= bytes.size();
-      for (std::size_t k = 1; valid && k < length; ++k) valid = (static_cast<unsigned char>(bytes[i + k]) & 0xc0) == 0x80;
+      for (std::size_t k = 1; valid && k < length; ++k)
+        valid = (static_cast<unsigned char>(bytes[i + k]) & 0xc0) == 0x80;
       text += valid ? bytes.substr(i, length) : "\xef\xbf\xbd";
       i += valid ? length : 1;
     }
@@ -87,7 +95,10 @@ class ScriptedBackbone final : public Backbone {
   const std::filesystem::path& checkpoint() const override { return checkpoint_; }
 
   // Of no use to an MLLM.
-  at::Tensor forward(std::span<const TokenTree* const>, HiddenState, std::span<const std::int64_t>) override { return {}; }
+  at::Tensor forward(std::span<const TokenTree* const>, HiddenState,
+                     std::span<const std::int64_t>) override {
+    return {};
+  }
   at::Tensor logits(const at::Tensor&) override { return {}; }
   std::vector<NamedParameter> parameters() override { return {}; }
   std::int64_t hidden_size() const override { return 1; }
@@ -97,16 +108,20 @@ class ScriptedBackbone final : public Backbone {
  private:
   class Sequences final : public Decoding {
    public:
-    Sequences(ScriptedBackbone& own, std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) : own_(own) {
+    Sequences(ScriptedBackbone& own, std::span<const TokenTree* const> prompts,
+              std::span<const std::size_t> samples)
+        : own_(own) {
       add(prompts, samples);
     }
     ~Sequences() override { own_.live = 0; }
     const at::Tensor& logits() const override { return logits_; }
     void advance(std::span<const std::int64_t> tokens) override {
       const Alone alone(own_);
-      if (own_.steps++ == own_.fail_at) throw std::runtime_error("no memory left\nwith a long stack trace");
+      if (own_.steps++ == own_.fail_at)
+        throw std::runtime_error("no memory left\nwith a long stack trace");
       if (tokens.size() != rows_.size()) throw ModelError("each live sequence needs one token");
-      for (std::size_t i = 0; i < tokens.size(); ++i) rows_[i].answer += static_cast<char>(tokens[i]);
+      for (std::size_t i = 0; i < tokens.size(); ++i)
+        rows_[i].answer += static_cast<char>(tokens[i]);
       fill();
     }
     void keep(std::span<const std::size_t> rows) override {
@@ -116,7 +131,8 @@ class ScriptedBackbone final : public Backbone {
       rows_ = std::move(kept);
       fill();
     }
-    void join(std::span<const TokenTree* const> prompts, std::span<const std::size_t> samples) override {
+    void join(std::span<const TokenTree* const> prompts,
+              std::span<const std::size_t> samples) override {
       ++own_.joins;
       add(prompts, samples);
     }
@@ -150,7 +166,8 @@ class ScriptedBackbone final : public Backbone {
       for (const Row& row : rows_) {
         Rng rng(stable_hash(row.prompt + "/" + row.answer));
         for (std::int64_t k = 0; k < kVocabulary; ++k)
-          *out++ = own_.random ? (k >= 'a' && k <= 'z' ? static_cast<float>(rng.normal()) : -50.f) : 0.f;
+          *out++ =
+              own_.random ? (k >= 'a' && k <= 'z' ? static_cast<float>(rng.normal()) : -50.f) : 0.f;
         if (!own_.random) out[own_.script_(row.prompt, row.answer) - kVocabulary] = 100;
       }
     }

@@ -49,7 +49,8 @@ struct Asked {
     params.try_emplace("api_key_env", value_of("DT2IT_TEST_KEY"));
     params.try_emplace("retry_delay_seconds", value_of(0.01));
     params.try_emplace("timeout_seconds", value_of(5));
-    mllm = calls.manage(PluginLibrary("mllms/openai").make<Mllm>("openai", params, context), "stage", "it");
+    mllm = calls.manage(PluginLibrary("mllms/openai").make<Mllm>("openai", params, context),
+                        "stage", "it");
   }
   ChatReply chat(const ChatRequest& request) { return mllm->chat(request); }
 };
@@ -175,7 +176,8 @@ TEST_CASE("endings other than a whole answer are statuses") {
 }
 
 TEST_CASE("what is no JSON is asked for again, and no answer in the end") {
-  Bench bench({http(200, "{\"choices\":[{"), http(200, said("Yes.")), http(200, "<html>wrong address</html>")},
+  Bench bench({http(200, "{\"choices\":[{"), http(200, said("Yes.")),
+               http(200, "<html>wrong address</html>")},
               {{"retries", value_of(1)}});
   CHECK(bench.ask().text == "Yes.");
   const ChatReply reply = bench.ask();
@@ -252,7 +254,8 @@ TEST_CASE("trouble that stays is unavailable, in bounded attempts") {
   }
   SECTION("told to wait for hours: the run stops and says so") {
     Bench bench({http(429, error("come back tomorrow", "requests", ""), "Retry-After: 7200\r\n")});
-    CHECK_THROWS_WITH(bench.ask(), Catch::Contains("asks to wait 7200 s") && Catch::Contains("run again then"));
+    CHECK_THROWS_WITH(bench.ask(),
+                      Catch::Contains("asks to wait 7200 s") && Catch::Contains("run again then"));
     CHECK_THROWS_AS(bench.ask(), ModelError);
     CHECK(bench.asked() == 1);
   }

@@ -55,7 +55,8 @@ TEST_CASE("contents are read as servers write them") {
   CHECK(read(R"({"content":"a"})", "\"abort\"").status == Status::unavailable);
   CHECK(read(R"({"content":null})", "\"tool_calls\"").status == Status::unparsed);
   CHECK(read_reply(R"({"choices":[]})").reply.status == Status::unparsed);
-  CHECK(read_reply("{\"choices\":[{\"message\":{\"content\":\"a\xff\"}}]}").reply.text == "a\xef\xbf\xbd");
+  CHECK(read_reply("{\"choices\":[{\"message\":{\"content\":\"a\xff\"}}]}").reply.text ==
+        "a\xef\xbf\xbd");
   CHECK(read_reply("{\"choices\":[{\"mess").damaged);
   CHECK(read_reply(R"({"error":{"code":429}})").error_status == 429);
   CHECK(read_reply(R"({"error":{"code":"odd"}})").error_status == 502);
@@ -87,9 +88,14 @@ TEST_CASE("base64 as in RFC 4648") {
   for (int i = 0; i < 700; ++i) {
     std::string plain = ">";
     for (std::size_t at = 0; at < bytes.size(); at += 3) {
-      const auto byte = [&](std::size_t k) { return at + k < bytes.size() ? static_cast<unsigned>(static_cast<unsigned char>(bytes[at + k])) : 0u; };
+      const auto byte = [&](std::size_t k) {
+        return at + k < bytes.size()
+                   ? static_cast<unsigned>(static_cast<unsigned char>(bytes[at + k]))
+                   : 0u;
+      };
       const unsigned word = byte(0) << 16 | byte(1) << 8 | byte(2);
-      for (std::size_t k = 0; k < 4; ++k) plain += at + k > bytes.size() ? '=' : kLetters[word >> (18 - 6 * k) & 63];
+      for (std::size_t k = 0; k < 4; ++k)
+        plain += at + k > bytes.size() ? '=' : kLetters[word >> (18 - 6 * k) & 63];
     }
     REQUIRE(encoded(bytes) == plain);
     bytes += static_cast<char>(i * 167 + i / 7);
@@ -104,7 +110,11 @@ TEST_CASE("strings of JSON: what must be escaped is, wherever it stands, and not
         text.replace(at, 1, special);
         std::string json, expected = "\"" + std::string(at, 'a');
         append_json_string(json, text);
-        expected += special == "\"" ? "\\\"" : special == "\\" ? "\\\\" : special == "\n" ? "\\u000a" : special == "\x01" ? "\\u0001" : special;
+        expected += special == "\""     ? "\\\""
+                    : special == "\\"   ? "\\\\"
+                    : special == "\n"   ? "\\u000a"
+                    : special == "\x01" ? "\\u0001"
+                                        : special;
         CHECK(json == expected + std::string(length - at - 1, 'a') + "\"");
       }
 }

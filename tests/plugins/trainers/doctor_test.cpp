@@ -8,8 +8,8 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 
-#include "core/nn/safetensors.hpp"
 #include "core/nn/reward_head.hpp"
+#include "core/nn/safetensors.hpp"
 #include "dt2it/rng.hpp"
 #include "dt2it/testing/fakes.hpp"
 #include "tests/cli/process.hpp"
@@ -27,20 +27,25 @@ struct Answers {
 };
 
 std::vector<Answers> answers(std::size_t count, std::uint64_t seed) {
-  const std::vector<std::string> things{"ring", "disc", "square", "star", "line"}, colours{"red", "blue", "green", "grey"};
+  const std::vector<std::string> things{"ring", "disc", "square", "star", "line"},
+      colours{"red", "blue", "green", "grey"};
   Rng rng(seed);
-  const auto pick = [&](const auto& list) { return list[static_cast<std::size_t>(rng.integer(0, static_cast<int>(list.size()) - 1))]; };
+  const auto pick = [&](const auto& list) {
+    return list[static_cast<std::size_t>(rng.integer(0, static_cast<int>(list.size()) - 1))];
+  };
   std::vector<Answers> all;
   for (std::size_t i = 0; i < count; ++i) {
     const std::string thing = pick(things);
-    all.push_back({"Which colour does the " + thing + " have?", "The " + thing + " is " + pick(colours) + ". yes.",
+    all.push_back({"Which colour does the " + thing + " have?",
+                   "The " + thing + " is " + pick(colours) + ". yes.",
                    "The " + pick(things) + " is " + pick(colours) + ". no no"});
   }
   return all;
 }
 
 // The states that the head reads of both answers: [2 count][hidden].
-std::vector<std::vector<double>> states_of(Backbone& backbone, const std::vector<Answers>& all, HiddenState state) {
+std::vector<std::vector<double>> states_of(Backbone& backbone, const std::vector<Answers>& all,
+                                           HiddenState state) {
   std::vector<std::vector<double>> states;
   const at::NoGradGuard no_grad;
   for (const Answers& one : all) {
@@ -51,7 +56,8 @@ std::vector<std::vector<double>> states_of(Backbone& backbone, const std::vector
     const TokenTree* tree = &encoded.tree;
     const std::vector<std::int64_t> rows{static_cast<std::int64_t>(tree->branch_ends[0]) - 1,
                                          static_cast<std::int64_t>(tree->branch_ends[1]) - 1};
-    const at::Tensor hidden = backbone.forward({&tree, 1}, state, rows).to(at::kDouble).contiguous();
+    const at::Tensor hidden =
+        backbone.forward({&tree, 1}, state, rows).to(at::kDouble).contiguous();
     for (std::int64_t k = 0; k < 2; ++k) {
       const double* row = hidden.data_ptr<double>() + k * hidden.size(1);
       states.emplace_back(row, row + hidden.size(1));
@@ -79,10 +85,12 @@ std::vector<double> solve(std::vector<std::vector<double>> a, std::vector<double
 // A head by which the better answer is ahead by two: ridge regression on the differences.
 nn::RewardHead fitted_head(const std::vector<std::vector<double>>& states) {
   const std::size_t n = states.size() / 2, width = states[0].size();
-  std::vector<std::vector<double>> differences(n, std::vector<double>(width)), gram(n, std::vector<double>(n));
+  std::vector<std::vector<double>> differences(n, std::vector<double>(width)),
+      gram(n, std::vector<double>(n));
   double trace = 0;
   for (std::size_t i = 0; i < n; ++i)
-    for (std::size_t j = 0; j < width; ++j) differences[i][j] = states[2 * i][j] - states[2 * i + 1][j];
+    for (std::size_t j = 0; j < width; ++j)
+      differences[i][j] = states[2 * i][j] - states[2 * i + 1][j];
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t k = 0; k < n; ++k) {
       for (std::size_t j = 0; j < width; ++j) gram[i][k] += differences[i][j] * differences[k][j];
@@ -90,7 +98,8 @@ nn::RewardHead fitted_head(const std::vector<std::vector<double>>& states) {
     }
   for (std::size_t i = 0; i < n; ++i) gram[i][i] += 1e-3 * trace / static_cast<double>(n);
   const std::vector<double> dual = solve(gram, std::vector<double>(n, 2.0));
-  nn::RewardHead head{at::zeros({1, static_cast<std::int64_t>(width)}, at::kFloat), at::zeros({1}, at::kFloat)};
+  nn::RewardHead head{at::zeros({1, static_cast<std::int64_t>(width)}, at::kFloat),
+                      at::zeros({1}, at::kFloat)};
   auto* weight = head.weight.data_ptr<float>();
   for (std::size_t j = 0; j < width; ++j) {
     double sum = 0;
@@ -107,7 +116,8 @@ fs::path scaled(const fs::path& from, const fs::path& to, double factor) {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const std::string& name : stored.names()) {
     at::Tensor tensor = stored.load(name).clone();
-    const bool writes = name.ends_with("embed_tokens.weight") || name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
+    const bool writes = name.ends_with("embed_tokens.weight") || name.ends_with("o_proj.weight") ||
+                        name.ends_with("down_proj.weight");
     if (writes && name.find("visual") == std::string::npos) tensor.mul_(factor);
     tensors.emplace_back(name, std::move(tensor));
   }
@@ -120,7 +130,8 @@ fs::path pair_file(FakeContext& context, const std::vector<Answers>& all) {
   const fs::path file = context.scratch() / "pairs.jsonl";
   std::ofstream out(file);
   for (const Answers& one : all)
-    out << R"({"prompt":")" << one.question << R"(","chosen":")" << one.better << R"(","rejected":")" << one.worse << "\"}\n";
+    out << R"({"prompt":")" << one.question << R"(","chosen":")" << one.better
+        << R"(","rejected":")" << one.worse << "\"}\n";
   return file;
 }
 
@@ -131,7 +142,8 @@ struct Diagnosis {
 };
 
 Diagnosis diagnose(const fs::path& folder, const fs::path& pairs) {
-  const Finished run = ::dt2it::dt2it({"doctor", folder.string(), "--pairs", pairs.string(), "--threads", "1", "--json"});
+  const Finished run = ::dt2it::dt2it(
+      {"doctor", folder.string(), "--pairs", pairs.string(), "--threads", "1", "--json"});
   INFO(run.err);
   REQUIRE(run.code == 0);
   simdjson::dom::parser parser;
@@ -154,16 +166,19 @@ TEST_CASE("dt2it doctor tells which hidden state a head was fitted to") {
     fs::remove(folder / "training.json");
     // Who made it would be a hint: here the head alone has to tell.
     std::string config = read_file(folder / "config.json");
-    if (const auto at = config.find("transformers_version"); at != std::string::npos) config.replace(at, 20, "transformers_nothing");
+    if (const auto at = config.find("transformers_version"); at != std::string::npos)
+      config.replace(at, 20, "transformers_nothing");
     write_file_atomically(folder / "config.json", config);
-    const auto backbone = plugin.make<Backbone>("qwen3_vl", {{"checkpoint", value_of(folder.string())}}, context);
+    const auto backbone =
+        plugin.make<Backbone>("qwen3_vl", {{"checkpoint", value_of(folder.string())}}, context);
     const fs::path held_out = pair_file(context, answers(40, 2));
     for (const HiddenState state : {HiddenState::normed, HiddenState::unnormed}) {
       const std::string truth = state == HiddenState::normed ? "final_norm" : "before_norm";
       const std::string other = state == HiddenState::normed ? "before_norm" : "final_norm";
       fitted_head(states_of(*backbone, answers(60, 1), state)).save(folder);
       const Diagnosis diagnosis = diagnose(folder, held_out);
-      INFO("fitted to " << truth << ", residual stream times " << factor << ": " << diagnosis.head_input);
+      INFO("fitted to " << truth << ", residual stream times " << factor << ": "
+                        << diagnosis.head_input);
       CHECK(diagnosis.right[state == HiddenState::normed ? 0 : 1] > 0.9);
       CHECK(diagnosis.head_input != other);
       if (factor > 1) {
@@ -178,24 +193,30 @@ TEST_CASE("dt2it doctor says what a folder is, and what is missing") {
   FakeContext context;
   const Finished none = ::dt2it::dt2it({"doctor", tiny_checkpoint().string()});
   CHECK(none.code == 0);
-  CHECK_THAT(none.out, Catch::Contains("qwen3_vl") && Catch::Contains("head         none") && Catch::Contains("no reward head") &&
-                           !Catch::Contains("head_input: "));
+  CHECK_THAT(none.out, Catch::Contains("qwen3_vl") && Catch::Contains("head         none") &&
+                           Catch::Contains("no reward head") && !Catch::Contains("head_input: "));
   const Finished nowhere = ::dt2it::dt2it({"doctor", (context.scratch() / "nowhere").string()});
   CHECK(nowhere.code == 5);
   CHECK_THAT(nowhere.err, Catch::Contains("no such folder"));
-  CHECK_THAT(::dt2it::dt2it({"doctor"}).out, Catch::Contains("LibTorch"));  // without a folder: of the installation
+  CHECK_THAT(::dt2it::dt2it({"doctor"}).out,
+             Catch::Contains("LibTorch"));  // without a folder: of the installation
 
   const fs::path folder = context.scratch() / "headed";
   fs::copy(tiny_checkpoint(), folder);
   const nn::SafetensorsFile weights(folder / "model.safetensors");
   nn::RewardHead head;
-  head.weight = weights.load("model.language_model.embed_tokens.weight").slice(0, 20, 21).to(at::kFloat).contiguous();
+  head.weight = weights.load("model.language_model.embed_tokens.weight")
+                    .slice(0, 20, 21)
+                    .to(at::kFloat)
+                    .contiguous();
   head.bias = at::zeros({1}, at::kFloat);
   head.save(folder);
   const Finished built_in = ::dt2it::dt2it({"doctor", folder.string(), "--threads", "1"});
   INFO(built_in.err);
   CHECK(built_in.code == 0);
-  CHECK_THAT(built_in.out, Catch::Contains("value_head.safetensors") && Catch::Contains("built in") && Catch::Contains("final_norm") &&
+  CHECK_THAT(built_in.out, Catch::Contains("value_head.safetensors") &&
+                               Catch::Contains("built in") && Catch::Contains("final_norm") &&
                                Catch::Contains("before_norm") && Catch::Contains("head_input: "));
-  CHECK_THAT(::dt2it::dt2it({"doctor", folder.string(), "--no-probe"}).out, !Catch::Contains("built in"));
+  CHECK_THAT(::dt2it::dt2it({"doctor", folder.string(), "--no-probe"}).out,
+             !Catch::Contains("built in"));
 }

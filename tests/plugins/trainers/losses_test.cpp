@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of trainers/native by themselves, on numbers that can be checked by hand.
+#include "plugins/trainers/native/losses.hpp"
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
 
@@ -8,7 +10,6 @@
 
 #include "dt2it/testing/fakes.hpp"
 #include "plugins/trainers/native/data_check.hpp"
-#include "plugins/trainers/native/losses.hpp"
 #include "plugins/trainers/native/pair_order.hpp"
 #include "plugins/trainers/native/watch.hpp"
 
@@ -21,14 +22,16 @@ namespace {
 at::Tensor number(double value) { return at::full({1}, value, at::kFloat); }
 double minus_log_sigmoid(double x) { return std::log1p(std::exp(-x)); }
 
-double loss_of(double chosen, double rejected, const Targets& targets = {}, const RewardLoss& loss = {}) {
+double loss_of(double chosen, double rejected, const Targets& targets = {},
+               const RewardLoss& loss = {}) {
   return reward_loss(number(chosen), number(rejected), targets, loss).item<double>();
 }
 
 std::vector<PreferencePair> numbered_pairs(std::size_t count) {
   std::vector<PreferencePair> pairs;
   for (std::size_t i = 0; i < count; ++i)
-    pairs.push_back(sample_pair(std::to_string(i), "question " + std::to_string(i / 3), "good " + std::to_string(i), "bad"));
+    pairs.push_back(sample_pair(std::to_string(i), "question " + std::to_string(i / 3),
+                                "good " + std::to_string(i), "bad"));
   return pairs;
 }
 
@@ -38,13 +41,16 @@ TEST_CASE("Bradley-Terry, margins, labels, ties and centring as their formulas s
   CHECK(loss_of(0, 0) == Approx(std::log(2.0)));
   CHECK(loss_of(2, .5) == Approx(minus_log_sigmoid(1.5)));
   CHECK(loss_of(2, .5, {number(1), {}, {}}) == Approx(minus_log_sigmoid(.5)));
-  CHECK(loss_of(2, .5, {}, {.label_smoothing = .1}) == Approx(.9 * minus_log_sigmoid(1.5) + .1 * minus_log_sigmoid(-1.5)));
-  CHECK(loss_of(2, .5, {{}, number(.7), {}}) == Approx(.7 * minus_log_sigmoid(1.5) + .3 * minus_log_sigmoid(-1.5)));
+  CHECK(loss_of(2, .5, {}, {.label_smoothing = .1}) ==
+        Approx(.9 * minus_log_sigmoid(1.5) + .1 * minus_log_sigmoid(-1.5)));
+  CHECK(loss_of(2, .5, {{}, number(.7), {}}) ==
+        Approx(.7 * minus_log_sigmoid(1.5) + .3 * minus_log_sigmoid(-1.5)));
   CHECK(loss_of(2, .5, {}, {.centering = .01}) == Approx(minus_log_sigmoid(1.5) + .01 * 2.5 * 2.5));
   // Rao and Kupper: the three outcomes have probabilities that sum to 1.
   const double theta = 1.5;
   const RewardLoss ties{.tie_theta = theta};
-  const double win = std::exp(-loss_of(1, .2, {{}, {}, number(0)}, ties)), lose = std::exp(-loss_of(.2, 1, {{}, {}, number(0)}, ties)),
+  const double win = std::exp(-loss_of(1, .2, {{}, {}, number(0)}, ties)),
+               lose = std::exp(-loss_of(.2, 1, {{}, {}, number(0)}, ties)),
                tie = std::exp(-loss_of(1, .2, {{}, {}, number(1)}, ties));
   CHECK(win == Approx(std::exp(1.0) / (std::exp(1.0) + theta * std::exp(.2))));
   CHECK(win + lose + tie == Approx(1.0));
@@ -52,12 +58,15 @@ TEST_CASE("Bradley-Terry, margins, labels, ties and centring as their formulas s
 
 TEST_CASE("DPO compares log ratios to the reference") {
   at::Tensor chosen, rejected;
-  const double loss = dpo_loss(number(-10), number(-12), number(-11), number(-11), {.beta = .5}, chosen, rejected).item<double>();
+  const double loss =
+      dpo_loss(number(-10), number(-12), number(-11), number(-11), {.beta = .5}, chosen, rejected)
+          .item<double>();
   CHECK(chosen.item<double>() == Approx(.5));
   CHECK(rejected.item<double>() == Approx(-.5));
   CHECK(loss == Approx(minus_log_sigmoid(1)));
-  const double cautious =
-      dpo_loss(number(-10), number(-12), number(-11), number(-11), {.beta = .5, .label_smoothing = .2}, chosen, rejected).item<double>();
+  const double cautious = dpo_loss(number(-10), number(-12), number(-11), number(-11),
+                                   {.beta = .5, .label_smoothing = .2}, chosen, rejected)
+                              .item<double>();
   CHECK(cautious == Approx(.8 * minus_log_sigmoid(1) + .2 * minus_log_sigmoid(-1)));
 }
 
@@ -106,12 +115,14 @@ TEST_CASE("Orders of pairs: LLaMA-Factory's own, the file's, by prompts") {
 TEST_CASE("A look at the data finds what training would only suffer from") {
   std::vector<PreferencePair> pairs;
   for (int i = 0; i < 60; ++i)
-    pairs.push_back(sample_pair(std::to_string(i), "question " + std::to_string(i), "a longer answer", "short"));
+    pairs.push_back(sample_pair(std::to_string(i), "question " + std::to_string(i),
+                                "a longer answer", "short"));
   pairs.push_back(pairs[0]);                                                    // duplicate
   pairs.push_back(sample_pair("x", "question 1", "short", "a longer answer"));  // contradiction
   pairs.push_back(sample_pair("y", "another", "same", "same"));
   pairs[5].strength = 0;
-  const DataCheck check = check_data(pairs, 10, [](std::size_t record) { return record == 0 ? Fit::unusable : Fit::cut; });
+  const DataCheck check = check_data(
+      pairs, 10, [](std::size_t record) { return record == 0 ? Fit::unusable : Fit::cut; });
   CHECK(check.pairs == 63);
   CHECK(check.duplicates == 1);
   CHECK(check.contradictory == 1);
@@ -124,8 +135,10 @@ TEST_CASE("A look at the data finds what training would only suffer from") {
   CHECK(check.truncated == 9);
   std::string all;
   for (const std::string& line : check.findings()) all += line + '\n';
-  CHECK_THAT(all, Catch::Contains("98.4 %") && Catch::Contains("opposite") && Catch::Contains("same text") && Catch::Contains("cutoff_len"));
-  CHECK(check_data(numbered_pairs(9), 9, [](std::size_t) { return Fit::whole; }).findings().empty());
+  CHECK_THAT(all, Catch::Contains("98.4 %") && Catch::Contains("opposite") &&
+                      Catch::Contains("same text") && Catch::Contains("cutoff_len"));
+  CHECK(
+      check_data(numbered_pairs(9), 9, [](std::size_t) { return Fit::whole; }).findings().empty());
 }
 
 TEST_CASE("A training that stands still is noticed, one that is only slow is not") {

@@ -18,7 +18,8 @@ TEST_CASE("The warm start keeps the trainer contract, interrupted in any phase")
   for (const int stop : {1, 2, 4, 5}) {
     CAPTURE(stop);
     FakeContext context;
-    check_trainer_contract(*plugin.make<Trainer>("mini_warm_start", params, context), {}, context.scratch(), {.stop_after = stop});
+    check_trainer_contract(*plugin.make<Trainer>("mini_warm_start", params, context), {},
+                           context.scratch(), {.stop_after = stop});
   }
 }
 

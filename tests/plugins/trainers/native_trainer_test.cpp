@@ -3,8 +3,8 @@
 
 #include <catch2/catch.hpp>
 
-#include "core/nn/safetensors.hpp"
 #include "core/nn/reward_head.hpp"
+#include "core/nn/safetensors.hpp"
 #include "dt2it/testing/fakes.hpp"
 #include "dt2it/testing/model_contracts.hpp"
 #include "tests/plugins/trainers/tiny_models.hpp"
@@ -19,7 +19,8 @@ namespace {
 std::vector<PreferencePair> red_pairs(FakeContext& context, std::size_t count) {
   std::vector<PreferencePair> pairs;
   for (std::size_t i = 0; i < count; ++i) {
-    PreferencePair pair = sample_pair(std::to_string(i), "What color is the ring?", "It is red.", "It is blue.");
+    PreferencePair pair =
+        sample_pair(std::to_string(i), "What color is the ring?", "It is red.", "It is blue.");
     auto& content = pair.prompt.messages[0].content;
     const auto picture = [&](std::uint64_t seed) {
       return Part::of_image(context.media().put_image(sample_image(64, 64, seed), "drawn"));
@@ -35,14 +36,17 @@ std::vector<PreferencePair> red_pairs(FakeContext& context, std::size_t count) {
 }
 
 Table quick() {
-  return {{"learning_rate", value_of(3e-3)}, {"batch_size", value_of(8)}, {"head_dropout", value_of(.1)}};
+  return {{"learning_rate", value_of(3e-3)},
+          {"batch_size", value_of(8)},
+          {"head_dropout", value_of(.1)}};
 }
 
 struct Trained {
   std::vector<TrainStep> steps;
   fs::path folder;
 };
-Trained trained(FakeContext& context, const std::vector<PreferencePair>& pairs, Table params, const std::string& name) {
+Trained trained(FakeContext& context, const std::vector<PreferencePair>& pairs, Table params,
+                const std::string& name) {
   Trained result;
   result.folder = context.scratch() / name;
   fs::create_directories(result.folder);
@@ -61,7 +65,8 @@ Trained trained(FakeContext& context, const std::vector<PreferencePair>& pairs, 
 TEST_CASE("The native trainer keeps the contract: same bytes twice, and after an interruption") {
   FakeContext context;
   add_backbone(context);
-  check_trainer_contract(*native_trainer(context, quick()), red_pairs(context, 40), context.scratch());
+  check_trainer_contract(*native_trainer(context, quick()), red_pairs(context, 40),
+                         context.scratch());
 }
 
 TEST_CASE("Bradley-Terry training starts at ln 2 and learns a plain preference") {
@@ -76,8 +81,9 @@ TEST_CASE("Bradley-Terry training starts at ln 2 and learns a plain preference")
   CHECK(result.steps.back().accuracy > .9);
   CHECK(result.steps.back().learning_rate < result.steps[result.steps.size() / 2].learning_rate);
   CHECK(result.steps.front().tokens > 0);
-  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-                           "chat_template.json", "preprocessor_config.json", "value_head.safetensors", "training.json"})
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json",
+                           "tokenizer_config.json", "chat_template.json",
+                           "preprocessor_config.json", "value_head.safetensors", "training.json"})
     CHECK(fs::exists(result.folder / name));
 }
 
@@ -85,10 +91,13 @@ TEST_CASE("The gradient does not depend on how a batch is cut") {
   FakeContext context;
   add_backbone(context);
   const auto pairs = red_pairs(context, 16);
-  Table whole = {{"learning_rate", value_of(1e-3)}, {"batch_size", value_of(16)}, {"head_init", value_of("normal")}};
+  Table whole = {{"learning_rate", value_of(1e-3)},
+                 {"batch_size", value_of(16)},
+                 {"head_init", value_of("normal")}};
   Table cut = whole;
   cut["micro_batch_size"] = value_of(3);
-  const auto a = trained(context, pairs, whole, "whole").steps, b = trained(context, pairs, cut, "cut").steps;
+  const auto a = trained(context, pairs, whole, "whole").steps,
+             b = trained(context, pairs, cut, "cut").steps;
   REQUIRE(a.size() == b.size());
   CHECK(a[0].loss == Approx(b[0].loss).epsilon(1e-5));
   CHECK(a[0].margin == Approx(b[0].margin).epsilon(1e-3));
@@ -107,10 +116,14 @@ TEST_CASE("Pairs of one prompt may share its computation, and nothing else chang
     pair.rejected.text = i < 4 ? "It is blue." : "I think it may be red.";
     pairs.push_back(pair);
   }
-  Table apart = {{"learning_rate", value_of(1e-3)}, {"batch_size", value_of(12)}, {"head_init", value_of("normal")}, {"epochs", value_of(2)}};
+  Table apart = {{"learning_rate", value_of(1e-3)},
+                 {"batch_size", value_of(12)},
+                 {"head_init", value_of("normal")},
+                 {"epochs", value_of(2)}};
   Table together = apart;
   together["order"] = value_of("prompts");
-  const auto a = trained(context, pairs, apart, "apart").steps, b = trained(context, pairs, together, "together").steps;
+  const auto a = trained(context, pairs, apart, "apart").steps,
+             b = trained(context, pairs, together, "together").steps;
   CHECK(b[0].tokens < a[0].tokens);
   CHECK(b[0].pairs == 12);
   CHECK(b[0].loss == Approx(a[0].loss).epsilon(1e-5));
@@ -149,7 +162,8 @@ TEST_CASE("Sources, held-out pairs and the best checkpoint are told apart") {
   params["evaluate_every"] = value_of(2);
   params["keep"] = value_of("best");
   TrainRequest request;
-  request.pairs = request.held_out = [&] { return std::make_unique<VectorStream<PreferencePair>>(pairs); };
+  request.pairs =
+      request.held_out = [&] { return std::make_unique<VectorStream<PreferencePair>>(pairs); };
   request.output = result.folder;
   request.on_step = [&](const TrainStep& step) { result.steps.push_back(step); };
   REQUIRE(native_trainer(context, params)->train(request));
@@ -158,7 +172,8 @@ TEST_CASE("Sources, held-out pairs and the best checkpoint are told apart") {
     REQUIRE(step.sources.size() == 2);
     CHECK(step.sources[0].source == "few");
     CHECK(step.sources[0].pairs + step.sources[1].pairs == 8);
-    CHECK(static_cast<double>(step.sources[0].correct + step.sources[1].correct) == Approx(8 * step.accuracy));
+    CHECK(static_cast<double>(step.sources[0].correct + step.sources[1].correct) ==
+          Approx(8 * step.accuracy));
     CHECK(step.held_out.has_value() == (step.step % 2 == 0));
     CHECK(step.margin == Approx(step.chosen_reward - step.rejected_reward).margin(1e-6));
     CHECK(step.seconds > 0);
@@ -172,7 +187,8 @@ TEST_CASE("Sources, held-out pairs and the best checkpoint are told apart") {
       at = step.step;
     }
   const std::string facts = nn::read_text_file(result.folder / "training.json");
-  CHECK_THAT(facts, Catch::Contains("\"best_step\": " + std::to_string(at)) && Catch::Contains("\"few\": 11"));
+  CHECK_THAT(facts, Catch::Contains("\"best_step\": " + std::to_string(at)) &&
+                        Catch::Contains("\"few\": 11"));
   CHECK_FALSE(fs::exists(result.folder / "best"));
   // What was kept is what scored so.
   const auto model = reward_model(context, result.folder);
@@ -182,10 +198,12 @@ TEST_CASE("Sources, held-out pairs and the best checkpoint are told apart") {
       const RewardRequest request{&prompt, {&response, 1}, 0, {}};
       return model->rewards({&request, 1})[0][0].value;
     };
-    right += reward(pair.prompt, pair.chosen) > reward(pair.rejected_prompt ? *pair.rejected_prompt : pair.prompt, pair.rejected);
+    right += reward(pair.prompt, pair.chosen) >
+             reward(pair.rejected_prompt ? *pair.rejected_prompt : pair.prompt, pair.rejected);
   }
   CHECK(right == static_cast<int>(std::lround(32 * best)));
-  CHECK_THAT(nn::read_text_file(result.folder / "README.md"), Catch::StartsWith("---\nlibrary_name") && Catch::Contains("| many | 21 |"));
+  CHECK_THAT(nn::read_text_file(result.folder / "README.md"),
+             Catch::StartsWith("---\nlibrary_name") && Catch::Contains("| many | 21 |"));
 }
 
 TEST_CASE("Labels, margins and centring reach the loss") {
@@ -196,14 +214,17 @@ TEST_CASE("Labels, margins and centring reach the loss") {
   const auto first = [&](Table more) {
     Table params = {{"batch_size", value_of(8)}};  // the head is 0, so are all rewards
     for (auto& [key, value] : more) params[key] = value;
-    return trained(context, pairs, params, "l" + std::to_string(more.size()) + more.begin()->first).steps[0].loss;
+    return trained(context, pairs, params, "l" + std::to_string(more.size()) + more.begin()->first)
+        .steps[0]
+        .loss;
   };
   const auto bt = [](double x) { return std::log1p(std::exp(-x)); };
   CHECK(first({{"margin", value_of(1.5)}}) == Approx(bt(-1.5)));
   CHECK(first({{"margin_from_strength", value_of(.5)}}) == Approx(.5 * bt(0) + .5 * bt(-1)));
   CHECK(first({{"soft_labels", value_of(1.0)}}) == Approx(bt(0)));
   const double theta = 2, shift = std::log(theta);
-  CHECK(first({{"tie_theta", value_of(theta)}}) == Approx(.5 * bt(-shift) + .5 * (2 * bt(-shift) - std::log(theta * theta - 1))));
+  CHECK(first({{"tie_theta", value_of(theta)}}) ==
+        Approx(.5 * bt(-shift) + .5 * (2 * bt(-shift) - std::log(theta * theta - 1))));
 }
 
 TEST_CASE("A training that breaks or stands still stops, and says where its weights are") {
@@ -224,10 +245,18 @@ TEST_CASE("A training that breaks or stands still stops, and says where its weig
     }
     return "";
   };
-  const std::string still = message({{"learning_rate", value_of(0.0)}, {"batch_size", value_of(2)}, {"stuck_steps", value_of(4)}}, "still");
-  CHECK_THAT(still, Catch::Contains("step 4 of 8") && Catch::Contains("have been equal for 4 steps") && Catch::Contains("checkpoints/step-3"));
+  const std::string still = message(
+      {{"learning_rate", value_of(0.0)}, {"batch_size", value_of(2)}, {"stuck_steps", value_of(4)}},
+      "still");
+  CHECK_THAT(still, Catch::Contains("step 4 of 8") &&
+                        Catch::Contains("have been equal for 4 steps") &&
+                        Catch::Contains("checkpoints/step-3"));
   CHECK(fs::exists(context.scratch() / "still/state/checkpoints/step-3/model.safetensors"));
-  const std::string broken = message({{"learning_rate", value_of(1e30)}, {"batch_size", value_of(2)}, {"max_grad_norm", value_of(0.0)}, {"warmup_ratio", value_of(0.0)}}, "broken");
+  const std::string broken = message({{"learning_rate", value_of(1e30)},
+                                      {"batch_size", value_of(2)},
+                                      {"max_grad_norm", value_of(0.0)},
+                                      {"warmup_ratio", value_of(0.0)}},
+                                     "broken");
   CHECK_THAT(broken, Catch::Contains("not finite") && Catch::Contains("of 8"));
 }
 
@@ -238,19 +267,30 @@ TEST_CASE("bfloat16 weights are trained by their float32 copies") {
   add_backbone(other);
   const auto pairs = red_pairs(context, 16), same = red_pairs(other, 16);
   // A rate at which single steps are lost in bfloat16.
-  const Table params = {{"learning_rate", value_of(3e-5)}, {"batch_size", value_of(4)}, {"head_init", value_of("normal")}, {"epochs", value_of(3)},
-                        {"schedule", value_of("constant")}, {"warmup_ratio", value_of(0.0)}, {"head_learning_rate", value_of(1e-3)}};
-  const Trained low = trained(context, pairs, params, "short"), high = trained(other, same, params, "long");
-  for (std::size_t i = 0; i < low.steps.size(); ++i) CHECK(low.steps[i].loss == Approx(high.steps[i].loss).margin(.02));
-  const nn::SafetensorsFile before(tiny_checkpoint() / "model.safetensors"), after(low.folder / "model.safetensors"), wide(high.folder / "model.safetensors");
+  const Table params = {{"learning_rate", value_of(3e-5)},     {"batch_size", value_of(4)},
+                        {"head_init", value_of("normal")},     {"epochs", value_of(3)},
+                        {"schedule", value_of("constant")},    {"warmup_ratio", value_of(0.0)},
+                        {"head_learning_rate", value_of(1e-3)}};
+  const Trained low = trained(context, pairs, params, "short"),
+                high = trained(other, same, params, "long");
+  for (std::size_t i = 0; i < low.steps.size(); ++i)
+    CHECK(low.steps[i].loss == Approx(high.steps[i].loss).margin(.02));
+  const nn::SafetensorsFile before(tiny_checkpoint() / "model.safetensors"),
+      after(low.folder / "model.safetensors"), wide(high.folder / "model.safetensors");
   const std::string name = "model.language_model.layers.0.mlp.gate_proj.weight";
-  const auto change = [&](const nn::SafetensorsFile& file) { return (file.load(name).to(at::kFloat) - before.load(name).to(at::kFloat)).norm().item<double>(); };
+  const auto change = [&](const nn::SafetensorsFile& file) {
+    return (file.load(name).to(at::kFloat) - before.load(name).to(at::kFloat))
+        .norm()
+        .item<double>();
+  };
   CHECK(change(after) > .5 * change(wide));
 }
 
 TEST_CASE("Adapters are trained alone, go on exactly after an interruption, and are PEFT's files") {
   FakeContext context;
-  add_backbone(context, {{"lora_rank", value_of(4)}, {"lora_dropout", value_of(.2)}, {"freeze_vision_tower", value_of(true)},
+  add_backbone(context, {{"lora_rank", value_of(4)},
+                         {"lora_dropout", value_of(.2)},
+                         {"freeze_vision_tower", value_of(true)},
                          {"freeze_projector", value_of(true)}});
   const auto pairs = red_pairs(context, 40);
   Table params = quick();
@@ -269,7 +309,8 @@ TEST_CASE("Adapters are trained alone, go on exactly after an interruption, and 
   params.erase("head_dropout");
   auto whole = pairs;
   for (PreferencePair& pair : whole) pair.rejected_prompt.reset();
-  CHECK(trained(context, whole, params, "dpo_adapters").steps.front().chosen_reward == Approx(0).margin(1e-4));
+  CHECK(trained(context, whole, params, "dpo_adapters").steps.front().chosen_reward ==
+        Approx(0).margin(1e-4));
   FakeContext plain;
   add_backbone(plain);
   TrainRequest request;
@@ -296,7 +337,8 @@ TEST_CASE("Gradient checkpointing and cached features change no bit of a trainin
   const auto plain = run({});
   CHECK(run({{"gradient_checkpointing", value_of(true)}}) == plain);
   const std::vector<double> uncached = run({{"feature_cache_mb", value_of(0)}});
-  for (std::size_t i = 0; i < plain.size(); ++i) CHECK(uncached[i] == Approx(plain[i]).epsilon(1e-4));
+  for (std::size_t i = 0; i < plain.size(); ++i)
+    CHECK(uncached[i] == Approx(plain[i]).epsilon(1e-4));
 }
 
 TEST_CASE("Next-token training lowers the loss of the chosen responses") {
@@ -313,9 +355,11 @@ TEST_CASE("Next-token training lowers the loss of the chosen responses") {
 
 TEST_CASE("Frozen parts keep their weights") {
   FakeContext context;
-  add_backbone(context, {{"freeze_vision_tower", value_of(true)}, {"freeze_projector", value_of(true)}});
+  add_backbone(context,
+               {{"freeze_vision_tower", value_of(true)}, {"freeze_projector", value_of(true)}});
   const Trained result = trained(context, red_pairs(context, 16), quick(), "frozen");
-  const nn::SafetensorsFile before(tiny_checkpoint() / "model.safetensors"), after(result.folder / "model.safetensors");
+  const nn::SafetensorsFile before(tiny_checkpoint() / "model.safetensors"),
+      after(result.folder / "model.safetensors");
   CHECK(before.names() == after.names());
   int moved = 0;
   for (const std::string& name : before.names()) {
@@ -335,11 +379,13 @@ TEST_CASE("A pair without its picture is left out and said so") {
   auto pairs = red_pairs(context, 12);
   Media absent;
   absent.source = "gone.png";
-  pairs[3].prompt.messages[0].content.insert(pairs[3].prompt.messages[0].content.begin(), Part::of_image(absent));
+  pairs[3].prompt.messages[0].content.insert(pairs[3].prompt.messages[0].content.begin(),
+                                             Part::of_image(absent));
   const Trained result = trained(context, pairs, quick(), "absent");
   CHECK(context.logged("gone.png"));
   CHECK(context.logged("1 of 12"));
-  CHECK(nn::read_text_file(result.folder / "training.json").find("\"left_out\": 1") != std::string::npos);
+  CHECK(nn::read_text_file(result.folder / "training.json").find("\"left_out\": 1") !=
+        std::string::npos);
 }
 
 TEST_CASE("Nothing to train on, and parameters that make no sense, are errors") {

@@ -24,16 +24,35 @@ fs::path pair_file(const fs::path& folder, int count) {
   std::ofstream out(file);
   for (int i = 0; i < count; ++i) {
     const bool odd = i % 7 == 3;
-    out << R"({"prompt":"What color is the )" << (i % 2 ? "ring" : "disc") << R"( in picture )" << i % 5 << R"(?","chosen":")"
-        << (odd ? "It is blue. I think so." : "It is red.") << R"(","rejected":")" << (odd ? "It is red." : "It is blue.") << "\"}\n";
+    out << R"({"prompt":"What color is the )" << (i % 2 ? "ring" : "disc") << R"( in picture )"
+        << i % 5 << R"(?","chosen":")" << (odd ? "It is blue. I think so." : "It is red.")
+        << R"(","rejected":")" << (odd ? "It is red." : "It is blue.") << "\"}\n";
   }
   return file;
 }
 
 Words train_words(const fs::path& pairs, const fs::path& out, const Words& more = {}) {
-  Words words{"train", pairs.string(), "--backbone", "qwen3_vl:" + tiny_checkpoint().string(), "-o", out.string(), "--log",
-              out.string() + ".log", "--quiet", "--seed", "5", "--set", "batch_size=6", "--set", "epochs=2", "--set",
-              "learning_rate=2e-3", "--set", "head_dropout=0.1", "--set", "recipe=clean"};
+  Words words{"train",
+              pairs.string(),
+              "--backbone",
+              "qwen3_vl:" + tiny_checkpoint().string(),
+              "-o",
+              out.string(),
+              "--log",
+              out.string() + ".log",
+              "--quiet",
+              "--seed",
+              "5",
+              "--set",
+              "batch_size=6",
+              "--set",
+              "epochs=2",
+              "--set",
+              "learning_rate=2e-3",
+              "--set",
+              "head_dropout=0.1",
+              "--set",
+              "recipe=clean"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -61,7 +80,9 @@ std::vector<Line> curve(const fs::path& out) {
   return lines;
 }
 
-std::map<std::string, std::string> files_of(const fs::path& folder) { return testing::detail::files_below(folder); }
+std::map<std::string, std::string> files_of(const fs::path& folder) {
+  return testing::detail::files_below(folder);
+}
 
 // One process for each rank.
 class Ranks {
@@ -71,8 +92,11 @@ class Ranks {
     const std::string port = std::to_string(20000 + random() % 30000);
     for (int rank = 0; rank < count; ++rank)
       processes_.push_back(std::make_unique<Process>(
-          dt2it_words(words), std::map<std::string, std::string>{{"RANK", std::to_string(rank)}, {"WORLD_SIZE", std::to_string(count)},
-                                                                 {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", port}}));
+          dt2it_words(words),
+          std::map<std::string, std::string>{{"RANK", std::to_string(rank)},
+                                             {"WORLD_SIZE", std::to_string(count)},
+                                             {"MASTER_ADDR", "127.0.0.1"},
+                                             {"MASTER_PORT", port}}));
   }
   Process& operator[](std::size_t rank) { return *processes_[rank]; }
   std::vector<Finished> wait() {
@@ -96,7 +120,8 @@ std::size_t lines_in(const fs::path& file) {
 
 TEST_CASE("A training that is killed at any moment goes on to the same curve and the same bytes") {
   const TemporaryFolder folder;
-  const fs::path pairs = pair_file(folder.path(), 60), whole = folder.path() / "whole", broken = folder.path() / "broken";
+  const fs::path pairs = pair_file(folder.path(), 60), whole = folder.path() / "whole",
+                 broken = folder.path() / "broken";
   const Words saving{"--set", "save_every=3", "--set", "keep_checkpoints=2"};
   const Finished plain = ::dt2it::dt2it(train_words(pairs, whole, saving));
   INFO(plain.err);
@@ -121,7 +146,8 @@ TEST_CASE("A training that is killed at any moment goes on to the same curve and
   CHECK(fs::exists(whole / "checkpoints/step-15/model.safetensors"));
   CHECK_FALSE(fs::exists(whole / "checkpoints/step-12"));
   CHECK_FALSE(fs::exists(whole.string() + ".state"));
-  CHECK_THAT(::dt2it::dt2it(train_words(pairs, whole, saving)).err, Catch::Contains("complete already"));
+  CHECK_THAT(::dt2it::dt2it(train_words(pairs, whole, saving)).err,
+             Catch::Contains("complete already"));
 }
 
 TEST_CASE("Two and three processes have the loss curve of one") {
@@ -148,13 +174,15 @@ TEST_CASE("Two and three processes have the loss curve of one") {
   }
 }
 
-TEST_CASE("When one of two processes is killed the other ends with a clear error, and both go on later") {
+TEST_CASE(
+    "When one of two processes is killed the other ends with a clear error, and both go on later") {
   const TemporaryFolder folder;
   const fs::path pairs = pair_file(folder.path(), 240), out = folder.path() / "out";
   const Words words = train_words(pairs, out, {"--set", "save_every=2"});
   {
     Ranks ranks(2, words);
-    while (!ranks[0].ended_within(std::chrono::milliseconds(2)) && lines_in(out.string() + ".log") < 5) {
+    while (!ranks[0].ended_within(std::chrono::milliseconds(2)) &&
+           lines_in(out.string() + ".log") < 5) {
     }
     ranks[1].signal(SIGKILL);
     REQUIRE(ranks[0].ended_within(std::chrono::seconds(30)));
@@ -174,19 +202,28 @@ TEST_CASE("When one of two processes is killed the other ends with a clear error
 TEST_CASE("What dt2it train is told wrongly is said") {
   const TemporaryFolder folder;
   const fs::path pairs = pair_file(folder.path(), 12), out = folder.path() / "out";
-  CHECK_THAT(::dt2it::dt2it({"train", pairs.string(), "-o", out.string()}).err, Catch::Contains("--backbone"));
+  CHECK_THAT(::dt2it::dt2it({"train", pairs.string(), "-o", out.string()}).err,
+             Catch::Contains("--backbone"));
   CHECK_THAT(::dt2it::dt2it({"train", pairs.string()}).err, Catch::Contains("-o DIR"));
   CHECK(::dt2it::dt2it({"train"}).code == 2);
-  CHECK_THAT(::dt2it::dt2it(train_words(pairs, out, {"--set", "tie_theta=0.5"})).err, Catch::Contains("tie_theta"));
-  CHECK_THAT(::dt2it::dt2it(train_words(pairs, out, {"--set", "loss=dpo", "--set", "margin=1"})).err, Catch::Contains("bradley_terry"));
-  CHECK_THAT(::dt2it::dt2it(train_words(folder.path() / "nothing.jsonl", out)).err, Catch::Contains("nothing.jsonl"));
+  CHECK_THAT(::dt2it::dt2it(train_words(pairs, out, {"--set", "tie_theta=0.5"})).err,
+             Catch::Contains("tie_theta"));
+  CHECK_THAT(
+      ::dt2it::dt2it(train_words(pairs, out, {"--set", "loss=dpo", "--set", "margin=1"})).err,
+      Catch::Contains("bradley_terry"));
+  CHECK_THAT(::dt2it::dt2it(train_words(folder.path() / "nothing.jsonl", out)).err,
+             Catch::Contains("nothing.jsonl"));
   const Finished frozen = ::dt2it::dt2it(train_words(pairs, out, {"--set", "keep=best"}));
   CHECK(frozen.code == 2);
   CHECK_THAT(frozen.err, Catch::Contains("held-out"));
-  const Finished lonely = Process(dt2it_words(train_words(pairs, out)), {{"WORLD_SIZE", "2"}, {"RANK", "7"}}).wait();
+  const Finished lonely =
+      Process(dt2it_words(train_words(pairs, out)), {{"WORLD_SIZE", "2"}, {"RANK", "7"}}).wait();
   CHECK(lonely.code == 2);
   CHECK_THAT(lonely.err, Catch::Contains("RANK"));
-  const Finished stages = Process(dt2it_words({"run", "experiments/demo.toml", "--runs", (folder.path() / "runs").string()}), {{"WORLD_SIZE", "2"}}).wait();
+  const Finished stages = Process(dt2it_words({"run", "experiments/demo.toml", "--runs",
+                                               (folder.path() / "runs").string()}),
+                                  {{"WORLD_SIZE", "2"}})
+                              .wait();
   CHECK(stages.code == 2);
   CHECK_THAT(stages.err, Catch::Contains("dt2it train"));
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Five minutes: makes the backbone that ships in experiments/mini_backbone again, and asks it the same questions.
-#include <catch2/catch.hpp>
 #include <simdjson.h>
 
+#include <catch2/catch.hpp>
 #include <iostream>
 
 #include "core/nn/safetensors.hpp"
@@ -14,7 +14,8 @@ using namespace dt2it;
 using namespace dt2it::testing;
 
 TEST_CASE("A rerun of the warm start reaches the accuracy of the shipped backbone") {
-  const std::filesystem::path shipped = std::filesystem::path(source_path()) / "experiments/mini_backbone";
+  const std::filesystem::path shipped =
+      std::filesystem::path(source_path()) / "experiments/mini_backbone";
   simdjson::dom::parser parser, other;
   const simdjson::dom::element then = parser.load((shipped / "training.json").string());
   FakeContext context;
@@ -30,7 +31,8 @@ TEST_CASE("A rerun of the warm start reaches the accuracy of the shipped backbon
     const double before = value.get_double(), after = now["probes"][skill].get_double();
     std::cout << skill << ": shipped " << before << ", again " << after << "\n";
     CAPTURE(skill);
-    CHECK(std::abs(after - before) <= .1);  // 200 questions: two standard errors, and another machine's last bits
+    CHECK(std::abs(after - before) <=
+          .1);  // 200 questions: two standard errors, and another machine's last bits
   }
   for (const char* file : {"config.json", "tokenizer.json", "preprocessor_config.json"})
     CHECK(nn::read_text_file(shipped / file) == nn::read_text_file(request.output / file));

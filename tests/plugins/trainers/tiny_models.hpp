@@ -16,8 +16,10 @@
 namespace dt2it::testing {
 
 inline Table short_warm_start() {
-  return {{"align_steps", value_of(1)},        {"caption_steps", value_of(1)},
-          {"pair_caption_steps", value_of(1)}, {"question_steps", value_of(1)},
+  return {{"align_steps", value_of(1)},
+          {"caption_steps", value_of(1)},
+          {"pair_caption_steps", value_of(1)},
+          {"question_steps", value_of(1)},
           {"probe_count", value_of(1)}};
 }
 
@@ -53,7 +55,8 @@ inline std::shared_ptr<Trainer> native_trainer(FakeContext& context, Table param
   return plugin.make<Trainer>("native", params, context);
 }
 
-inline std::shared_ptr<RewardModel> reward_model(FakeContext& context, const std::filesystem::path& checkpoint,
+inline std::shared_ptr<RewardModel> reward_model(FakeContext& context,
+                                                 const std::filesystem::path& checkpoint,
                                                  Table params = {}) {
   static const PluginLibrary plugin("reward_models/mrm");
   params["checkpoint"] = value_of(checkpoint.string());

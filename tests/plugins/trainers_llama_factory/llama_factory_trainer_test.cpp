@@ -17,8 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string kFake =
-    source_path("/tests/plugins/trainers_llama_factory/fake_llamafactory.sh");
+const std::string kFake = source_path("/tests/plugins/trainers_llama_factory/fake_llamafactory.sh");
 
 // A trainer with the fake program, and what a stage gives it.
 struct Bench {
@@ -153,8 +152,7 @@ TEST_CASE("A failure shows what LLaMA-Factory said last") {
   const std::string error = error_of(bench);
   CHECK(bench.steps.size() == 3);
   CHECK_THAT(error,
-             Catch::Contains(kFake + " train ") &&
-                 Catch::Contains("failed with exit code 3") &&
+             Catch::Contains(kFake + " train ") && Catch::Contains("failed with exit code 3") &&
                  Catch::Contains("llamafactory.log:") &&
                  Catch::Contains("\n  step 4\n  Traceback\n  RuntimeError: the GPU is on fire"));
   CHECK(error.find("step 3") == std::string::npos);  // overwritten in place

@@ -21,7 +21,9 @@ class FakeAnswerBenchmark final : public AnswerBenchmark {
   using Function = std::function<double(const Prompt&, const Response&)>;
   FakeAnswerBenchmark(std::vector<Prompt> questions, Function function)
       : questions_(std::move(questions)), function_(std::move(function)) {}
-  std::unique_ptr<Stream<Prompt>> questions() override { return std::make_unique<VectorStream<Prompt>>(questions_); }
+  std::unique_ptr<Stream<Prompt>> questions() override {
+    return std::make_unique<VectorStream<Prompt>>(questions_);
+  }
   AnswerGrade grade(const Prompt& question, const Response& answer) override {
     AnswerGrade grade;
     grade.score = function_(question, answer);
@@ -29,7 +31,8 @@ class FakeAnswerBenchmark final : public AnswerBenchmark {
     if (!grade.ok()) grade.detail = "as the test says";
     return grade;
   }
-  std::vector<Metric> summarise(std::span<const Prompt>, std::span<const AnswerGrade> grades) override {
+  std::vector<Metric> summarise(std::span<const Prompt>,
+                                std::span<const AnswerGrade> grades) override {
     double sum = 0, weights = 0;
     for (const AnswerGrade& grade : grades)
       if (grade.ok()) sum += grade.weight * grade.score, weights += grade.weight;
@@ -43,7 +46,8 @@ class FakeAnswerBenchmark final : public AnswerBenchmark {
 };
 
 // `good` and `poor` answer the first question, and are graded in that order.
-inline void check_answer_benchmark_contract(AnswerBenchmark& benchmark, const Response& good, const Response& poor) {
+inline void check_answer_benchmark_contract(AnswerBenchmark& benchmark, const Response& good,
+                                            const Response& poor) {
   const std::vector<Prompt> questions = drain(*benchmark.questions());
   REQUIRE_FALSE(questions.empty());
   CHECK(drain(*benchmark.questions()) == questions);
@@ -53,7 +57,8 @@ inline void check_answer_benchmark_contract(AnswerBenchmark& benchmark, const Re
     REQUIRE_FALSE(question.messages.empty());
     CHECK(question.messages.back().role == Message::Role::user);
   }
-  const AnswerGrade better = benchmark.grade(questions[0], good), worse = benchmark.grade(questions[0], poor);
+  const AnswerGrade better = benchmark.grade(questions[0], good),
+                    worse = benchmark.grade(questions[0], poor);
   REQUIRE(better.ok());
   REQUIRE(worse.ok());
   CHECK(std::isfinite(better.score));

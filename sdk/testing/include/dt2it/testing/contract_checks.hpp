@@ -21,9 +21,9 @@ namespace dt2it::testing {
 inline bool same_number(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
 
 inline bool same(const Score& a, const Score& b) {
-  return a.status == b.status && same_number(a.overall, b.overall) && a.stated_overall == b.stated_overall &&
-         a.criteria == b.criteria && a.judge_reference == b.judge_reference && a.detail == b.detail &&
-         a.reply == b.reply;
+  return a.status == b.status && same_number(a.overall, b.overall) &&
+         a.stated_overall == b.stated_overall && a.criteria == b.criteria &&
+         a.judge_reference == b.judge_reference && a.detail == b.detail && a.reply == b.reply;
 }
 inline bool same(const Verdict& a, const Verdict& b) {
   return a.status == b.status && a.winner == b.winner && a.first_score == b.first_score &&
@@ -33,8 +33,9 @@ inline bool same(const Reward& a, const Reward& b) {
   return a.status == b.status && same_number(a.value, b.value);
 }
 inline bool same(const AnswerGrade& a, const AnswerGrade& b) {
-  return a.row == b.row && a.weight == b.weight && a.status == b.status && same_number(a.score, b.score) &&
-         a.reference_score == b.reference_score && a.marks == b.marks && a.judge == b.judge && a.model == b.model &&
+  return a.row == b.row && a.weight == b.weight && a.status == b.status &&
+         same_number(a.score, b.score) && a.reference_score == b.reference_score &&
+         a.marks == b.marks && a.judge == b.judge && a.model == b.model &&
          a.temperature == b.temperature && a.replies == b.replies && a.detail == b.detail;
 }
 template <class T>
@@ -61,7 +62,8 @@ void check_from_threads(const std::function<Result()>& work, const Result& expec
     threads.emplace_back([&, i] {
       try {
         for (int round = 0; round < kRounds; ++round)
-          if (!same(work(), expected)) problems[static_cast<std::size_t>(i)] = "another result than alone";
+          if (!same(work(), expected))
+            problems[static_cast<std::size_t>(i)] = "another result than alone";
       } catch (const std::exception& error) {
         problems[static_cast<std::size_t>(i)] = error.what();
       }

@@ -69,7 +69,8 @@ std::vector<Record> check_restarts(const std::function<std::unique_ptr<Stream<Re
 
 // Nothing when the data set does not offer this stream, which it says by DataError at once.
 template <class Record>
-std::optional<std::vector<Record>> check_stream(const std::function<std::unique_ptr<Stream<Record>>()>& open) {
+std::optional<std::vector<Record>> check_stream(
+    const std::function<std::unique_ptr<Stream<Record>>()>& open) {
   try {
     open();
   } catch (const DataError&) {
@@ -103,7 +104,8 @@ inline void check_dataset_contract(Dataset& dataset, Context& context) {
       if (pair.rejected_prompt) check_prompt(*pair.rejected_prompt, context);
     }
   }
-  if (const auto images = detail::check_stream<ImagePreference>([&] { return dataset.image_preferences(); })) {
+  if (const auto images =
+          detail::check_stream<ImagePreference>([&] { return dataset.image_preferences(); })) {
     offers = true;
     for (const ImagePreference& preference : *images) {
       INFO("text-to-image preference " << preference.id);
@@ -116,8 +118,8 @@ inline void check_dataset_contract(Dataset& dataset, Context& context) {
   CHECK(offers);
 }
 
-inline void check_reformulator_contract(Reformulator& reformulator, const ImagePreference& preference,
-                                        Context& context) {
+inline void check_reformulator_contract(Reformulator& reformulator,
+                                        const ImagePreference& preference, Context& context) {
   const ImagePreference before = preference;
   const PreferencePair pair = reformulator.reformulate(preference);
   CHECK_FALSE(pair.id.empty());
@@ -159,9 +161,10 @@ inline void check_reformulator_contract(Reformulator& reformulator, const ImageP
 }
 
 inline bool same(const Decision& a, const Decision& b) {
-  return a.action == b.action && a.settled == b.settled && a.reason == b.reason && a.strength == b.strength &&
-         a.strengths == b.strengths && a.votes_chosen == b.votes_chosen &&
-         a.votes_rejected == b.votes_rejected && a.detail == b.detail;
+  return a.action == b.action && a.settled == b.settled && a.reason == b.reason &&
+         a.strength == b.strength && a.strengths == b.strengths &&
+         a.votes_chosen == b.votes_chosen && a.votes_rejected == b.votes_rejected &&
+         a.detail == b.detail;
 }
 
 inline void check_curator_contract(Curator& curator, const std::vector<PreferencePair>& pairs) {
@@ -178,7 +181,8 @@ inline void check_curator_contract(Curator& curator, const std::vector<Preferenc
     if (decision.strength && !decision.strengths.empty()) {
       double sum = 0;
       for (double strength : decision.strengths) sum += strength;
-      CHECK(*decision.strength == Approx(sum / static_cast<double>(decision.strengths.size())).margin(1e-9));
+      CHECK(*decision.strength ==
+            Approx(sum / static_cast<double>(decision.strengths.size())).margin(1e-9));
     }
   }
   const std::vector<Decision> again = curator.review(pairs);
@@ -200,7 +204,8 @@ inline void check_curator_contract(Curator& curator, const std::vector<Preferenc
       survey->add(all.first(half));
       survey->add(all.subspan(half));
     } while (survey->again());
-    const std::vector<Decision> last = survey->decide(all.subspan(half), half);  // as a resumed run does
+    const std::vector<Decision> last =
+        survey->decide(all.subspan(half), half);  // as a resumed run does
     take(survey->decide(all.first(half), 0));
     take(last);
   } else {
@@ -209,7 +214,8 @@ inline void check_curator_contract(Curator& curator, const std::vector<Preferenc
   }
   REQUIRE(parts.size() == decisions.size());
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    INFO("pair " << pairs[i].id << ": '" << decisions[i].reason << "' in parts is '" << parts[i].reason << "'");
+    INFO("pair " << pairs[i].id << ": '" << decisions[i].reason << "' in parts is '"
+                 << parts[i].reason << "'");
     CHECK(same(parts[i], decisions[i]));
   }
 }
@@ -235,7 +241,8 @@ inline void check_metrics(const std::vector<Metric>& metrics) {
       CHECK(*metric.correct >= 0);
       CHECK(*metric.correct <= *metric.total);
       CHECK(metric.value ==
-            Approx(static_cast<double>(*metric.correct) / static_cast<double>(*metric.total)).margin(1e-12));
+            Approx(static_cast<double>(*metric.correct) / static_cast<double>(*metric.total))
+                .margin(1e-12));
     }
   }
 }

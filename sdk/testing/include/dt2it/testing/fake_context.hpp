@@ -42,7 +42,8 @@ class FakeContext final : public Context {
   template <class Interface>
   void add(std::string name, std::shared_ptr<Interface> component) {
     std::lock_guard lock(mutex_);
-    components_[{Interface::kKind, std::move(name)}] = std::static_pointer_cast<void>(std::move(component));
+    components_[{Interface::kKind, std::move(name)}] =
+        std::static_pointer_cast<void>(std::move(component));
   }
 
   // What make<Interface>(type, params) makes.
@@ -107,7 +108,8 @@ class FakeContext final : public Context {
     return found->second;
   }
 
-  std::shared_ptr<void> create(std::string_view kind, std::string_view type, const Table& params) override {
+  std::shared_ptr<void> create(std::string_view kind, std::string_view type,
+                               const Table& params) override {
     std::function<std::shared_ptr<void>(const Table&, Context&)> maker;
     {
       std::lock_guard lock(mutex_);

@@ -29,7 +29,8 @@ namespace dt2it::testing {
 namespace detail {
 
 inline void put_u32(Bytes& out, std::uint32_t value) {
-  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<std::uint8_t>(value >> shift));
+  for (int shift = 24; shift >= 0; shift -= 8)
+    out.push_back(static_cast<std::uint8_t>(value >> shift));
 }
 
 inline std::uint32_t crc32(std::span<const std::uint8_t> bytes) {
@@ -55,7 +56,8 @@ inline Bytes plain_png(const Image& image) {
   const std::size_t stride = static_cast<std::size_t>(image.width) * 3;
   for (int y = 0; y < image.height; ++y) {
     rows.push_back(0);  // no filter
-    const auto begin = image.rgb.begin() + static_cast<std::ptrdiff_t>(stride * static_cast<std::size_t>(y));
+    const auto begin =
+        image.rgb.begin() + static_cast<std::ptrdiff_t>(stride * static_cast<std::size_t>(y));
     rows.insert(rows.end(), begin, begin + static_cast<std::ptrdiff_t>(stride));
   }
   Bytes packed = {0x78, 0x01};
@@ -138,7 +140,8 @@ class FakeMediaStore final : public MediaStore {
   Bytes bytes(const Media& media) override {
     std::lock_guard lock(mutex_);
     const auto found = bytes_.find(media.id);
-    if (found == bytes_.end()) throw DataError("media '" + media.id + "' (" + media.source + ") is absent");
+    if (found == bytes_.end())
+      throw DataError("media '" + media.id + "' (" + media.source + ") is absent");
     return found->second;
   }
 
@@ -150,7 +153,8 @@ class FakeMediaStore final : public MediaStore {
       if (const auto known = pixels_.find(media.id); known != pixels_.end())
         return {Status::ok, known->second, ""};
       const auto found = bytes_.find(media.id);
-      if (found == bytes_.end()) return {Status::missing_media, {}, "no such media: " + media.source};
+      if (found == bytes_.end())
+        return {Status::missing_media, {}, "no such media: " + media.source};
       if (!codec_) return {Status::missing_media, {}, "this FakeMediaStore has no codec"};
       codec = codec_;
       copy = found->second;
@@ -160,7 +164,8 @@ class FakeMediaStore final : public MediaStore {
 
   // Only videos given as frames.
   DecodedVideo decode_video(const Media& media, const VideoReading& reading) override {
-    if (media.frames.empty()) return {Status::missing_media, {}, {}, "this FakeMediaStore reads no video files"};
+    if (media.frames.empty())
+      return {Status::missing_media, {}, {}, "this FakeMediaStore reads no video files"};
     VideoInfo info;
     info.frames = static_cast<std::int64_t>(media.frames.size());
     info.width = media.width;

@@ -16,8 +16,8 @@
 #include "dt2it/benchmark.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/judge.hpp"
-#include "dt2it/mllm.hpp"
 #include "dt2it/media.hpp"
+#include "dt2it/mllm.hpp"
 #include "dt2it/reward_model.hpp"
 #include "dt2it/rng.hpp"
 #include "dt2it/scorer.hpp"
@@ -123,7 +123,8 @@ class FakeRewardModel final : public RewardModel {
       std::vector<Reward>& row = all.emplace_back();
       for (const Response& response : request.responses) {
         const double value = function_(*request.prompt, response);
-        row.push_back(value == value ? Reward{Status::ok, value} : Reward{Status::unavailable, value});
+        row.push_back(value == value ? Reward{Status::ok, value}
+                                     : Reward{Status::unavailable, value});
       }
     }
     return all;
@@ -150,7 +151,8 @@ class VectorStream final : public Stream<Record> {
 };
 
 template <class Record>
-std::vector<Record> drain(Stream<Record>& stream, std::size_t limit = static_cast<std::size_t>(-1)) {
+std::vector<Record> drain(Stream<Record>& stream,
+                          std::size_t limit = static_cast<std::size_t>(-1)) {
   std::vector<Record> records;
   Record record;
   while (records.size() < limit && stream.next(record)) {

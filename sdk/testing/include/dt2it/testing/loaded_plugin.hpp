@@ -32,7 +32,8 @@ class LoadedPlugin {
     if (!manifest_) throw PluginError(path + ": the symbol dt2it_plugin_manifest is missing");
     if (const std::string problem = manifest_problem(*manifest_); !problem.empty())
       throw PluginError(path + ": " + problem);
-    const auto enter = reinterpret_cast<void (*)(Registrar&)>(dlsym(library, "dt2it_plugin_register"));
+    const auto enter =
+        reinterpret_cast<void (*)(Registrar&)>(dlsym(library, "dt2it_plugin_register"));
     if (!enter) throw PluginError(path + ": the symbol dt2it_plugin_register is missing");
     Collector collector(*this);
     enter(collector);
@@ -49,7 +50,8 @@ class LoadedPlugin {
 
   // Unlike the host this fills no defaults in; those of the Params struct hold.
   template <class Interface>
-  std::shared_ptr<Interface> make(std::string_view type, const Table& params, Context& context) const {
+  std::shared_ptr<Interface> make(std::string_view type, const Table& params,
+                                  Context& context) const {
     const auto found = types_.find({Interface::kKind, std::string(type)});
     if (found == types_.end())
       throw ConfigError(path_ + ": it offers no " + Interface::kKind + "/" + std::string(type));
@@ -69,7 +71,8 @@ class LoadedPlugin {
     void add(ComponentType type) override {
       const std::pair<std::string, std::string> key{type.kind, type.name};
       if (!plugin_.types_.emplace(key, std::move(type)).second)
-        throw PluginError(plugin_.path_ + ": it registers " + key.first + "/" + key.second + " twice");
+        throw PluginError(plugin_.path_ + ": it registers " + key.first + "/" + key.second +
+                          " twice");
     }
 
    private:

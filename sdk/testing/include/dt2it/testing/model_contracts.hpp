@@ -24,7 +24,8 @@ struct RewardModelContract {
   double tolerance = 1e-4;        // relative, for batching and order
 };
 
-inline void check_reward_model_contract(RewardModel& model, const std::vector<PreferencePair>& pairs,
+inline void check_reward_model_contract(RewardModel& model,
+                                        const std::vector<PreferencePair>& pairs,
                                         RewardModelContract options = {}) {
   REQUIRE(pairs.size() >= 2);
   const std::vector<PreferencePair> before = pairs;
@@ -48,7 +49,8 @@ inline void check_reward_model_contract(RewardModel& model, const std::vector<Pr
 
   const auto near = [&](const Reward& a, const Reward& b) {
     if (a.status != b.status) return false;
-    return !a.ok() || std::abs(a.value - b.value) <= options.tolerance * std::max(1.0, std::abs(a.value));
+    return !a.ok() ||
+           std::abs(a.value - b.value) <= options.tolerance * std::max(1.0, std::abs(a.value));
   };
   for (std::size_t i = 0; i < requests.size(); ++i) {
     INFO("request " << i);
@@ -99,7 +101,8 @@ struct TrainerContract {
 
 // `folder` is an empty scratch folder. Trains twice: pick something small.
 inline void check_trainer_contract(Trainer& trainer, const std::vector<PreferencePair>& pairs,
-                                   const std::filesystem::path& folder, TrainerContract options = {}) {
+                                   const std::filesystem::path& folder,
+                                   TrainerContract options = {}) {
   const auto request_for = [&](const char* name, std::vector<TrainStep>& steps) {
     TrainRequest request;
     if (!pairs.empty())
@@ -130,7 +133,9 @@ inline void check_trainer_contract(Trainer& trainer, const std::vector<Preferenc
 
   std::vector<TrainStep> parts;
   TrainRequest broken = request_for("broken", parts);
-  broken.stop_requested = [&] { return static_cast<std::int64_t>(parts.size()) >= options.stop_after; };
+  broken.stop_requested = [&] {
+    return static_cast<std::int64_t>(parts.size()) >= options.stop_after;
+  };
   const bool complete = trainer.train(broken);
   if (static_cast<std::int64_t>(steps.size()) > options.stop_after) CHECK_FALSE(complete);
   if (!complete) {

@@ -53,12 +53,14 @@ inline void check_mllm_contract(Mllm& mllm, const ChatRequest& request, MllmCont
     ChatRequest broken = request;
     Media absent;
     absent.source = "no/such/picture.png";
-    broken.messages.insert(broken.messages.begin(), Message{Message::Role::user, {Part::of_image(absent)}});
+    broken.messages.insert(broken.messages.begin(),
+                           Message{Message::Role::user, {Part::of_image(absent)}});
     REQUIRE_NOTHROW(mllm.chat(broken));
   }
 }
 
-inline void check_judge_contract(Judge& judge, const Prompt& prompt, const std::vector<Response>& responses) {
+inline void check_judge_contract(Judge& judge, const Prompt& prompt,
+                                 const std::vector<Response>& responses) {
   REQUIRE(responses.size() >= 2);
   const Prompt prompt_before = prompt;
   const std::vector<Response> before = responses;
@@ -95,7 +97,8 @@ struct ScorerContract {
   bool order_independent = false;  // each candidate is judged alone (pointwise)
 };
 
-inline void check_scorer_contract(Scorer& scorer, const Prompt& prompt, const std::vector<Response>& candidates,
+inline void check_scorer_contract(Scorer& scorer, const Prompt& prompt,
+                                  const std::vector<Response>& candidates,
                                   ScorerContract options = {}) {
   REQUIRE(candidates.size() >= 2);
   const Prompt prompt_before = prompt;
@@ -144,9 +147,12 @@ inline void check_diversity_contract(DiversityStrategy& strategy, const Prompt& 
       if (candidate.status == Status::ok) CHECK_FALSE(candidate.text.empty());
     }
     CHECK(same(strategy.extend(prompt, candidates, scores), added));
-    check_from_threads<std::vector<Response>>([&] { return strategy.extend(prompt, candidates, scores); }, added);
+    check_from_threads<std::vector<Response>>(
+        [&] { return strategy.extend(prompt, candidates, scores); }, added);
   };
-  const auto all = [&](double overall) { return std::vector<Score>(candidates.size(), ok_score(overall)); };
+  const auto all = [&](double overall) {
+    return std::vector<Score>(candidates.size(), ok_score(overall));
+  };
   with_scores(all(9));
   with_scores(all(1));
   std::vector<Score> mixed = all(9);
@@ -171,7 +177,8 @@ inline void check_codec_contract(Codec& codec) {
     CHECK(back.image.width == width);
     CHECK(back.image.height == height);
     CHECK(back.image.rgb == image.rgb);
-    check_from_threads<std::vector<std::uint8_t>>([&] { return pixels(codec.decode(png)); }, image.rgb);
+    check_from_threads<std::vector<std::uint8_t>>([&] { return pixels(codec.decode(png)); },
+                                                  image.rgb);
 
     const Bytes foreign = detail::plain_png(image);  // not from this codec
     CHECK(codec.decode(foreign).image.rgb == image.rgb);
@@ -182,7 +189,8 @@ inline void check_codec_contract(Codec& codec) {
     CHECK(broken.status != Status::ok);
     CHECK_FALSE(broken.detail.empty());
   }
-  const VideoReading nothing{[](const VideoInfo&) { return std::vector<std::int64_t>{}; }, [](Image) {}};
+  const VideoReading nothing{[](const VideoInfo&) { return std::vector<std::int64_t>{}; },
+                             [](Image) {}};
   DecodedVideo absent;
   REQUIRE_NOTHROW(absent = codec.decode_video("no/such/file", nothing));
   CHECK(absent.status != Status::ok);
