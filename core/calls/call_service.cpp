@@ -29,6 +29,18 @@ class Probed final : public Mllm {
   const std::string name_;
 };
 
+// One more as long as it lives.
+class Counted {
+ public:
+  explicit Counted(std::atomic<int>& count) : count_(count) { ++count_; }
+  ~Counted() { --count_; }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  std::atomic<int>& count_;
+};
+
 }  // namespace
 
 CallService::CallService(CallOptions options, Log log)
@@ -210,10 +222,9 @@ ChatReply CallService::ask(Managed& mllm, const ChatRequest& request) {
     release(call);
     throw;
   }
-  ++under_way_;
+  const Counted waiting(under_way_);
   send(call, 0);
   call->wait();
-  --under_way_;
   if (call->error) std::rethrow_exception(call->error);
   return call->record.reply;
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/calls/plain_http.hpp"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/epoll.h>
@@ -12,93 +10,21 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/core/string.hpp>
-#include <boost/beast/http/basic_parser.hpp>
 #include <cerrno>
 #include <cstring>
 #include <limits>
 #include <optional>
 
+#include "core/calls/answer_reader.hpp"
 #include "core/calls/http_loop.hpp"
 
 namespace dt2it {
 
 namespace {
 
-namespace http = boost::beast::http;
-using boost::system::error_code;
-
 constexpr double kNever = std::numeric_limits<double>::infinity();
 constexpr std::size_t kReadAtOnce = 64 << 10;
 constexpr std::size_t kPiecesAtOnce = 64;  // of a body, in one send
-
-// The framing of an answer; its text goes straight to where it is wanted.
-class AnswerParser final : public http::basic_parser<false> {
- public:
-  explicit AnswerParser(HttpAnswer& answer) : answer_(answer) {
-    eager(true);
-    header_limit(kLongestHead);
-    body_limit(kLongestAnswer);
-  }
-  bool packed() const { return packed_; }
-  int status() const { return status_; }
-
- private:
-  using text = boost::beast::string_view;
-  void on_request_impl(http::verb, text, text, int, error_code&) override {}
-  void on_response_impl(int code, text reason, int, error_code&) override {
-    status_ = code;
-    answer_.head =
-        fmt::format("HTTP/1.1 {} {}\r\n", code, std::string_view(reason.data(), reason.size()));
-  }
-  void on_field_impl(http::field name, text written, text value, error_code&) override {
-    answer_.head.append(written.data(), written.size())
-        .append(": ")
-        .append(value.data(), value.size())
-        .append("\r\n");
-    if (name == http::field::content_encoding) packed_ = boost::beast::iequals(value, "gzip");
-  }
-  void on_header_impl(error_code&) override {}
-  void on_body_init_impl(const boost::optional<std::uint64_t>& size, error_code&) override {
-    if (size) answer_.body.reserve(std::min<std::uint64_t>(*size, 1 << 20));
-  }
-  std::size_t on_body_impl(text body, error_code&) override {
-    answer_.body.append(body.data(), body.size());
-    return body.size();
-  }
-  void on_chunk_header_impl(std::uint64_t, text, error_code&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, text body, error_code&) override {
-    answer_.body.append(body.data(), body.size());
-    return body.size();
-  }
-  void on_finish_impl(error_code&) override {}
-
-  HttpAnswer& answer_;
-  int status_ = 0;
-  bool packed_ = false;
-};
-
-// False: damaged, or far too long.
-bool unpack(std::string& body) {
-  const std::unique_ptr<archive, int (*)(archive*)> reader(archive_read_new(), archive_read_free);
-  archive_read_support_filter_gzip(reader.get());
-  archive_read_support_format_raw(reader.get());
-  archive_entry* entry = nullptr;
-  if (archive_read_open_memory(reader.get(), body.data(), body.size()) != ARCHIVE_OK ||
-      archive_read_next_header(reader.get(), &entry) != ARCHIVE_OK)
-    return false;
-  std::string text;
-  std::array<char, 16384> part;
-  la_ssize_t size = 0;
-  while ((size = archive_read_data(reader.get(), part.data(), part.size())) > 0) {
-    text.append(part.data(), static_cast<std::size_t>(size));
-    if (text.size() > kLongestAnswer) return false;
-  }
-  if (size < 0) return false;
-  body = std::move(text);
-  return true;
-}
 
 std::string part_of(CURLU* url, CURLUPart part) {
   char* text = nullptr;
@@ -124,10 +50,8 @@ struct PlainHttp::Connection {
   Exchange* exchange = nullptr;    // null: idle
   std::string head;                // of the request
   std::size_t size = 0, sent = 0;  // bytes of the request, its head included
-  std::optional<AnswerParser> parser;
-  std::string rest;      // came, and cannot be read before more comes
+  std::optional<AnswerReader> reader;
   bool used = false;     // for an exchange before: the server may be about to close it
-  bool heard = false;    // something of the answer came
   bool to_send = false;  // waits until more can be sent
   bool cut = false;      // no more can be sent
   double moved = 0;      // when the last byte went or came
@@ -287,9 +211,8 @@ void PlainHttp::listen(Connection& connection, bool to_send) {
 
 void PlainHttp::begin(Connection& connection, Exchange& exchange) {
   connection.exchange = &exchange;
-  connection.parser.emplace(exchange.answer);
-  connection.rest.clear();
-  connection.heard = connection.cut = false;
+  connection.reader.emplace(exchange.answer);
+  connection.cut = false;
   std::size_t body = 0;
   for (const auto& piece : exchange.body) body += piece->size();
   connection.head = connection.target->head;
@@ -357,52 +280,20 @@ void PlainHttp::receive(Connection& connection) {
     came = recv(connection.socket, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
   } while (came < 0 && errno == EINTR);
   if (came < 0 && errno == EAGAIN) return;
-  AnswerParser* parser = &*connection.parser;
-  error_code error;
-  if (came <= 0) {
-    if (came == 0 && parser->got_some()) parser->put_eof(error);
-    if (came == 0 && parser->is_done() && !error) return ended(connection);
-    return broken(connection,
-                  came < 0           ? std::string("the connection broke: ") + std::strerror(errno)
-                  : connection.heard ? "the connection was closed within the answer"
-                                     : "the connection was closed before an answer came");
-  }
-  connection.heard = true;
+  if (came < 0)
+    return broken(connection, std::string("the connection broke: ") + std::strerror(errno));
   connection.moved = steady_seconds();
-  std::string_view data(buffer_.data(), static_cast<std::size_t>(came));
-  if (!connection.rest.empty()) data = connection.rest.append(data);
-  while (!data.empty() && !parser->is_done()) {
-    const std::size_t used = parser->put(boost::asio::buffer(data.data(), data.size()), error);
-    data.remove_prefix(used);
-    if (error == http::error::need_more) break;
-    if (error == http::error::body_limit) return broken(connection, too_long());
-    if (error) return broken(connection, "the answer is no HTTP: " + error.message());
-    if (parser->is_done() &&
-        parser->status() < 200) {  // 100 Continue and the like: the answer comes behind it
-      connection.exchange->answer = {};
-      parser = &connection.parser.emplace(connection.exchange->answer);
-    }
+  AnswerReader& reader = *connection.reader;
+  switch (came == 0 ? reader.end() : reader.put({buffer_.data(), static_cast<std::size_t>(came)})) {
+    case AnswerReader::State::more: return;
+    case AnswerReader::State::whole: return ended(connection);
+    case AnswerReader::State::broken: return broken(connection, std::string(reader.problem()));
   }
-  if (!parser->is_done()) {
-    std::string rest(data);
-    connection.rest = std::move(rest);
-    return;
-  }
-  if (!data.empty())
-    connection.cut = true;  // more than an answer: what comes next cannot be trusted
-  ended(connection);
 }
 
 void PlainHttp::ended(Connection& connection) {
   Exchange& exchange = *std::exchange(connection.exchange, nullptr);
-  const AnswerParser& parser = *connection.parser;
-  HttpAnswer& answer = exchange.answer;
-  answer.status = parser.status();
-  if (parser.packed() && !answer.body.empty() && !unpack(answer.body)) {
-    answer.status = 0;
-    answer.problem = "the answer's compression is damaged";
-  }
-  if (parser.keep_alive() && !connection.cut && connection.sent == connection.size) {
+  if (connection.reader->keep() && !connection.cut && connection.sent == connection.size) {
     connection.used = true;
     connection.target->idle.push_back(connection.socket);
   } else {
@@ -415,7 +306,7 @@ void PlainHttp::broken(Connection& connection, const std::string& problem, bool 
   Exchange& exchange = *std::exchange(connection.exchange, nullptr);
   PlainTarget& target = *connection.target;
   again = again && connection.used &&
-          !connection.heard;  // an idle one that the server closed meanwhile
+          !connection.reader->heard();  // an idle one that the server closed meanwhile
   close(connection);
   if (again) return connect(target, exchange);
   exchange.answer = {};

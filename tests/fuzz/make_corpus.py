@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the seeds of the fuzzers: make_corpus.py FOLDER. All are invented. Needs pyarrow for `parquet`."""
+import gzip
 import json
 import pathlib
 import struct
@@ -87,6 +88,16 @@ chat = {"model": "m", "messages": [{"role": "system", "content": "S"}, {"role": 
 put("http", "ask_rewards", json.dumps(chat | {"candidates": ["a", {"role": "assistant", "content": [{"type": "text", "text": "b"}]}]}))
 put("http", "ask_pooling", json.dumps(chat | {"messages": chat["messages"] + [{"role": "assistant", "content": "a"}], "use_activation": False}))
 put("http", "ask_remote", json.dumps({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://example.org/a.png"}]}], "candidates": ["a"]}))
+
+# The first byte is how the bytes are cut.
+ok = "HTTP/1.1 200 OK\r\n"
+put("framing", "length", "\0" + ok + "Content-Type: application/json\r\nContent-Length: 4\r\n\r\nfour")
+put("framing", "chunks", "\1" + ok + "Transfer-Encoding: chunked\r\n\r\n3;x=\"y\"\r\nfou\r\n1\r\nr\r\n0\r\nX-Trailer: t\r\n\r\n")
+put("framing", "close", "\5HTTP/1.0 200 OK\r\nConnection: close\r\n\r\nfour")
+put("framing", "goes_on", "\3HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX: y\r\n\r\n" + ok + "Content-Length: 2\r\n\r\n42behind")
+put("framing", "empty", "\7HTTP/1.1 204 No Content\r\n\r\n")
+packed = gzip.compress(b"four " * 20, mtime=0)
+put("framing", "packed", b"\2" + ok.encode() + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed)
 
 try:
     import pyarrow as pa
