@@ -83,6 +83,61 @@ bool media_id(Value value, std::string& id) {
 
 bool no_other(std::string_view, Value&) { return false; }
 
+// What follows makes records empty and keeps the memory they hold: most of reading would be to ask for it anew.
+
+void clear(Media& media) {
+  media.kind = {};
+  media.id.clear();
+  media.mime.clear();
+  media.width = media.height = 0;
+  media.source.clear();
+  media.frames.clear();
+}
+
+void clear(Part& part) {
+  part.kind = {};
+  part.text.clear();
+  clear(part.media);
+}
+
+// But for its messages: see Refill.
+void clear(Prompt& prompt) {
+  prompt.id.clear();
+  prompt.reference.clear();
+  prompt.source.clear();
+  prompt.domain.clear();
+  prompt.extra.clear();
+}
+
+void clear(Response& response) {
+  response.id.clear();
+  response.text.clear();
+  response.mllm.clear();
+  response.origin.clear();
+  response.status = {};
+  response.finish_reason.clear();
+  clear(response.noised_image);
+  response.extra.clear();
+}
+
+// Fills a list from its beginning with what was in it, as it was; what is left over goes with the Refill.
+template <class T>
+class Refill {
+ public:
+  explicit Refill(std::vector<T>& list) : list_(list) {}
+  ~Refill() { list_.resize(used_); }
+  Refill(const Refill&) = delete;
+  Refill& operator=(const Refill&) = delete;
+  T& next() {
+    if (used_ == list_.size()) list_.emplace_back();
+    return list_[used_++];
+  }
+
+ private:
+  std::vector<T>& list_;
+  std::size_t used_ = 0;
+};
+
 }  // namespace
 
 bool QuickReader::key_of(simdjson::ondemand::field& field, std::string_view& key) {
@@ -156,8 +211,11 @@ bool QuickReader::media(Value value, Media& media) {
 
 bool QuickReader::message(Value value, Message& message) {
   bool has_role = false, has_content = false;
+  message.role = Message().role;
+  Refill parts(message.content);
   const auto part_of = [&](Value& item) {
-    Part& part = message.content.emplace_back();
+    Part& part = parts.next();
+    clear(part);
     bool has_kind = false;
     int filled = -1;  // 0: text, 1: image, 2: video
     const bool read = members(
@@ -183,15 +241,16 @@ bool QuickReader::message(Value value, Message& message) {
 
 bool QuickReader::read(Value value, Prompt& prompt) {
   bool has_messages = false;
+  clear(prompt);
+  Refill messages(prompt.messages);
   const bool good = members(
       value, kPromptKeys,
       [&](std::size_t key, Value& part) {
         switch (key) {
           case 0: return text(part, prompt.id);
           case 1:
-            return has_messages = items(part, [&](Value& item) {
-                     return message(item, prompt.messages.emplace_back());
-                   });
+            return has_messages =
+                       items(part, [&](Value& item) { return message(item, messages.next()); });
           case 2: return text(part, prompt.reference);
           case 3: return text(part, prompt.source);
           default: return text(part, prompt.domain);
@@ -204,6 +263,7 @@ bool QuickReader::read(Value value, Prompt& prompt) {
 
 bool QuickReader::read(Value value, Response& response) {
   bool has_text = false;
+  clear(response);
   const bool good = members(
       value, kResponseKeys,
       [&](std::size_t key, Value& part) {
@@ -256,8 +316,16 @@ bool QuickReader::read(Value value, Score& score) {
       ignored);
 }
 
-bool QuickReader::read(std::string_view text_of_pair, PreferencePair& pair) {
+bool QuickReader::read(std::string_view text_of_pair, PreferencePair& pair, PairMarks* marks) {
   bool has_prompt = false, has_chosen = false, has_rejected = false;
+  PairMarker marker(text_of_pair);
+  pair.id.clear();
+  pair.rejected_prompt.reset();
+  pair.source.clear();
+  pair.group.clear();
+  pair.strength.reset();
+  pair.strengths.clear();
+  pair.extra.clear();
   const bool good = record(text_of_pair, [&](Value root) {
     return members(
         root, kPairKeys,
@@ -276,14 +344,25 @@ bool QuickReader::read(std::string_view text_of_pair, PreferencePair& pair) {
                   part, [&](Value& item) { return number(item, pair.strengths.emplace_back()); });
           }
         },
-        [&](std::string_view key, Value& part) { return add(pair.extra, key, part); });
+        [&](std::string_view key, Value& part) { return add(pair.extra, key, part); },
+        [&](std::size_t index, std::string_view key) {
+          if (marks) marker.member(index, key);
+        });
   });
   close(pair.extra);
-  return good && has_prompt && has_chosen && has_rejected;
+  if (!good || !has_prompt || !has_chosen || !has_rejected) return false;
+  if (marks) *marks = marker.end();
+  return true;
 }
 
 bool QuickReader::read(std::string_view text_of_preference, ImagePreference& preference) {
   bool has_text = false, has_better = false, has_worse = false;
+  preference.id.clear();
+  preference.text.clear();
+  clear(preference.better);
+  clear(preference.worse);
+  preference.source.clear();
+  preference.extra.clear();
   const bool good = record(text_of_preference, [&](Value root) {
     return members(
         root, kPreferenceKeys,

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/data/pair_marks.hpp"
 #include "dt2it/types.hpp"
 
 namespace dt2it {
@@ -17,7 +18,7 @@ namespace dt2it {
 // Records straight from JSON text, without a document in between: several times as fast as records.hpp's functions, and right only
 // where the text is what our own software writes. Everything returns false for whatever is unusual (an error, a key twice, half of
 // a surrogate pair, a number out of range); the strict functions then read the text, or say what is wrong with it. What is read is
-// the same. Not thread-safe.
+// the same. What a record held before is gone, but its memory is made use of; where nothing was read it holds anything. Not thread-safe.
 class QuickReader {
  public:
   using Value = simdjson::ondemand::value;
@@ -28,7 +29,7 @@ class QuickReader {
   bool read(std::string_view text, Prompt& prompt) {
     return record(text, [&](Value value) { return read(value, prompt); });
   }
-  bool read(std::string_view text, PreferencePair& pair);
+  bool read(std::string_view text, PreferencePair& pair, PairMarks* marks = nullptr);
   bool read(std::string_view text, ImagePreference& preference);
 
   // A record of another shape: `from(root)` is true when it was read.
@@ -47,17 +48,29 @@ class QuickReader {
   template <std::size_t N, class Known, class Other>
   static bool members(Value object, const std::array<std::string_view, N>& names, Known&& known,
                       Other&& other) {
+    return members(object, names, known, other, [](std::size_t, std::string_view) {});
+  }
+  // Before each of them, the null ones too, seen(index in names or N, key as it stands in the text).
+  template <std::size_t N, class Known, class Other, class Seen>
+  static bool members(Value object, const std::array<std::string_view, N>& names, Known&& known,
+                      Other&& other, Seen&& seen_one) {
     static_assert(N < 32);
     simdjson::ondemand::object fields;
     if (object.get_object().get(fields)) return false;
     std::uint32_t seen = 0;
+    std::size_t likely = 0;
     for (auto next : fields) {
       simdjson::ondemand::field field;
       std::string_view key;
       if (std::move(next).get(field) || !key_of(field, key)) return false;
       Value value = field.value();
       const std::size_t index =
-          static_cast<std::size_t>(std::find(names.begin(), names.end(), key) - names.begin());
+          likely < N && names[likely] == key
+              ? likely
+              : static_cast<std::size_t>(std::find(names.begin(), names.end(), key) -
+                                         names.begin());
+      likely = index + 1;  // most come in their order
+      seen_one(index, key);
       if (index == N) {
         if (!other(key, value)) return false;
         continue;

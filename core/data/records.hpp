@@ -105,7 +105,6 @@ class RecordReader final : public Stream<Record> {
   bool next(Record& record) override {
     std::string_view line;
     if (!lines_.next_line(line)) return false;
-    record = Record();
     if (!quick_.read(line, record)) record = from_json(lines_.parse(line), lines_.where());
     return true;
   }

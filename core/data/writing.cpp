@@ -86,15 +86,6 @@ void write(JsonWriter& json, const Response& response) {
   json.end_object();
 }
 
-void write_strength(JsonWriter& json, std::optional<double> strength,
-                    std::span<const double> strengths) {
-  if (strength) json.key("strength").value(*strength);
-  if (strengths.empty()) return;
-  json.key("strengths").begin_array();
-  for (const double one : strengths) json.value(one);
-  json.end_array();
-}
-
 }  // namespace
 
 std::string to_json(const Media& media) {
@@ -137,11 +128,8 @@ std::string to_json(const Score& score) {
   return json.text();
 }
 
-void append_json(JsonWriter& json, const PreferencePair& pair, PairMarks* marks) {
-  const std::size_t begin = json.text().size();
-  const auto mark = [&](std::uint32_t PairMarks::* place) {
-    if (marks) marks->*place = static_cast<std::uint32_t>(json.text().size() - begin);
-  };
+std::string to_json(const PreferencePair& pair) {
+  JsonWriter json;
   json.begin_object();
   text(json, "id", pair.id);
   json.key("prompt");
@@ -151,58 +139,20 @@ void append_json(JsonWriter& json, const PreferencePair& pair, PairMarks* marks)
     write(json, *pair.rejected_prompt);
   }
   json.key("chosen");
-  mark(&PairMarks::chosen);
   write(json, pair.chosen);
-  mark(&PairMarks::chosen_end);
   json.key("rejected");
-  mark(&PairMarks::rejected);
   write(json, pair.rejected);
-  mark(&PairMarks::rejected_end);
   text(json, "source", pair.source);
   text(json, "group", pair.group);
-  mark(&PairMarks::strength);
-  write_strength(json, pair.strength, pair.strengths);
-  mark(&PairMarks::strength_end);
+  if (pair.strength) json.key("strength").value(*pair.strength);
+  if (!pair.strengths.empty()) {
+    json.key("strengths").begin_array();
+    for (const double one : pair.strengths) json.value(one);
+    json.end_array();
+  }
   extra(json, pair.extra);
   json.end_object();
-}
-
-std::string to_json(const PreferencePair& pair) {
-  JsonWriter json;
-  append_json(json, pair);
   return json.text();
-}
-
-PairMarks marks_of(std::string_view line, const PreferencePair& pair, JsonWriter& scratch) {
-  PairMarks marks;
-  const std::size_t begin = scratch.text().size();
-  append_json(scratch, pair, &marks);
-  const std::string_view written = std::string_view(scratch.text()).substr(begin);
-  return line == written && !pair.rejected_prompt ? marks : PairMarks();
-}
-
-void append_changed(std::string& out, std::string_view line, const PairMarks& marks, bool flipped,
-                    std::optional<double> strength, std::span<const double> strengths) {
-  const auto part = [&](std::uint32_t begin, std::size_t end) {
-    return line.substr(begin, end - begin);
-  };
-  const std::string_view chosen = part(marks.chosen, marks.chosen_end),
-                         rejected = part(marks.rejected, marks.rejected_end);
-  out += part(0, marks.chosen);
-  out += flipped ? rejected : chosen;
-  out += part(marks.chosen_end, marks.rejected);
-  out += flipped ? chosen : rejected;
-  out += part(marks.rejected_end, marks.strength);
-  if (strength) {
-    JsonWriter json;
-    json.begin_object().key("").null();  // so that a comma comes first
-    const std::size_t before = json.text().size();
-    write_strength(json, strength, strengths);
-    out += std::string_view(json.text()).substr(before);
-  } else {
-    out += part(marks.strength, marks.strength_end);
-  }
-  out += part(marks.strength_end, line.size());
 }
 
 std::string to_json(const ImagePreference& preference) {

@@ -151,12 +151,21 @@ JsonWriter& JsonWriter::value(std::string_view text) {
 
 JsonWriter& JsonWriter::value(bool flag) { return raw(flag ? "true" : "false"); }
 
+void append_json_number(std::string& out, double number) {
+  if (number == 0 && std::signbit(number)) {
+    out += "-0.0";  // "-0" would be read as an integer, which has no such zero
+  } else if (!std::isfinite(number)) {
+    out += "null";
+  } else {
+    char digits[32];  // of the shortest form that reads back the same: 24 at most
+    out.append(digits, fmt::format_to(digits, FMT_COMPILE("{}"), number));
+  }
+}
+
 JsonWriter& JsonWriter::value(double number) {
-  if (number == 0 && std::signbit(number))
-    return raw("-0.0");  // "-0" would be read as an integer, which has no such zero
-  if (!std::isfinite(number)) return null();
-  char digits[32];  // of the shortest form that reads back the same: 24 at most
-  return raw({digits, fmt::format_to(digits, FMT_COMPILE("{}"), number)});
+  separate();
+  append_json_number(text_, number);
+  return *this;
 }
 
 JsonWriter& JsonWriter::value(std::int64_t number) {

@@ -31,6 +31,12 @@ class JsonWriter {
   JsonWriter& raw(std::string_view json);  // trusted JSON text
 
   const std::string& text() const { return text_; }
+  // Begins anew; memory is kept.
+  void clear() {
+    text_.clear();
+    first_.clear();
+    after_key_ = false;
+  }
 
  private:
   void separate();
@@ -40,5 +46,6 @@ class JsonWriter {
 };
 
 void append_json_string(std::string& out, std::string_view text);
+void append_json_number(std::string& out, double number);
 
 }  // namespace dt2it
