@@ -5,10 +5,10 @@
 
 namespace dt2it {
 
-void PairLines::read(std::size_t index, PreferencePair& pair) {
+void PairLines::read(std::size_t index, PreferencePair& pair, PairMarks* marks) {
   const std::string_view text = line(index);
-  pair = PreferencePair();
-  if (quick_.read(text, pair)) return;
+  if (quick_.read(text, pair, marks)) return;
+  if (marks) *marks = {};
   const std::string where =
       fmt::format("{}:{}", places_[index].file->string(), places_[index].number);
   pair = pair_from(strict_.parse(text, where), where);

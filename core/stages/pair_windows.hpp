@@ -30,8 +30,8 @@ class PairLines {
   std::string_view line(std::size_t index) const {
     return std::string_view(text_).substr(places_[index].begin, places_[index].size);
   }
-  // DataError names file and line.
-  void read(std::size_t index, PreferencePair& pair);
+  // What the pair held before is gone. DataError names file and line.
+  void read(std::size_t index, PreferencePair& pair, PairMarks* marks = nullptr);
 
  private:
   friend class PairLineSource;

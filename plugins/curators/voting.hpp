@@ -99,12 +99,18 @@ class Votes {
     for (std::size_t m = 0; m < own.size(); ++m)
       if (std::isnan(own[m])) strength.missing += (strength.ok() ? "" : ", ") + voters_.name(m);
     if (!strength.ok()) return strength;
-    for (std::size_t m = 0; m < own.size(); ++m) {
-      strength.margins.push_back(own[m] / scales_[m]);
-      strength.mean += strength.margins.back();
-    }
-    strength.mean /= static_cast<double>(own.size());
+    strength.margins.reserve(own.size());
+    for (std::size_t m = 0; m < own.size(); ++m) strength.margins.push_back(own[m] / scales_[m]);
+    strength.mean = mean(pair);
     return strength;
+  }
+
+  // strength(pair).mean of one that voted.
+  double mean(std::size_t pair) const {
+    double mean = 0;
+    const auto own = margins(pair);
+    for (std::size_t m = 0; m < own.size(); ++m) mean += own[m] / scales_[m];
+    return mean / static_cast<double>(own.size());
   }
 
   // Pairs with votes by their strength, the lowest first. Equal ones are ordered by name, so that
@@ -115,7 +121,7 @@ class Votes {
       if (voted(i)) order.push_back(i);
     set_scales(order);
     std::vector<double> means(size());
-    for (const std::size_t i : order) means[i] = strength(i).mean;
+    for (const std::size_t i : order) means[i] = mean(i);
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
       if (means[a] != means[b]) return means[a] < means[b];
       return ids_[a] != ids_[b] ? ids_[a] < ids_[b] : a < b;

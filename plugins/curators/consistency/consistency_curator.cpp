@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <memory>
@@ -30,6 +31,7 @@ class ConsistencyCurator final : public Curator {
 
   std::vector<Decision> review(std::span<const PreferencePair> pairs) override {
     std::vector<Decision> decisions;
+    decisions.reserve(pairs.size());
     for (const PairRewards& rewards : pair_rewards(*model_, pairs)) {
       Decision decision;
       decision.settled = false;
@@ -40,15 +42,16 @@ class ConsistencyCurator final : public Curator {
         if (rewards.chosen.value > rewards.rejected.value) {
           decision.action = Decision::Action::keep;
           decision.settled = true;
-          decision.reason = fmt::format("the model agrees, margin {:.4g}", margin);
+          decision.reason = fmt::format(FMT_COMPILE("the model agrees, margin {:.4g}"), margin);
         } else if (margin == 0) {
           decision.reason = "the model gives both the same reward";
         } else {
-          decision.reason = fmt::format("the model disagrees, margin {:.4g}", margin);
+          decision.reason = fmt::format(FMT_COMPILE("the model disagrees, margin {:.4g}"), margin);
         }
         // Not in `strength`: that is the vote of several models, which this must not replace.
-        decision.detail = fmt::format("{{\"chosen_reward\":{},\"rejected_reward\":{}}}",
-                                      rewards.chosen.value, rewards.rejected.value);
+        decision.detail =
+            fmt::format(FMT_COMPILE("{{\"chosen_reward\":{},\"rejected_reward\":{}}}"),
+                        rewards.chosen.value, rewards.rejected.value);
       }
       decisions.push_back(std::move(decision));
     }

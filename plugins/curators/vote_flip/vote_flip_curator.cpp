@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -72,22 +73,24 @@ class VoteFlipCurator final : public SurveyingCurator {
       for (std::size_t i = 0; i < pairs.size(); ++i) {
         Decision& decision = decisions[i];
         decision.settled = false;
-        const Strength strength = votes_.strength(first + i);
+        Strength strength = votes_.strength(first + i);
         if (!strength.ok()) {
           decision.reason = "no strength: a reward is missing from " + strength.missing;
           continue;
         }
         decision.strength = strength.mean;
-        decision.strengths = strength.margins;
+        decision.strengths = std::move(strength.margins);
         const std::size_t place = places_[first + i];
         if (place == 0) {
-          decision.reason = fmt::format("strength {:.4g} is not negative", strength.mean);
+          decision.reason =
+              fmt::format(FMT_COMPILE("strength {:.4g} is not negative"), strength.mean);
           continue;
         }
         const bool flip = place <= flips_;
         if (flip) decision.action = Decision::Action::flip;
         decision.reason = fmt::format(
-            "strength {:.4g}, place {} of {} negatives, {} the lowest {} that are flipped",
+            FMT_COMPILE(
+                "strength {:.4g}, place {} of {} negatives, {} the lowest {} that are flipped"),
             strength.mean, place, negatives_, flip ? "among" : "not among", flips_);
       }
       return decisions;
@@ -100,7 +103,7 @@ class VoteFlipCurator final : public SurveyingCurator {
       const std::vector<std::size_t> order = votes_.ranked();
       std::size_t below = 0;  // the threshold
       for (; negatives_ < order.size(); ++negatives_) {
-        const double mean = votes_.strength(order[negatives_]).mean;
+        const double mean = votes_.mean(order[negatives_]);
         if (!(mean < 0)) break;
         places_[order[negatives_]] = static_cast<std::uint32_t>(negatives_ + 1);
         below += mean < -params.threshold;

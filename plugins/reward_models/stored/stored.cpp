@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <future>
 #include <limits>
 #include <map>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "dt2it/error.hpp"
@@ -24,63 +26,113 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The votes of a file by content. 48 to 96 bytes a response, and 8 for each model. Thread-safe once
-// it is made.
+// Some lines of a file of votes.
+class VoteLines {
+ public:
+  // `lines` may be read beyond its end by simdjson's padding. `models`: of the first line of the file; empty where this is it.
+  // Keeps what is wrong for fail().
+  VoteLines(std::string_view lines, const std::vector<std::string>& models) : models_(models) {
+    try {
+      read(lines);
+    } catch (const simdjson::simdjson_error& error) {
+      problem_ = std::string("is no line of votes (") + error.what() + ")";
+    } catch (const DataError& error) {
+      problem_ = error.what();
+    }
+  }
+
+  // Throws DataError if something was wrong, with which they then end; `before`: lines of the file before these.
+  void check(const fs::path& file, std::size_t before) const {
+    if (!problem_.empty())
+      throw DataError(file.string() + ":" + std::to_string(before + count_) + ": " + problem_);
+  }
+  std::size_t count() const { return count_; }
+  const std::vector<std::string>& models() const { return models_; }
+  // Response after response, two of each line; and their rewards, model after model.
+  const std::vector<ResponseKey>& keys() const { return keys_; }
+  const std::vector<double>& rewards() const { return rewards_; }
+
+ private:
+  void read(std::string_view text) {
+    simdjson::ondemand::parser parser;
+    std::vector<double> sides[2];
+    while (!text.empty()) {
+      ++count_;
+      const std::string_view line = text.substr(0, text.find('\n'));
+      text.remove_prefix(std::min(line.size() + 1, text.size()));
+      if (line.find_first_not_of(" \t\r") == line.npos) continue;
+      simdjson::ondemand::document document =
+          parser.iterate(line.data(), line.size(), line.size() + simdjson::SIMDJSON_PADDING);
+      simdjson::ondemand::object object = document.get_object();
+      std::size_t k = 0;
+      for (auto key : object["keys"].get_array()) {
+        if (k++ == 2) throw DataError("has more than two keys");
+        keys_.push_back(key_of(key.get_string()));
+      }
+      for (std::vector<double>& side : sides) side.clear();
+      const bool first = models_.empty();
+      std::size_t m = 0;
+      for (auto field : object["rewards"].get_object()) {
+        const std::string_view name = field.unescaped_key();
+        if (first) models_.emplace_back(name);
+        if (m >= models_.size() || models_[m] != name)
+          throw DataError("has rewards of other models than the first line");
+        ++m;
+        std::size_t side = 0;
+        for (auto reward : field.value().get_array()) {
+          if (side == 2) throw DataError("has more than two rewards of a model");
+          sides[side++].push_back(reward.is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                                   : double(reward.get_double()));
+        }
+        if (side != 2) throw DataError("has fewer than two rewards of a model");
+      }
+      if (k != 2 || m == 0 || m != models_.size()) throw DataError("lacks keys or rewards");
+      for (const std::vector<double>& side : sides)
+        rewards_.insert(rewards_.end(), side.begin(), side.end());
+    }
+  }
+
+  static ResponseKey key_of(std::string_view text) {
+    ResponseKey key{};
+    for (const std::size_t half : {0, 1}) {
+      const char* begin = text.data() + 16 * half;
+      if (text.size() != 32 || std::from_chars(begin, begin + 16, key[half], 16).ptr != begin + 16)
+        throw DataError("has a key that is not 32 hex digits");
+    }
+    return key;
+  }
+
+  std::vector<std::string> models_;
+  std::vector<ResponseKey> keys_;
+  std::vector<double> rewards_;
+  std::size_t count_ = 0;
+  std::string problem_;
+};
+
+// The votes of a file by content. 48 to 96 bytes a response, and 8 for each model. Thread-safe once it is made.
 class VoteTable {
  public:
   explicit VoteTable(const fs::path& file) {
-    simdjson::ondemand::parser parser;
     simdjson::padded_string text;
     if (simdjson::padded_string::load(file.string()).get(text))
       throw DataError(file.string() + ": cannot be read");
-    simdjson::ondemand::document_stream lines;
-    if (parser.iterate_many(text, simdjson::dom::DEFAULT_BATCH_SIZE).get(lines))
-      fail(file, 0, "is no file of votes");
-    const std::size_t responses =
-        2 *
-        (1 + static_cast<std::size_t>(std::count(text.data(), text.data() + text.size(), '\n')));
-    // Half full at most. Of several with the same key, the first.
-    std::size_t size = 16;
-    while (size < 2 * responses) size *= 2;
-    slots_.assign(size, {{0, 0}, kEmpty});
-    std::vector<double> rewards[2];
-    std::size_t record = 0;
-    for (auto line : lines) {
-      ++record;
-      try {
-        simdjson::ondemand::object object = line.get_object();
-        ResponseKey keys[2];
-        std::size_t k = 0;
-        for (auto key : object["keys"].get_array()) {
-          if (k == 2) fail(file, record, "has more than two keys");
-          keys[k++] = key_of(key.get_string(), file, record);
-        }
-        for (std::vector<double>& side : rewards) side.clear();
-        std::size_t m = 0;
-        for (auto field : object["rewards"].get_object()) {
-          const std::string_view name = field.unescaped_key();
-          if (record == 1) models_.emplace_back(name);
-          if (m >= models_.size() || models_[m] != name)
-            fail(file, record, "has rewards of other models than the first line");
-          ++m;
-          std::size_t side = 0;
-          for (auto reward : field.value().get_array()) {
-            if (side == 2) fail(file, record, "has more than two rewards of a model");
-            rewards[side++].push_back(reward.is_null() ? std::numeric_limits<double>::quiet_NaN()
-                                                       : double(reward.get_double()));
-          }
-          if (side != 2) fail(file, record, "has fewer than two rewards of a model");
-        }
-        if (k != 2 || m == 0 || m != models_.size()) fail(file, record, "lacks keys or rewards");
-        for (const std::size_t side : {0, 1}) {
-          Entry& slot = slots_[slot_of(keys[side])];
-          if (slot.place == kEmpty) slot = {keys[side], rewards_.size() / models_.size()};
-          rewards_.insert(rewards_.end(), rewards[side].begin(), rewards[side].end());
-        }
-      } catch (const simdjson::simdjson_error& error) {
-        fail(file, record, std::string("is no line of votes (") + error.what() + ")");
-      }
+    const std::string_view all(text.data(), text.size());
+    const std::size_t first_begin = std::min(all.find_first_not_of(" \t\r\n"), all.size());
+    const VoteLines first(all.substr(0, all.find('\n', first_begin)), {});
+    first.check(file, 0);
+    models_ = first.models();
+    const std::vector<VoteLines> parts = read_parts(all);
+    std::size_t lines = 0;
+    for (const VoteLines& part : parts) {
+      part.check(file, lines);
+      lines += part.count();
     }
+    // Half full at most.
+    std::size_t size = 16;
+    while (size < 4 * lines) size *= 2;
+    slots_.assign(size, {{0, 0}, kEmpty});
+    rewards_.reserve(2 * lines * models_.size());
+    for (const VoteLines& part : parts) add(part);
   }
 
   const std::vector<std::string>& models() const { return models_; }
@@ -134,7 +186,7 @@ class VoteTable {
       const ResponseKey prompt = prompt_key(prompt_text_for_key(*request.prompt));
       for (const Response& response : request.responses) {
         keys.push_back(response_key(prompt, response.text));
-        __builtin_prefetch(&slots_[keys.back()[0] & (slots_.size() - 1)]);
+        __builtin_prefetch(&slots_[home_of(keys.back())]);
       }
     }
     Found found{requests, {}};
@@ -146,26 +198,46 @@ class VoteTable {
     return found;
   }
 
+  // Several threads' work.
+  std::vector<VoteLines> read_parts(std::string_view all) const {
+    constexpr std::size_t kLeast = 1 << 20;
+    const std::size_t count = std::clamp<std::size_t>(
+        std::min<std::size_t>(std::thread::hardware_concurrency(), all.size() / kLeast), 1, 8);
+    std::vector<std::future<VoteLines>> parts;
+    for (std::size_t begin = 0; begin < all.size();) {
+      const std::size_t about = std::max(begin, all.size() / count * (parts.size() + 1));
+      const std::size_t line = parts.size() + 1 < count ? all.find('\n', about) : all.npos;
+      const std::size_t end = line == all.npos ? all.size() : line + 1;
+      parts.push_back(std::async(
+          std::launch::async,
+          [this, lines = all.substr(begin, end - begin)] { return VoteLines(lines, models_); }));
+      begin = end;
+    }
+    std::vector<VoteLines> made;
+    for (std::future<VoteLines>& part : parts) made.push_back(part.get());
+    return made;
+  }
+
+  // Of several responses with the same key, the first counts.
+  void add(const VoteLines& lines) {
+    constexpr std::size_t kAhead =
+        16;  // places are on their way meanwhile: the table is far larger than any cache
+    const std::vector<ResponseKey>& keys = lines.keys();
+    const std::size_t before = rewards_.size() / models_.size();
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (i + kAhead < keys.size()) __builtin_prefetch(&slots_[home_of(keys[i + kAhead])]);
+      Entry& slot = slots_[slot_of(keys[i])];
+      if (slot.place == kEmpty) slot = {keys[i], before + i};
+    }
+    rewards_.insert(rewards_.end(), lines.rewards().begin(), lines.rewards().end());
+  }
+
+  std::size_t home_of(const ResponseKey& key) const { return key[0] & (slots_.size() - 1); }
   // Where a key is, or would be.
   std::size_t slot_of(const ResponseKey& key) const {
-    const std::size_t mask = slots_.size() - 1;
-    std::size_t at = key[0] & mask;
-    while (slots_[at].place != kEmpty && slots_[at].key != key) at = (at + 1) & mask;
+    std::size_t at = home_of(key);
+    while (slots_[at].place != kEmpty && slots_[at].key != key) at = (at + 1) & (slots_.size() - 1);
     return at;
-  }
-
-  [[noreturn]] static void fail(const fs::path& file, std::size_t record, const std::string& what) {
-    throw DataError(file.string() + ":" + std::to_string(record) + ": " + what);
-  }
-
-  static ResponseKey key_of(std::string_view text, const fs::path& file, std::size_t record) {
-    ResponseKey key{};
-    for (const std::size_t half : {0, 1}) {
-      const char* begin = text.data() + 16 * half;
-      if (text.size() != 32 || std::from_chars(begin, begin + 16, key[half], 16).ptr != begin + 16)
-        fail(file, record, "has a key that is not 32 hex digits");
-    }
-    return key;
   }
 
   std::vector<std::string> models_;

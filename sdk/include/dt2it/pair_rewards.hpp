@@ -35,24 +35,31 @@ class PairRequests {
   // `first_row`: what the first pair's position in its file is said to be.
   PairRequests(std::span<const PreferencePair> pairs, std::size_t first_row) {
     static constexpr std::array<std::size_t, 2> kForwards{0, 1}, kBackwards{1, 0};
-    responses_.reserve(pairs.size());
+    responses_.swap(spare());
+    responses_.resize(std::max(responses_.size(), pairs.size()));
+    requests_.reserve(pairs.size());
+    places_.reserve(pairs.size());
     for (std::size_t i = 0; i < pairs.size(); ++i) {
       const PreferencePair& pair = pairs[i];
       const bool two_prompts = pair.rejected_prompt.has_value();
       const bool backwards = !two_prompts && (stable_hash(pair.id, stable_hash("order")) & 1) != 0;
-      const auto& two =
-          responses_.emplace_back(backwards ? std::array<Response, 2>{pair.rejected, pair.chosen}
-                                            : std::array<Response, 2>{pair.chosen, pair.rejected});
+      std::array<Response, 2>& two = responses_[i];
+      two[0] = backwards ? pair.rejected : pair.chosen;
+      two[1] = backwards ? pair.chosen : pair.rejected;
       places_.push_back({requests_.size(), two_prompts, backwards});
       if (two_prompts) {
+        const std::span<const Response> both(two);
         requests_.push_back(
-            {&pair.prompt, std::span(two).first(1), first_row + i, std::span(kForwards).first(1)});
-        requests_.push_back({&*pair.rejected_prompt, std::span(two).last(1), first_row + i,
-                             std::span(kForwards).last(1)});
+            {&pair.prompt, both.first(1), first_row + i, std::span(kForwards).first(1)});
+        requests_.push_back(
+            {&*pair.rejected_prompt, both.last(1), first_row + i, std::span(kForwards).last(1)});
       } else {
         requests_.push_back({&pair.prompt, two, first_row + i, backwards ? kBackwards : kForwards});
       }
     }
+  }
+  ~PairRequests() {
+    if (responses_.size() <= kMostKept) responses_.swap(spare());
   }
   PairRequests(const PairRequests&) = delete;
   PairRequests& operator=(const PairRequests&) = delete;
@@ -83,7 +90,14 @@ class PairRequests {
     std::size_t request;
     bool two_prompts, backwards;
   };
-  std::vector<std::array<Response, 2>> responses_;
+  // Those of the last one in this thread: batch after batch goes into the same memory.
+  static std::vector<std::array<Response, 2>>& spare() {
+    thread_local std::vector<std::array<Response, 2>> kept;
+    return kept;
+  }
+  static constexpr std::size_t kMostKept = 1024;
+
+  std::vector<std::array<Response, 2>> responses_;  // of each pair; those behind them are kept only
   std::vector<RewardRequest> requests_;
   std::vector<Place> places_;
 };

@@ -54,16 +54,19 @@ inline std::string prompt_text_for_key(const Prompt& prompt) {
   return key;
 }
 
-// Eight bytes at a time: keys are made of whole data sets. Not what Rng streams are named by, and
+// Eight bytes at a time, with two seeds at once: keys are made of whole data sets. Not what Rng streams are named by, and
 // of no cryptographic use.
-inline std::uint64_t content_hash(std::string_view text, std::uint64_t seed) {
+inline ResponseKey content_hashes(std::string_view text, const ResponseKey& seeds) {
   const auto mix = [](std::uint64_t a, std::uint64_t b) {
     const auto product = static_cast<unsigned __int128>(a) * b;
     return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
   };
-  std::uint64_t hash = mix(seed ^ 0x9e3779b97f4a7c15ULL, text.size() ^ 0xe7037ed1a0b428dbULL);
+  const std::uint64_t size = text.size() ^ 0xe7037ed1a0b428dbULL;
+  ResponseKey hashes{mix(seeds[0] ^ 0x9e3779b97f4a7c15ULL, size),
+                     mix(seeds[1] ^ 0x9e3779b97f4a7c15ULL, size)};
   const auto add = [&](std::uint64_t word) {
-    hash = mix(hash ^ word, 0x8ebc6af09c88c6e3ULL) ^ (hash >> 29);
+    for (std::uint64_t& hash : hashes)
+      hash = mix(hash ^ word, 0x8ebc6af09c88c6e3ULL) ^ (hash >> 29);
   };
   for (; text.size() >= 8; text.remove_prefix(8)) {
     std::uint64_t word = 0;
@@ -77,15 +80,16 @@ inline std::uint64_t content_hash(std::string_view text, std::uint64_t seed) {
       word |= static_cast<std::uint64_t>(static_cast<unsigned char>(text[i])) << (8 * i);
     add(word);
   }
-  return mix(hash, 0x589965cc75374cc3ULL);
+  for (std::uint64_t& hash : hashes) hash = mix(hash, 0x589965cc75374cc3ULL);
+  return hashes;
 }
 
 // For several answers to one prompt: what their keys begin with.
 inline ResponseKey prompt_key(std::string_view prompt_text) {
-  return {content_hash(prompt_text, 1), content_hash(prompt_text, 2)};
+  return content_hashes(prompt_text, {1, 2});
 }
 inline ResponseKey response_key(const ResponseKey& prompt, std::string_view response) {
-  return {content_hash(response, prompt[0]), content_hash(response, prompt[1])};
+  return content_hashes(response, prompt);
 }
 inline ResponseKey response_key(std::string_view prompt_text, std::string_view response) {
   return response_key(prompt_key(prompt_text), response);

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <array>
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <utility>
 
+#include "dt2it/response_key.hpp"
 #include "dt2it/testing/contracts.hpp"
 #include "tests/plugins/plugin_library.hpp"
 
@@ -172,4 +177,58 @@ TEST_CASE("judge: comparisons are asked in both orders, and a position habit is 
   CHECK(tie[0].value == tie[1].value);
   const auto broken = make("judge", {{"judge", value_of("habit")}}, context);
   CHECK_THROWS_AS(rewards_of(*broken, {"a", "b"}), PluginError);  // no score for two responses
+}
+
+TEST_CASE("stored: a long file's rewards are found by content, and its bad lines are named") {
+  FakeContext context;
+  constexpr int kLines = 40'000;  // several threads' work
+  const auto reply = [](int line, int side) { return fmt::format("answer {} of {}", side, line); };
+  const auto prompt_of = [](int line) {
+    return sample_prompt("p", fmt::format("Question {}?", line));
+  };
+  const auto key = [&](int line, int side) {
+    const ResponseKey key = response_key(prompt_of(line), sample_response("r", reply(line, side)));
+    return fmt::format("{:016x}{:016x}", key[0], key[1]);
+  };
+  const auto line_of = [&](int line) {
+    return fmt::format(
+        R"({{"row":{},"keys":["{}","{}"],"rewards":{{"one":[{},null],"two":[-1,{}.5]}}}})", line,
+        key(line, 0), key(line, 1), line, line);
+  };
+  std::vector<std::string> lines;
+  for (int line = 0; line < kLines; ++line) lines.push_back(line_of(line));
+  const auto written = [&] {
+    return write_file(context, "votes.jsonl", fmt::format("\n{}\n", fmt::join(lines, "\n")));
+  };
+  const auto open = [&](const std::string& file) {
+    return make("stored", {{"rewards", value_of(file)}, {"model", value_of("two")}}, context);
+  };
+  {
+    const auto model = open(written());
+    for (const int line : {0, 1, kLines / 2, kLines - 1}) {
+      const Prompt prompt = prompt_of(line);
+      const std::vector<Response> responses{sample_response("a", reply(line, 1)),
+                                            sample_response("b", reply(line, 0)),
+                                            sample_response("c", "another answer")};
+      const RewardRequest request{&prompt, responses, 0, {}};
+      const auto rewards = model->rewards(std::span(&request, 1)).at(0);
+      CHECK(rewards.at(0).value == line + 0.5);
+      CHECK(rewards.at(1).value == -1);
+      CHECK(rewards.at(2).status == Status::invalid);
+    }
+  }
+  for (const auto& [at, bad, message] : std::vector<std::array<std::string, 3>>{
+           {"0", "{}", ":2: is no line of votes"},
+           {"0", R"({"keys":["0","0"],"rewards":{}})", ":2: has a key that is not 32 hex digits"},
+           {"35000", line_of(3).replace(line_of(3).find("rewards"), 7, "words"),
+            ":35002: is no line of votes"},
+           {"20000", line_of(3).replace(line_of(3).find("one"), 3, "own"),
+            ":20002: has rewards of other models than the first line"},
+           {"39999", line_of(3).substr(0, 60), ":40001: is no line of votes"},
+       }) {
+    const std::size_t place = std::stoul(at);
+    const std::string good = std::exchange(lines[place], bad);
+    CHECK_THROWS_WITH(open(written()), Catch::Contains(message));
+    lines[place] = good;
+  }
 }
