@@ -65,6 +65,7 @@ int clean(const Arguments& arguments) {
     return 0;
   }
   StageStore store(runs);
+  store.prepare();
   const std::set<std::string> used = folders_in_use(runs);
   std::uintmax_t bytes = 0;
   std::size_t removed = 0;

@@ -10,14 +10,22 @@ namespace dt2it {
 
 namespace fs = std::filesystem;
 
-StageStore::StageStore(fs::path runs) : runs_(fs::absolute(std::move(runs))) {
-  fs::create_directories(runs_ / ".store");
-  fs::create_directories(runs_ / ".work");
+StageStore::StageStore(fs::path runs) : runs_(fs::absolute(std::move(runs))) {}
+
+void StageStore::prepare() const {
+  for (const char* const name : {".store", ".work"}) {
+    std::error_code error;
+    fs::create_directories(runs_ / name, error);
+    if (error)
+      throw Error(fmt::format("the folder {} cannot be made: {}", (runs_ / name).string(),
+                              error.message()));
+  }
 }
 
 bool StageStore::complete(const std::string& folder) const { return fs::exists(finished(folder)); }
 
 std::optional<StageStore::Claim> StageStore::claim(const std::string& folder, std::string& holder) {
+  prepare();
   Claim claim;
   claim.work = work(folder);
   claim.output = claim.work / "output";

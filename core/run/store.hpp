@@ -20,7 +20,10 @@ namespace dt2it {
 // A finished folder appears by one rename, so it is either whole or not there.
 class StageStore {
  public:
+  // Looks only: the folders need not be there.
   explicit StageStore(std::filesystem::path runs);
+  // Makes the folders, as claim() does. Throws Error when they cannot be made.
+  void prepare() const;
 
   const std::filesystem::path& runs() const { return runs_; }
   std::filesystem::path media() const { return runs_ / ".media"; }
