@@ -155,7 +155,7 @@ std::string LlamaFactoryTrainer::summary(const fs::path& result, const TrainStep
     // Before 5.0 transformers handed out Qwen3-VL's last hidden state without the final norm.
     const bool old = std::atoi(text_member(config, "transformers_version").c_str()) < 5;
     text["head_input"] =
-        old && text_member(config, "model_type") == "qwen3_vl" ? "unnormed" : "normed";
+        old && text_member(config, "model_type") == "qwen3_vl" ? "before_norm" : "final_norm";
   }
   return boost::json::serialize(text) + "\n";
 }

@@ -42,7 +42,7 @@ std::string model_card(const Params& params, const Facts& facts) {
     card += fmt::format(
         "The reward of an answer is a linear layer (`value_head.safetensors`) on the last token's "
         "hidden state {} the final norm.\n\n",
-        params.head_input == "normed" ? "after" : "before");
+        params.head_input == "final_norm" ? "after" : "before");
   card += fmt::format("Trained from `{}` by dt2it {} on {} preference pairs", facts.base,
                       DT2IT_VERSION, facts.pairs);
   if (facts.left_out) card += fmt::format(" ({} left out)", facts.left_out);

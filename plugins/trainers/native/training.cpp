@@ -73,7 +73,7 @@ Training::Training(const Params& params, Context& context, const TrainRequest& r
 }
 
 HiddenState Training::state() const {
-  return params_.head_input == "unnormed" ? HiddenState::unnormed : HiddenState::normed;
+  return params_.head_input == "before_norm" ? HiddenState::unnormed : HiddenState::normed;
 }
 
 void Training::read_pairs() {

@@ -86,13 +86,13 @@ TEST_CASE(
     double clip;
     const char* head_input;
   };
-  for (const Case& one : {Case{"qwen2_5_vl", "all_trainable", false, 0, "normed"},
-                          Case{"qwen2_5_vl", "vision_frozen", true, 0, "normed"},
-                          Case{"qwen2_5_vl", "vision_frozen_clip1", true, 1, "normed"},
-                          Case{"qwen3_vl", "all_trainable", false, 0, "normed"},
-                          Case{"qwen3_vl", "vision_frozen", true, 0, "normed"},
-                          Case{"qwen3_vl", "vision_frozen_clip1", true, 1, "normed"},
-                          Case{"qwen3_vl", "vision_frozen_prenorm", true, 0, "unnormed"}}) {
+  for (const Case& one : {Case{"qwen2_5_vl", "all_trainable", false, 0, "final_norm"},
+                          Case{"qwen2_5_vl", "vision_frozen", true, 0, "final_norm"},
+                          Case{"qwen2_5_vl", "vision_frozen_clip1", true, 1, "final_norm"},
+                          Case{"qwen3_vl", "all_trainable", false, 0, "final_norm"},
+                          Case{"qwen3_vl", "vision_frozen", true, 0, "final_norm"},
+                          Case{"qwen3_vl", "vision_frozen_clip1", true, 1, "final_norm"},
+                          Case{"qwen3_vl", "vision_frozen_prenorm", true, 0, "before_norm"}}) {
     CAPTURE(one.model, one.variant);
     FakeContext context;
     golden_backbone(context, one.model, one.frozen);

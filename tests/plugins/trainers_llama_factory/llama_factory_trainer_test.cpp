@@ -90,7 +90,7 @@ TEST_CASE("Training with LLaMA-Factory: its steps are seen, its checkpoint is re
   CHECK(
       read_text(output / "training.json") ==
       R"({"trainer":"llama_factory","stage":"rm","finetuning_type":"full","steps":8,"epochs":1,"batch_size":32,)"
-      R"("learning_rate":1E-5,"seed":7,"last_loss":8.2E-1,"transformers":"5.6.0","head_input":"normed"})"
+      R"("learning_rate":1E-5,"seed":7,"last_loss":8.2E-1,"transformers":"5.6.0","head_input":"final_norm"})"
       "\n");
   CHECK(bench.call(0).find("verb train\nresume \n") == 0);
   CHECK(read_text(bench.request.state / "llamafactory.log") == "loading the model\n");
