@@ -4,6 +4,7 @@
 
 #include <iostream>
 
+#include "core/cli/model_options.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/data/records.hpp"
 #include "core/run/runner.hpp"
@@ -92,7 +93,7 @@ bool has_verdicts_of(const fs::path& file, const std::string& benchmark) {
 int evaluate(const Arguments& arguments) {
   CommonOptions common;
   std::string benchmark_name;
-  std::string model_text;
+  ModelOptions model;
   fs::path data;
   fs::path media_root;
   fs::path verdicts;
@@ -105,8 +106,6 @@ int evaluate(const Arguments& arguments) {
       "data", po::value(&data)->value_name("PATH"), "the benchmark's file or folder")(
       "media-root", po::value(&media_root)->value_name("DIR"),
       "folder of the images (default: the folder of the data)")(
-      "model", po::value(&model_text)->value_name("KIND[:ARG]"),
-      "reward model: length, constant, replay:FILE, mrm:CHECKPOINT ...")(
       "verdicts", po::value(&verdicts)->value_name("FILE"),
       "instead of data and model: a verdicts.jsonl of an evaluate stage, counted again; nothing is "
       "asked")("of", po::value(&of)->value_name("NAME"),
@@ -116,14 +115,15 @@ int evaluate(const Arguments& arguments) {
       "json", po::bool_switch(&as_json), "print JSON")(
       "plugin-path", po::value(&common.plugin_path)->composing()->value_name("DIR"),
       "look for plugins here first; may be given often");
+  add_model_options(options, model);
   if (!parse(arguments, options, "benchmark",
              "usage: dt2it evaluate BENCHMARK --data PATH --model KIND[:ARG] [options]\n"
              "       dt2it evaluate BENCHMARK --verdicts FILE [--convention NAME] [options]"))
     return 0;
   if (benchmark_name.empty()) throw ConfigError("dt2it evaluate: no benchmark given");
-  if (verdicts.empty() && (data.empty() || model_text.empty()))
+  if (verdicts.empty() && (data.empty() || model.model.empty()))
     throw ConfigError("dt2it evaluate: --data and --model are needed, or --verdicts");
-  if (!verdicts.empty() && !(data.empty() && model_text.empty()))
+  if (!verdicts.empty() && !(data.empty() && model.model.empty()))
     throw ConfigError(
         "dt2it evaluate: --verdicts are counted as they are, without --data and --model");
   if (convention != "official" && convention != "lmms" && convention != "vlmeval" &&
@@ -140,8 +140,10 @@ int evaluate(const Arguments& arguments) {
   const ComponentConfig benchmark =
       component_of(registry, Benchmark::kKind, "it", benchmark_name, places);
   std::vector<ComponentConfig> components{benchmark};
-  if (verdicts.empty())
-    components.push_back(component_of(registry, RewardModel::kKind, "it", model_text, {}));
+  if (verdicts.empty()) {
+    components.push_back(reward_model_of(model, registry));
+    use_local_device(components.back());
+  }
 
   // Media go to a folder of their own that is gone afterwards.
   struct Scratch {
@@ -161,21 +163,21 @@ int evaluate(const Arguments& arguments) {
   if (!verdicts.empty()) {
     if (of.empty()) of = has_verdicts_of(verdicts, benchmark_name) ? benchmark_name : "";
     evaluation = count_judged(*suite, read_judged(verdicts, of), convention);
-    model_text = verdicts.string();
+    model.model = verdicts.string();
   } else {
     std::vector<PreferencePair> items = read_items(*suite);
     ProgressBoard board(isatty(STDERR_FILENO) == 0);
     const auto progress = board.start("evaluate");
     progress->set_total(items.size());
     evaluation = evaluate_benchmark(
-        *suite, std::move(items), *scope.context().component<RewardModel>("it"), scope.context(),
+        *suite, std::move(items), *scope.context().component<RewardModel>("model"), scope.context(),
         [&](std::size_t done) { progress->add(done); }, convention);
     board.close();
   }
   if (as_json)
-    print_json(benchmark_name, model_text, evaluation);
+    print_json(benchmark_name, model.model, evaluation);
   else
-    print_table(benchmark_name, model_text, evaluation);
+    print_table(benchmark_name, model.model, evaluation);
   return 0;
 }
 

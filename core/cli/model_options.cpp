@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <thread>
 
 #include "dt2it/error.hpp"
@@ -57,6 +58,16 @@ ComponentConfig reward_model_of(const ModelOptions& options, const Catalog& cata
         fmt::format("threads={}", std::max(1u, std::thread::hardware_concurrency())));
   settings.insert(settings.end(), options.settings.begin(), options.settings.end());
   return component_of(catalog, RewardModel::kKind, "model", model, settings);
+}
+
+void use_local_device(ComponentConfig& component) {
+  const auto device = component.params.find("device");
+  if (device == component.params.end() || device->second != Value{std::string("cuda")}) return;
+  for (const char* name : {"LOCAL_RANK", "SLURM_LOCALID"})
+    if (const char* rank = std::getenv(name)) {
+      device->second = {fmt::format("cuda:{}", rank)};
+      return;
+    }
 }
 
 }  // namespace dt2it::cli

@@ -48,17 +48,6 @@ bool only_speed(const std::string& name) {
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
-// Processes of one machine that share it by rank take a GPU each.
-void use_local_device(ComponentConfig& model) {
-  const auto device = model.params.find("device");
-  if (device == model.params.end() || device->second != Value{std::string("cuda")}) return;
-  for (const char* name : {"LOCAL_RANK", "SLURM_LOCALID"})
-    if (const char* rank = std::getenv(name)) {
-      device->second = {fmt::format("cuda:{}", rank)};
-      return;
-    }
-}
-
 ScoreSettings settings_of(const ComponentConfig& model,
                           const std::vector<ComponentConfig>& datasets, const Shard& shard,
                           const Catalog& catalog) {
@@ -321,7 +310,7 @@ int score(const Arguments& arguments) {
       "out,o", po::value(&options.out)->value_name("FILE"),
       "where rewards go, a line a record; taken up where it ends when it is there (default: "
       "standard output)")("shard", po::value(&options.shard)->value_name("I/N"),
-                          "only the I-th of N parts, into FILE.I-of-N (default: RANK and "
+                          "only the I-th of N parts, into NAME.I-of-N.jsonl (default: RANK and "
                           "WORLD_SIZE, else SLURM_PROCID and SLURM_NTASKS)")(
       "merge", po::bool_switch(&options.merge),
       "put the files of all shards together: dt2it score --merge -o FILE SHARD...")(

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "core/cli/inputs.hpp"
+#include "core/cli/model_options.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/config/experiment.hpp"
 #include "core/data/records.hpp"
@@ -18,6 +19,7 @@
 #include "core/run/scope.hpp"
 #include "core/stages/training_log.hpp"
 #include "core/util/file_lock.hpp"
+#include "core/util/files.hpp"
 #include "core/util/json.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
@@ -150,6 +152,8 @@ int train_model(Options& options, const std::string& command) {
   PluginRegistry& registry = installation.registry;
   std::vector<ComponentConfig> components = components_of(options, registry);
   const std::vector<ComponentConfig> pairs = pair_datasets(options.input, registry, "pairs");
+  for (ComponentConfig& component : components)
+    if (component.kind == "backbones") use_local_device(component);
   InputOptions held_out_input = options.input;
   held_out_input.inputs = options.held_out;
   const std::vector<ComponentConfig> held_out = pair_datasets(held_out_input, registry, "held_out");
@@ -164,7 +168,7 @@ int train_model(Options& options, const std::string& command) {
   // Each process has media and scratch files of its own: they need not share a disk.
   const fs::path own =
       several() ? options.state / fmt::format("process-{}", std::getenv("RANK")) : options.state;
-  fs::create_directories(own);
+  make_folder(own);
   std::string holder;
   const auto lock = FileLock::try_lock(own / "lock", holder);
   if (!lock) throw Error(fmt::format("{}: is in use by {}", own.string(), holder));
@@ -196,9 +200,9 @@ int train_model(Options& options, const std::string& command) {
   request.seed = options.seed;
   if (leads()) {
     fs::remove_all(fresh);
-    fs::create_directories(fresh);
+    make_folder(fresh);
   }
-  fs::create_directories(request.state);
+  make_folder(request.state);
   std::ofstream log;
   if (!options.log.empty() && leads()) {
     log.open(options.log, std::ios::app);
@@ -218,7 +222,7 @@ int train_model(Options& options, const std::string& command) {
     throw Interrupted();
   }
   if (!leads()) return 0;
-  fs::create_directories(fs::absolute(options.out).parent_path());
+  make_folder(fs::absolute(options.out).parent_path());
   fs::remove(options.out);  // an empty folder
   fs::rename(fresh, options.out);
   std::error_code ignored;

@@ -272,7 +272,7 @@ Runner::Resolved Runner::resolve(const Job& job) const {
 void Runner::run_shard(const Job& job, const std::atomic<bool>& stop) {
   const PlannedStage& stage = *job.stage;
   const fs::path work = store_.work(stage.folder());
-  fs::create_directories(work);
+  make_folder(work);
   Resolved resolved = resolve(job);
   const std::unique_ptr<StageProgress> progress = board_->start(fmt::format(
       "{} {} {}", job.entry->experiment.name, stage.config.name, options_.shard.text()));
@@ -408,7 +408,7 @@ void set_link(const fs::path& link, const fs::path& target) {
 void Runner::write_run_folder(const Entry& entry) const {
   const Experiment& experiment = entry.experiment;
   const fs::path folder = run_folder(experiment);
-  fs::create_directories(folder / "stages");
+  make_folder(folder / "stages");
   write_file_atomically(folder / "resolved.toml", experiment.resolved);
   std::set<fs::path> links;
   JsonWriter json;

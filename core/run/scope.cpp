@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "core/util/files.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it {
@@ -24,7 +25,7 @@ class StageScope::ComponentContext final : public Context {
     std::string folder = name_;
     std::replace(folder.begin(), folder.end(), '/', '.');
     const auto path = scope_.scratch_ / folder;
-    std::filesystem::create_directories(path);
+    make_folder(path);
     return path;
   }
 

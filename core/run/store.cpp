@@ -13,13 +13,8 @@ namespace fs = std::filesystem;
 StageStore::StageStore(fs::path runs) : runs_(fs::absolute(std::move(runs))) {}
 
 void StageStore::prepare() const {
-  for (const char* const name : {".store", ".work"}) {
-    std::error_code error;
-    fs::create_directories(runs_ / name, error);
-    if (error)
-      throw Error(fmt::format("the folder {} cannot be made: {}", (runs_ / name).string(),
-                              error.message()));
-  }
+  make_folder(runs_ / ".store");
+  make_folder(runs_ / ".work");
 }
 
 bool StageStore::complete(const std::string& folder) const { return fs::exists(finished(folder)); }
@@ -32,9 +27,9 @@ std::optional<StageStore::Claim> StageStore::claim(const std::string& folder, st
   // The lock stands beside the work folder, not in it: finish() removes the folder.
   claim.lock_ = FileLock::try_lock(runs_ / ".work" / (folder + ".lock"), holder);
   if (!claim.lock_) return std::nullopt;
-  fs::create_directories(claim.work);
+  make_folder(claim.work);
   fs::remove_all(claim.output);
-  fs::create_directories(claim.output);
+  make_folder(claim.output);
   return claim;
 }
 

@@ -85,6 +85,13 @@ void write_file_atomically(const fs::path& file, std::string_view bytes, Flush f
   }
 }
 
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error)
+    throw Error(fmt::format("the folder {} cannot be made: {}", folder.string(), error.message()));
+}
+
 void fsync_tree(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.is_symlink()) continue;

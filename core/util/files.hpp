@@ -22,6 +22,9 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view b
 // Writes everything, however often the system writes only a part.
 void write_all(int descriptor, std::string_view bytes, const std::filesystem::path& named);
 
+// Makes a folder and those it lies in; nothing where it is there. Throws Error when it cannot.
+void make_folder(const std::filesystem::path& folder);
+
 // Flushes every file and folder below a folder to disk, the folder itself last.
 void fsync_tree(const std::filesystem::path& folder);
 

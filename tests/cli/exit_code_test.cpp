@@ -59,10 +59,11 @@ TEST_CASE("Exit code 1: what the machine refuses") {
   const Finished run = small.run({"--quiet"});
   CHECK(run.code == 0);
   const Finished blocked =
-      dt2it({"plan", small.path("small.toml"), "--profile", small.path("none.toml"),
+      dt2it({"run", small.path("small.toml"), "--profile", small.path("none.toml"), "--quiet",
              "--plugin-path", build_path("/tests/host_plugins"), "--runs", small.path("file")});
   CHECK(blocked.code == 1);
-  CHECK_THAT(blocked.err, Catch::StartsWith("dt2it plan: "));
+  CHECK_THAT(blocked.err, Catch::Contains("the folder " + small.path("file")) &&
+                              Catch::Contains("cannot be made"));
 }
 
 TEST_CASE("Exit code 2: configuration and arguments, all problems with their places") {
@@ -91,6 +92,12 @@ TEST_CASE("Exit code 2: configuration and arguments, all problems with their pla
         "constant, ");
   wrong({"evaluate", "vl_rewardbench", "--data", "README.md", "--model", "constant_:1"},
         "no reward_models/constant_");
+  wrong({"evaluate", "vl_rewardbench", "--data", "README.md", "--model", "length", "--set",
+         "unit=lines"},
+        "unit");
+  wrong({"evaluate", "vl_rewardbench", "--data", "README.md", "--model", "length", "--dtype",
+         "bfloat16"},
+        "takes no --dtype");
   wrong({"plugins", "wings"}, "no plugins of kind 'wings'");
   wrong({"plugins", "curators/wings"}, "there are: adaptive_margin");
   wrong({"report"}, "no run folder given");
