@@ -28,7 +28,7 @@ struct Outcome {
   bool tie() const { return status == Status::ok && chosen_reward == rejected_reward; }
 };
 
-// A reward benchmark: its items and its metrics. Never sees the model.
+// A reward benchmark: its items and its metrics. Never sees the model. Called from one thread; damaged data is a DataError.
 class DT2IT_API Benchmark {
  public:
   static constexpr const char* kKind = "benchmarks";

@@ -29,7 +29,7 @@ struct Decision {
 };
 
 // Reviews preference pairs and never changes them; the host applies the decisions (paper
-// section 3.3). Called from one thread.
+// section 3.3). Called from one thread. What a model or judge fails to say leaves a pair undecided; the reason says so.
 class DT2IT_API Curator {
  public:
   static constexpr const char* kKind = "curators";

@@ -12,7 +12,7 @@
 namespace dt2it {
 
 // A source of records. A data set offers one or more of the streams; asking for another throws
-// DataError. Every call starts again at the first record; the same parameters give the same records.
+// DataError. Every call starts again at the first record; the same parameters give the same records. Called from one thread.
 // Media go into context.media() meanwhile. A record whose prompt has no messages could not be used: `extra` says why.
 class DT2IT_API Dataset {
  public:

@@ -9,7 +9,7 @@
 
 namespace dt2it {
 
-// Adds candidates where those at hand are all good or all bad (paper section 3.1, step 4). Thread-safe.
+// Adds candidates where those at hand are all good or all bad (paper section 3.1, step 4). Thread-safe. A model's failure to write is a status of the new candidate.
 class DT2IT_API DiversityStrategy {
  public:
   static constexpr const char* kKind = "diversity";

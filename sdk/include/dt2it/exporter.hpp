@@ -23,7 +23,7 @@ struct ExportCounts {
       left_out;  // by reason: what the form cannot hold, images that are absent
 };
 
-// Writes preference pairs, images among them, as other programs read them.
+// Writes preference pairs, images among them, as other programs read them. Called from one thread.
 class DT2IT_API Exporter {
  public:
   static constexpr const char* kKind = "exporters";

@@ -9,7 +9,7 @@
 
 namespace dt2it {
 
-// An MLLM that gives opinions (paper section 3.1 and appendix B). Thread-safe.
+// An MLLM that gives opinions (paper section 3.1 and appendix B). Thread-safe. What cannot be had or read is a status of the Score or Verdict.
 class DT2IT_API Judge {
  public:
   static constexpr const char* kKind = "judges";

@@ -7,7 +7,7 @@
 namespace dt2it {
 
 // Makes a preference pair for a reward model out of a text-to-image preference (paper section 3.2).
-// Thread-safe.
+// Thread-safe. Makes a pair of every preference: what cannot be had is refused when the plugin is configured (ConfigError).
 class DT2IT_API Reformulator {
  public:
   static constexpr const char* kKind = "reformulators";

@@ -10,7 +10,7 @@
 namespace dt2it {
 
 // A protocol that asks a judge about the candidates of one prompt (paper section 3.1, steps 3 and 5).
-// Thread-safe. One Score per candidate, same order.
+// Thread-safe. One Score per candidate, same order; what fails is a status of it, no exception.
 class DT2IT_API Scorer {
  public:
   static constexpr const char* kKind = "scorers";

@@ -64,7 +64,7 @@ struct TrainRequest {
   std::function<bool()> stop_requested;  // true: save state, then return false
 };
 
-// Trains and writes a checkpoint folder in Hugging Face layout. Called from one thread.
+// Trains and writes a checkpoint folder in Hugging Face layout. Called from one thread. Throws what it cannot go on from; `state` stays then.
 class DT2IT_API Trainer {
  public:
   static constexpr const char* kKind = "trainers";

@@ -28,7 +28,7 @@ struct ShownVerdict {
 
 // What a reward model is as well, when it says which of two responses is better rather than how good each is: generative
 // judges, and files of their verdicts. Where the host finds this interface on a reward model it asks here and keeps every
-// verdict; rewards() of such a model are shares of votes, for those who want numbers.
+// verdict; rewards() of such a model are shares of votes, for those who want numbers. Called from one thread at a time.
 class DT2IT_API VerdictModel {
  public:
   virtual ~VerdictModel() = default;
