@@ -73,7 +73,7 @@ PAGES = {
     "docs/python.md": {"not_run": {"pip install": "tests/python/run installs it and runs the notebook, where pip can"}},
     "docs/training.md": {
         "before": PAIRS,
-        "replace": [("/models/Qwen3-VL-8B-Instruct", "experiments/mini_backbone"), ("batch_size=512", "batch_size=4")],
+        "replace": [("/models/Qwen3-VL-8B-Instruct", "experiments/mini_backbone"), ("batch_size=512", "batch_size=4"), ("device=cuda", "device=cpu")],
         "not_run": {"torchrun": "needs torchrun; the test plugins_trainers_processes trains in several processes"},
     },
     "docs/writing_a_plugin.md": {"not_run": {"": "the tests cli_template_plugin and docs_curator follow this page"}},
