@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <string_view>
+#include <utility>
 
 #include "core/data/records.hpp"
 #include "core/util/json.hpp"
@@ -15,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMostWaiting = 4;  // windows
+constexpr std::size_t kMostWaiting = 8;  // windows
 
 void add(JsonWriter& json, const DecisionLog::Line& line) {
   const Decision& decision = line.decision;
@@ -83,7 +84,7 @@ DecisionLog::~DecisionLog() {
     const std::lock_guard lock(mutex_);
     over_ = true;
   }
-  changed_.notify_all();
+  appended_.notify_one();
   writer_.join();
 }
 
@@ -119,47 +120,50 @@ std::vector<DecisionLog::Entry> DecisionLog::read(std::size_t window) {
 
 void DecisionLog::append(std::size_t window, std::vector<Line> lines) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return error_ || waiting_.size() < kMostWaiting; });
+  written_.wait(lock, [&] { return error_ || waiting_.size() < kMostWaiting; });
   if (error_) std::rethrow_exception(error_);
-  waiting_.emplace_back(window, std::move(lines));
+  waiting_.push_back({window, std::move(lines)});
   lock.unlock();
-  changed_.notify_all();
+  appended_.notify_one();
 }
 
 void DecisionLog::write() {
   JsonWriter json;
+  std::vector<Window> windows;
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [&] { return over_ || !waiting_.empty(); });
+    appended_.wait(lock, [&] { return over_ || !waiting_.empty(); });
     if (waiting_.empty()) return;
-    const auto& [window, lines] = waiting_.front();
+    windows.swap(waiting_);
+    writing_ = true;
     lock.unlock();
+    written_.notify_one();
     std::exception_ptr error;
     try {
-      json.clear();
-      for (const Line& line : lines) add(json, line);
-      out_->write(json.text());
-      end_ += json.text().size();
-      ends_->append(window, std::to_string(end_));
+      for (const Window& window : windows) {
+        json.clear();
+        for (const Line& line : window.lines) add(json, line);
+        out_->write(json.text());
+        end_ += json.text().size();
+        ends_->append(window.number, std::to_string(end_));
+      }
     } catch (...) {
       error = std::current_exception();
     }
+    windows.clear();
     lock.lock();
-    if (error) {
-      error_ = error;
-      waiting_.clear();
-      changed_.notify_all();
-      return;
-    }
-    waiting_.pop_front();
-    changed_.notify_all();
+    writing_ = false;
+    error_ = error;
+    if (error) waiting_.clear();
+    written_.notify_one();
+    if (error) return;
   }
 }
 
 void DecisionLog::put_into(const fs::path& target) {
   {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return error_ || waiting_.empty(); });
+    written_.wait(lock, [&] { return error_ || (waiting_.empty() && !writing_); });
     if (error_) std::rethrow_exception(error_);
   }
   out_->close();

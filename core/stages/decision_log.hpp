@@ -5,14 +5,12 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <filesystem>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "core/util/file_writer.hpp"
@@ -79,10 +77,14 @@ class DecisionLog {
   std::optional<LineReader> old_;
 
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::pair<std::size_t, std::vector<Line>>> waiting_;  // the first is being written
+  std::condition_variable appended_, written_;
+  struct Window {
+    std::size_t number = 0;
+    std::vector<Line> lines;
+  };
+  std::vector<Window> waiting_;
+  bool writing_ = false, over_ = false;
   std::exception_ptr error_;
-  bool over_ = false;
   std::thread writer_;
 };
 

@@ -77,7 +77,7 @@ class PairWindows {
       const std::lock_guard lock(mutex_);
       ended_ = true;
     }
-    changed_.notify_all();
+    freed_.notify_all();
     for (std::thread& thread : threads_) thread.join();
   }
   PairWindows(const PairWindows&) = delete;
@@ -87,14 +87,16 @@ class PairWindows {
   bool next(Made& made) {
     Slot& slot = slots_[given_ % slots_.size()];
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return slot.ready; });
+    made_.wait(lock, [&] { return slot.ready; });
     if (slot.error) std::rethrow_exception(slot.error);
     if (slot.lines.size() == 0) return false;
     std::swap(made, slot.made);
     slot.ready = false;
     ++given_;
+    // Whoever waits is woken for several at once: half of the slots are still full then.
+    const bool enough = given_ % (slots_.size() / 2) == 0;
     lock.unlock();
-    changed_.notify_all();
+    if (enough) freed_.notify_all();
     return true;
   }
 
@@ -117,7 +119,7 @@ class PairWindows {
     Slot& slot = slots_[taken_ % slots_.size()];
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return ended_ || taken_ < given_ + slots_.size(); });
+      freed_.wait(lock, [&] { return ended_ || taken_ < given_ + slots_.size(); });
       if (ended_) return nullptr;
     }
     ++taken_;
@@ -129,7 +131,8 @@ class PairWindows {
     if (slot.error || slot.lines.size() == 0) {
       const std::lock_guard lock(mutex_);
       ended_ = slot.ready = true;
-      changed_.notify_all();
+      made_.notify_all();
+      freed_.notify_all();
       return nullptr;
     }
     return &slot;
@@ -146,7 +149,7 @@ class PairWindows {
         const std::lock_guard lock(mutex_);
         slot->ready = true;
       }
-      changed_.notify_all();
+      made_.notify_all();
     }
   }
 
@@ -155,7 +158,7 @@ class PairWindows {
   const Make make_;
   std::vector<Slot> slots_;
   std::mutex reading_, mutex_;  // in this order
-  std::condition_variable changed_;
+  std::condition_variable made_, freed_;
   std::size_t taken_ = 0, given_ = 0;  // windows
   bool ended_ = false;
   std::vector<std::thread> threads_;

@@ -11,6 +11,7 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dt2it/context.hpp"
@@ -113,19 +114,30 @@ class Votes {
     return mean / static_cast<double>(own.size());
   }
 
-  // Pairs with votes by their strength, the lowest first. Equal ones are ordered by name, so that
-  // the order of the data does not decide. Means become final here.
-  std::vector<std::size_t> ranked() {
-    std::vector<std::size_t> order;
+  // Once all pairs are there: means become final. How many pairs have votes.
+  std::size_t finish() {
+    std::vector<std::size_t> voted;
+    voted.reserve(size());
     for (std::size_t i = 0; i < size(); ++i)
-      if (voted(i)) order.push_back(i);
-    set_scales(order);
-    std::vector<double> means(size());
-    for (const std::size_t i : order) means[i] = mean(i);
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-      if (means[a] != means[b]) return means[a] < means[b];
-      return ids_[a] != ids_[b] ? ids_[a] < ids_[b] : a < b;
+      if (this->voted(i)) voted.push_back(i);
+    set_scales(voted);
+    return voted.size();
+  }
+
+  // Then the pairs with votes by their strength, the lowest first, as far as it is below `bound`. Equal ones are ordered by name, so
+  // that the order of the data does not decide.
+  std::vector<std::size_t> ranked(double bound = std::numeric_limits<double>::infinity()) const {
+    std::vector<std::pair<double, std::size_t>> below;
+    for (std::size_t i = 0; i < size(); ++i)
+      if (const double own = mean(i); own < bound) below.emplace_back(own, i);  // NaN is not
+    std::sort(below.begin(), below.end(), [&](const auto& a, const auto& b) {
+      if (a.first != b.first) return a.first < b.first;
+      const int names = ids_[a.second].compare(ids_[b.second]);
+      return names != 0 ? names < 0 : a.second < b.second;
     });
+    std::vector<std::size_t> order;
+    order.reserve(below.size());
+    for (const auto& [own, pair] : below) order.push_back(pair);
     return order;
   }
 

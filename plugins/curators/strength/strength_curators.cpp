@@ -85,8 +85,8 @@ class DropLowStrengthCurator final : public SurveyingCurator {
    private:
     void rank() {
       low_.assign(votes_.size(), false);
+      voted_ = votes_.finish();
       const std::vector<std::size_t> order = votes_.ranked();
-      voted_ = order.size();
       lowest_ = part_of(params_.fraction, voted_);
       for (std::size_t place = 0; place < lowest_; ++place) low_[order[place]] = true;
     }
@@ -126,7 +126,7 @@ class AnnotatingCurator final : public SurveyingCurator {
 
     std::vector<Decision> decide(std::span<const PreferencePair> pairs,
                                  std::size_t first) override {
-      if (!final_) votes_.ranked();
+      if (!final_) votes_.finish();
       final_ = true;
       std::vector<Decision> decisions;
       for (std::size_t i = 0; i < pairs.size(); ++i) {

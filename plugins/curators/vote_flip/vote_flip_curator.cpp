@@ -100,19 +100,18 @@ class VoteFlipCurator final : public SurveyingCurator {
     void rank() {
       const Params& params = curator_.params_;
       places_.assign(votes_.size(), 0);
-      const std::vector<std::size_t> order = votes_.ranked();
+      const std::size_t voted = votes_.finish();
+      const std::vector<std::size_t> order = votes_.ranked(0);
+      negatives_ = order.size();
       std::size_t below = 0;  // the threshold
-      for (; negatives_ < order.size(); ++negatives_) {
-        const double mean = votes_.mean(order[negatives_]);
-        if (!(mean < 0)) break;
-        places_[order[negatives_]] = static_cast<std::uint32_t>(negatives_ + 1);
-        below += mean < -params.threshold;
+      for (std::size_t place = 0; place < negatives_; ++place) {
+        places_[order[place]] = static_cast<std::uint32_t>(place + 1);
+        below += votes_.mean(order[place]) < -params.threshold;
       }
-      flips_ = params.rule == "threshold" ? below
-               : params.rule == "quantile"
-                   ? std::min(negatives_, part_of(params.quantile, order.size()))
-                   : part_of(params.fraction, negatives_);
-      curator_.report(source_, votes_.size(), order.size(), negatives_, flips_);
+      flips_ = params.rule == "threshold"  ? below
+               : params.rule == "quantile" ? std::min(negatives_, part_of(params.quantile, voted))
+                                           : part_of(params.fraction, negatives_);
+      curator_.report(source_, votes_.size(), voted, negatives_, flips_);
     }
 
     const VoteFlipCurator& curator_;
