@@ -25,7 +25,7 @@ LineReader::LineReader(std::filesystem::path file, std::size_t max_line)
 }
 
 bool LineReader::fill() {
-  std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+  if (begin_ < end_) std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
   end_ -= begin_;
   begin_ = 0;
   if (buffer_.size() < end_ + kChunk + kPadding)

@@ -8,6 +8,7 @@
 #include "core/config/suggest.hpp"
 #include "tests/core/config/config_fixture.hpp"
 #include "tests/paths.hpp"
+#include "tests/slowness.hpp"
 
 namespace dt2it {
 namespace {
@@ -210,8 +211,7 @@ TEST_CASE("Checking 120 experiments with a large profile takes well under a seco
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   CHECK(diagnostics.ok());
-  CHECK(seconds <
-        1.0);  // the whole of `dt2it check experiments` has 2 s; sanitizers need the slack
+  CHECK(seconds < testing::kSlowness);  // the whole of `dt2it check experiments` has 2 s
 }
 
 TEST_CASE("Near misses are guessed") {
