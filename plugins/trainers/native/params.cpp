@@ -125,7 +125,8 @@ void Params::describe(Schema<Params>& schema) {
       .choices({"auto", "zeros", "normal", "linear", "contrast", "checkpoint"});
   schema
       .field("head_input", &P::head_input,
-             "Hidden state that the head reads: after or before the final norm (before_norm: as LLaMA-Factory with transformers 4.57 trains Qwen3-VL).")
+             "Hidden state that the head reads: after or before the final norm (before_norm: as "
+             "LLaMA-Factory with transformers 4.57 trains Qwen3-VL).")
       .choices({"final_norm", "before_norm"});
   schema
       .field("head_dropout", &P::head_dropout,
