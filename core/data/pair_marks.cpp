@@ -51,8 +51,7 @@ PairMarks PairMarker::end() {
   if (!ours_ || !line_.starts_with('{') || !line_.ends_with('}')) return {};
   const auto end = static_cast<std::uint32_t>(line_.size() - 1);
   if (open_) *open_ = end;
-  if (marks_.strength == 0)
-    marks_.strength = marks_.strength_end = others_ ? static_cast<std::uint32_t>(others_) : end;
+  if (marks_.strength == 0) marks_.strength = marks_.strength_end = others_ ? others_ : end;
   return marks_;
 }
 
