@@ -31,8 +31,8 @@ class PairMarker {
   std::string_view line_;
   PairMarks marks_;
   std::uint32_t* open_ = nullptr;  // the end of the last member, which the next one tells
-  std::size_t others_ =
-      0;  // where the first member begins that is not in kPairKeys, with its comma
+  // Where the first member begins that is not in kPairKeys, with its comma.
+  std::uint32_t others_ = 0;
   bool first_ = true, ours_ = true;
 };
 
