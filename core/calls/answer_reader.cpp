@@ -85,7 +85,7 @@ AnswerReader::State AnswerReader::put(std::string_view came) {
     came.remove_prefix(parser_->put(boost::asio::buffer(came.data(), came.size()), error));
     if (error == http::error::need_more) break;
     if (error) {
-      problem_ = error == http::error::body_limit ? too_long()
+      problem_ = error == http::error::body_limit ? too_long(kLongestAnswer)
                                                   : "the answer is no HTTP: " + error.message();
       return State::broken;
     }

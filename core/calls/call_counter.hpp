@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "dt2it/mllm.hpp"
@@ -15,7 +16,8 @@ namespace dt2it {
 
 struct CallTotals {
   std::int64_t calls = 0;
-  std::int64_t failures = 0;  // replies whose status is not ok
+  std::int64_t failures = 0;    // replies whose status is not ok
+  std::int64_t unanswered = 0;  // of those, calls of remote models that got no answer
   std::int64_t prompt_tokens = 0;
   std::int64_t completion_tokens = 0;
 };
@@ -23,15 +25,20 @@ struct CallTotals {
 // Thread-safe.
 class CallCounter {
  public:
-  void count(const ChatReply& reply);
+  void count(const ChatReply& reply, bool remote);
   CallTotals totals() const;
+  std::string why_unanswered() const;              // of the last one
   std::function<void(const ChatReply&)> on_reply;  // set before the first call
 
  private:
-  std::atomic<std::int64_t> calls_{0}, failures_{0}, prompt_tokens_{0}, completion_tokens_{0};
+  std::atomic<std::int64_t> calls_{0}, failures_{0}, unanswered_{0}, prompt_tokens_{0},
+      completion_tokens_{0};
+  mutable std::mutex mutex_;
+  std::string why_unanswered_;
 };
 
-// The MLLM as plugins see it.
-std::shared_ptr<Mllm> count_calls(std::shared_ptr<Mllm> mllm, std::shared_ptr<CallCounter> counter);
+// The MLLM as plugins see it. `remote`: another time it may answer what it did not answer now.
+std::shared_ptr<Mllm> count_calls(std::shared_ptr<Mllm> mllm, std::shared_ptr<CallCounter> counter,
+                                  bool remote);
 
 }  // namespace dt2it

@@ -15,7 +15,6 @@ namespace {
 
 constexpr int kMostChanges = 8;     // of what is sent, by what a server refuses
 constexpr int kSlowDownFactor = 5;  // a limit is no failure: so many times more attempts
-constexpr std::size_t kShortestSecret = 8;
 
 // In [0, 1); only for spreading retries.
 double jitter() {
@@ -36,13 +35,6 @@ double retry_wait(const Endpoint& endpoint, int attempts, double told) {
   if (told >= 0) return told * (1 + 0.1 * jitter());
   const double own = endpoint.retry_delay_seconds * std::pow(2.0, std::min(attempts - 1, 40));
   return std::min(own, endpoint.max_retry_delay_seconds) * (1 - 0.25 * jitter());
-}
-
-void blot_out(std::string& text, const std::string& secret) {
-  // "EMPTY" and "none" are keys for servers that check none, and words of answers.
-  if (secret.size() < kShortestSecret) return;
-  for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos;)
-    text.replace(at, secret.size(), "[key]");
 }
 
 void CallService::finish_all() {
@@ -136,6 +128,7 @@ bool CallService::finish(Call& call) {
   blot_out(answer.body, endpoint.secret);
   blot_out(answer.problem, endpoint.secret);
   WireReading reading = mllm.mllm->read(*call.request, call.form, answer);
+  blot_out(reading, endpoint.secret);
   std::string request_id = answer.header("x-request-id");
   if (request_id.empty()) request_id = answer.header("request-id");
   blot_out(request_id, endpoint.secret);

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/calls/call_service.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
+#include <cstring>
 
 #include "core/calls/call_service_parts.hpp"
 #include "core/calls/token_estimate.hpp"
@@ -84,11 +89,7 @@ std::shared_ptr<Mllm> CallService::manage(std::shared_ptr<Mllm> mllm, const std:
     batches_ = std::make_unique<Batches>(
         *store_, [this](const auto&... what) { return exchange(what...); },
         [this](const CallKey& key, double cost, std::int64_t tokens) {
-          std::lock_guard lock(set_aside_mutex_);
-          if (const auto found = set_aside_.find(key); found != set_aside_.end()) {
-            budget_.settle(found->second, {cost, tokens}, false);
-            set_aside_.erase(found);
-          }
+          give_back(key, {cost, tokens});
         },
         log_, options_.batches);
   });
@@ -180,11 +181,12 @@ ChatReply CallService::ask(Managed& mllm, const ChatRequest& request) {
     call->estimate = static_cast<double>(usage.prompt_tokens + usage.completion_tokens);
     const Budget::Amount reserved{cost_of(usage, endpoint.prices, as_batch),
                                   usage.prompt_tokens + usage.completion_tokens};
-    if (!budget_.reserve(reserved, !as_batch))
-      throw ModelError(
-          fmt::format("the run's cap is reached: {}. What is done is kept; raise the cap and run "
-                      "again to go on",
-                      budget_.text()));
+    if (!reserve(key, reserved, as_batch)) {
+      CollectScope::current()->add();
+      call->record.reply = invalid(Status::unavailable, kWaitsForBatch);
+      release(call);
+      return call->record.reply;
+    }
     if (as_batch) {
       CallStore::Waiting waiting;
       waiting.call.key = key;
@@ -194,18 +196,19 @@ ChatReply CallService::ask(Managed& mllm, const ChatRequest& request) {
       waiting.call.purpose = request.purpose;
       waiting.use = mllm.use(request, key, Status::ok, true);
       waiting.form = wire.form;
-      {
-        std::lock_guard lock(set_aside_mutex_);
-        if (!set_aside_.emplace(key, reserved).second) budget_.settle(reserved, {}, false);
+      bool waits = false;
+      try {
+        waits = batches_->collect(mllm.mllm, std::move(waiting), wire, call->record.reply);
+      } catch (...) {
+        give_back(key, {});
+        throw;
       }
-      if (batches_->collect(*mllm.mllm, std::move(waiting), wire, call->record.reply)) {
+      if (waits) {
         CollectScope::current()->add();
         call->record.reply = invalid(Status::unavailable, kWaitsForBatch);
       } else {
         note_use(mllm.use(request, key, call->record.reply.status, false));
-        std::lock_guard lock(set_aside_mutex_);
-        budget_.settle(set_aside_[key], {}, false);
-        set_aside_.erase(key);
+        give_back(key, {});
       }
       release(call);
       return call->record.reply;
@@ -351,16 +354,55 @@ bool CallService::finish_batches(const std::atomic<bool>& stop) {
   return !batches_ || batches_->finish(stop);
 }
 
-HttpAnswer CallService::exchange(const Endpoint& endpoint, const std::string& url,
-                                 const std::string& content_type,
-                                 const std::vector<std::shared_ptr<const std::string>>& body) {
+// Sets aside what a call may cost. False: not before what is set aside for batches is settled; the call is made
+// when they are over. Throws when the cap is reached.
+bool CallService::reserve(const CallKey& key, const Budget::Amount& amount, bool as_batch) {
+  for (bool looked = false;; looked = true) {
+    {
+      // One step: nobody may see the budget as used up before they see what for.
+      std::lock_guard lock(set_aside_mutex_);
+      if (as_batch && (set_aside_.contains(key) || budget_.reserve(amount, false))) {
+        set_aside_.emplace(key, amount);
+        return true;
+      }
+      if ((as_batch || looked) && !set_aside_.empty() && CollectScope::current()) return false;
+    }
+    if (budget_.reserve(amount)) {  // waits for what calls in flight leave over
+      if (!as_batch) return true;
+      budget_.settle(amount, {});
+    } else if (as_batch || looked) {
+      throw ModelError(
+          fmt::format("the run's cap is reached: {}. What is done is kept; raise the cap and run "
+                      "again to go on",
+                      budget_.text()));
+    }
+  }
+}
+
+// Of a call whose batch is over.
+void CallService::give_back(const CallKey& key, const Budget::Amount& spent) {
+  std::lock_guard lock(set_aside_mutex_);
+  const auto found = set_aside_.find(key);
+  if (found == set_aside_.end()) return;
+  budget_.settle(found->second, spent, false);
+  set_aside_.erase(found);
+}
+
+HttpAnswer CallService::exchange(const Endpoint& endpoint, const Batches::Sending& sending) {
   for (int attempt = 0;; ++attempt) {
+    if (sending.to &&
+        (std::fseek(sending.to, 0, SEEK_SET) != 0 || ftruncate(fileno(sending.to), 0) != 0))
+      throw Error(
+          fmt::format("what an endpoint sends cannot be written: {}", std::strerror(errno)));
     Exchange exchange;
     exchange.channel = loop_->channel(endpoint);
-    exchange.url = url;
-    exchange.get = body.empty();
-    exchange.content_type = body.empty() ? "application/json" : content_type;
-    exchange.body = body;
+    exchange.url = sending.url;
+    exchange.get = sending.body.empty();
+    if (!exchange.get) exchange.content_type = sending.content_type;
+    exchange.body = sending.body;
+    exchange.large = sending.large;
+    exchange.once = static_cast<bool>(sending.made);
+    exchange.to = sending.to;
     std::unique_lock lock(plain_mutex_);
     plain_.push_back(&exchange);
     loop_->wake();
@@ -374,6 +416,7 @@ HttpAnswer CallService::exchange(const Endpoint& endpoint, const std::string& ur
     lock.unlock();
     const double wait = retry_wait(endpoint, attempt + 1, told_wait(answer, unix_seconds()));
     std::this_thread::sleep_for(std::chrono::duration<double>(std::min(wait, kLongestToldWait)));
+    if (sending.made && sending.made()) return std::move(answer);
   }
 }
 

@@ -82,9 +82,9 @@ class CallService {
   void stop(Gate& gate, const std::string& reason);
   void release(const std::shared_ptr<Call>& call);
   void note_use(CallUse use);
-  HttpAnswer exchange(const Endpoint& endpoint, const std::string& url,
-                      const std::string& content_type,
-                      const std::vector<std::shared_ptr<const std::string>>& body);
+  bool reserve(const CallKey& key, const Budget::Amount& amount, bool as_batch);
+  void give_back(const CallKey& key, const Budget::Amount& spent);
+  HttpAnswer exchange(const Endpoint& endpoint, const Batches::Sending& sending);
 
   const CallOptions options_;
   const Log log_;

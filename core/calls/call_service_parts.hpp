@@ -14,6 +14,7 @@
 
 #include "core/calls/call_service.hpp"
 #include "core/calls/pace.hpp"
+#include "core/calls/secrets.hpp"
 
 namespace dt2it {
 
@@ -29,8 +30,6 @@ inline constexpr double kGather = 0.002;
 double unix_seconds();
 // Until attempt number `attempts` + 1, where the server has told how long (negative: it has not).
 double retry_wait(const Endpoint& endpoint, int attempts, double told);
-// The key does not get further than here.
-void blot_out(std::string& text, const std::string& secret);
 
 struct CallService::Gate {
   explicit Gate(const Endpoint& endpoint)

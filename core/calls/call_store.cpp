@@ -68,7 +68,8 @@ constexpr const char* kWhere =
     " FROM calls c JOIN models m ON m.id = c.model JOIN wire w ON w.id = c.id "
     "WHERE (?1 = '' OR m.model = ?1) AND (?2 = '' OR c.purpose = ?2) AND (?3 = '' OR c.status = "
     "?3) "
-    "AND (?4 = '' OR lower(hex(c.key)) LIKE ?4 || '%') AND (?5 = 0 OR c.time < ?5)";
+    "AND (?4 = '' OR lower(hex(c.key)) LIKE ?4 || '%') AND (?5 = 0 OR c.time < ?5) "
+    "AND (?6 = '' OR m.identity = ?6)";
 
 Status status_of(std::string_view name) {
   for (const Status status : {Status::ok, Status::unparsed, Status::refused, Status::truncated,
@@ -189,7 +190,7 @@ namespace {
 
 void bind(Statement& statement, const CallFilter& filter) {
   statement.text(1, filter.model).text(2, filter.purpose).text(3, filter.status);
-  statement.text(4, filter.key_prefix).number(5, filter.before);
+  statement.text(4, filter.key_prefix).number(5, filter.before).text(6, filter.identity);
 }
 
 CallStore::Batch read_batch(const Statement& row) {
@@ -576,9 +577,26 @@ void CallStore::update_batch(const Batch& batch) {
       .step();
 }
 
-void CallStore::remove_batch(std::int64_t id) {
+void CallStore::forget_server_id(const Batch& batch) {
   std::lock_guard lock(writer_mutex_);
-  Statement(writer_->db, "DELETE FROM batches WHERE id = ?").number(1, id).step();
+  Statement change(writer_->db, "UPDATE batches SET server_id = '' WHERE id = ? AND server_id = ?");
+  change.number(1, batch.id).text(2, batch.server_id).step();
+}
+
+void CallStore::end_batch(const Batch& batch, const std::vector<CallKey>& keys) {
+  std::lock_guard lock(writer_mutex_);
+  writer_->transaction([&] {
+    Statement(writer_->db, "DELETE FROM batches WHERE id = ? AND server_id = ?")
+        .number(1, batch.id)
+        .text(2, batch.server_id)
+        .step();
+    if (sqlite3_changes(writer_->db) == 0) return;
+    Statement remove(writer_->db, "DELETE FROM waiting WHERE key = ?");
+    for (const CallKey& key : keys) {
+      remove.blob(1, key).step();
+      remove.reset();
+    }
+  });
 }
 
 std::vector<CallStore::Batch> CallStore::batches(const std::string& endpoint,
@@ -634,17 +652,6 @@ std::optional<CallStore::Waiting> CallStore::waiting(const CallKey& key) {
                  true};
   waiting.form = static_cast<std::uint32_t>(row.integer(7));
   return waiting;
-}
-
-void CallStore::remove_waiting(const std::vector<CallKey>& keys) {
-  std::lock_guard lock(writer_mutex_);
-  writer_->transaction([&] {
-    Statement remove(writer_->db, "DELETE FROM waiting WHERE key = ?");
-    for (const CallKey& key : keys) {
-      remove.blob(1, key).step();
-      remove.reset();
-    }
-  });
 }
 
 }  // namespace dt2it

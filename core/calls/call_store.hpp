@@ -63,6 +63,7 @@ struct CallFilter {
   std::string model, purpose, status, key_prefix;  // hex; empty: all
   std::int64_t before = 0;                         // older than; 0: all
   std::int64_t limit = 0;                          // newest first; 0: all, oldest first
+  std::string identity = {};                       // whole, as StoredCall has it; empty: all
 };
 
 // Thread-safe. Write-ahead log, flushed to disk with every commit: a process killed at any moment
@@ -101,7 +102,11 @@ class CallStore {
   };
   std::int64_t add_batch(const Batch& batch);
   void update_batch(const Batch& batch);
-  void remove_batch(std::int64_t id);
+  // The server has not taken it on: its server id is empty again, unless another process has made it anew since.
+  void forget_server_id(const Batch& batch);
+  // The batch is over; what its answers were to be stored with goes, too. Nothing happens where another process has
+  // ended it or made it anew: what that one waits for may hold the same calls.
+  void end_batch(const Batch& batch, const std::vector<CallKey>& keys);
   std::vector<Batch> batches(const std::string& endpoint, const std::string& model);
   // What answers of batches are stored with: key, identity, model, request, purpose, and for whom.
   struct Waiting {
@@ -111,7 +116,6 @@ class CallStore {
   };
   void add_waiting(const std::vector<Waiting>& calls);
   std::optional<Waiting> waiting(const CallKey& key);
-  void remove_waiting(const std::vector<CallKey>& keys);
 
  private:
   struct Connection;

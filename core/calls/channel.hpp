@@ -17,6 +17,7 @@ namespace dt2it {
 
 inline constexpr std::size_t kLongestAnswer = 64 << 20;  // bytes; no model writes that much
 inline constexpr std::size_t kLongestHead = 256 << 10;
+inline constexpr std::size_t kLongestFile = std::size_t{16} << 30;  // answers of a whole batch
 
 struct PlainTarget;
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -20,6 +21,7 @@ namespace dt2it {
 namespace {
 
 constexpr std::size_t kSmallBody = 60 << 10;  // goes out in one piece with the headers
+constexpr double kLargeSeconds = 6 * 3600;    // of a file, at least
 
 // curl_global_init must run once, before any handle is made.
 void start_curl() {
@@ -29,10 +31,25 @@ void start_curl() {
 }
 
 std::size_t take_body(char* data, std::size_t size, std::size_t count, void* target) {
-  std::string& body = static_cast<Exchange*>(target)->answer.body;
+  auto& exchange = *static_cast<Exchange*>(target);
+  HttpAnswer& answer = exchange.answer;
   const std::size_t bytes = size * count;
-  if (body.size() + bytes > kLongestAnswer) return CURL_WRITEFUNC_ERROR;
-  body.append(data, bytes);
+  const auto refuse = [&](std::string problem) {
+    answer.problem = std::move(problem);
+    answer.hopeless = exchange.to != nullptr;  // a file is the same the next time
+    return static_cast<std::size_t>(CURL_WRITEFUNC_ERROR);
+  };
+  long status = 0;
+  if (exchange.to) curl_easy_getinfo(exchange.handle, CURLINFO_RESPONSE_CODE, &status);
+  if (status == 200) {
+    exchange.written += bytes;
+    if (exchange.written > kLongestFile) return refuse(too_long(kLongestFile));
+    if (std::fwrite(data, 1, bytes, exchange.to) != bytes)
+      return refuse(fmt::format("what came cannot be written: {}", std::strerror(errno)));
+    return bytes;
+  }
+  if (answer.body.size() + bytes > kLongestAnswer) return refuse(too_long(kLongestAnswer));
+  answer.body.append(data, bytes);
   return bytes;
 }
 
@@ -86,8 +103,8 @@ bool is_hopeless(CURLcode code) {
   }
 }
 
-std::string too_long() {
-  return fmt::format("the answer is longer than {} MiB", kLongestAnswer >> 20);
+std::string too_long(std::size_t most) {
+  return fmt::format("the answer is longer than {} MiB", most >> 20);
 }
 
 double steady_seconds() {
@@ -194,11 +211,15 @@ void HttpLoop::start(Exchange& exchange) {
     handle = channel.new_handle();
   }
   exchange.handle = handle;
-  exchange.piece = exchange.offset = 0;
+  exchange.piece = exchange.offset = exchange.written = 0;
   curl_easy_setopt(handle, CURLOPT_URL, exchange.url.c_str());
   curl_easy_setopt(handle, CURLOPT_WRITEDATA, &exchange);
   curl_easy_setopt(handle, CURLOPT_HEADERDATA, &exchange);
   curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, exchange.problem);
+  const double seconds = exchange.large ? std::max(channel.endpoint.timeout_seconds, kLargeSeconds)
+                                        : channel.endpoint.timeout_seconds;
+  curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, std::lround(seconds * 1000));
+  curl_easy_setopt(handle, CURLOPT_FRESH_CONNECT, exchange.once ? 1L : 0L);
   curl_slist* headers = channel.headers;
   if (exchange.content_type != "application/json") {
     exchange.own_headers = curl_slist_append(nullptr, "Expect:");
@@ -233,10 +254,10 @@ void HttpLoop::finish(CURL* handle, CURLcode code) {
   if (code == CURLE_OK) {
     curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &answer.status);
   } else {
-    answer.problem = exchange.problem[0] ? exchange.problem : curl_easy_strerror(code);
-    if (code == CURLE_WRITE_ERROR) answer.problem = too_long();
+    if (answer.problem.empty())  // else take_body has said it
+      answer.problem = exchange.problem[0] ? exchange.problem : curl_easy_strerror(code);
     if (code == CURLE_OPERATION_TIMEDOUT) answer.problem = "time-out: " + answer.problem;
-    answer.hopeless = is_hopeless(code);
+    answer.hopeless = answer.hopeless || is_hopeless(code);
   }
   exchange.ended = steady_seconds();
   curl_multi_remove_handle(multi_, handle);

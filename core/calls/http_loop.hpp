@@ -7,6 +7,7 @@
 #include <curl/curl.h>
 
 #include <atomic>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -31,6 +32,10 @@ struct Exchange {
   bool get = false;  // else POST
   std::string content_type = "application/json";
   std::vector<std::shared_ptr<const std::string>> body;
+  bool large = false;  // a whole file goes or comes: as long as bytes move
+  bool once =
+      false;  // over a connection of its own: on an idle one that was closed it would go out twice
+  std::FILE* to = nullptr;  // takes the body of an answer with status 200, in place of `answer`
   HttpAnswer answer;
   double started = 0, ended = 0;  // steady_seconds()
   void* owner = nullptr;          // for `done`
@@ -39,6 +44,7 @@ struct Exchange {
   // The loop's own.
   CURL* handle = nullptr;
   std::size_t piece = 0, offset = 0;
+  std::size_t written = 0;  // bytes, to the file
   curl_slist* own_headers = nullptr;
   char problem[CURL_ERROR_SIZE] = {};
 };
@@ -46,8 +52,8 @@ struct Exchange {
 // Seconds of the steady clock.
 double steady_seconds();
 
-bool is_hopeless(CURLcode code);  // trying again is no use
-std::string too_long();           // what is wrong with an answer of too many bytes
+bool is_hopeless(CURLcode code);         // trying again is no use
+std::string too_long(std::size_t most);  // what is wrong with an answer of more bytes
 
 class HttpLoop {
  public:

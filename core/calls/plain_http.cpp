@@ -121,7 +121,7 @@ PlainHttp::~PlainHttp() {
 }
 
 bool PlainHttp::start(Exchange& exchange) {
-  if (exchange.get || exchange.content_type != "application/json") return false;
+  if (exchange.get || exchange.once || exchange.content_type != "application/json") return false;
   Channel& channel = *exchange.channel;
   auto found = channel.plain.find(exchange.url);
   if (found == channel.plain.end())

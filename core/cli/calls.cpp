@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <ctime>
 #include <iostream>
+#include <map>
+#include <set>
 
 #include "core/calls/call_store.hpp"
 #include "core/cli/verbs.hpp"
@@ -163,8 +166,10 @@ int calls(const Arguments& arguments) {
                                                 po::value(&filter.purpose)->value_name("NAME"),
                                                 "only of this purpose: candidates, listwise ...")(
       "status", po::value(&filter.status)->value_name("NAME"),
-      "only of this status: ok, refused ...")("older-than", po::value(&days)->value_name("DAYS"),
-                                              "only calls made before that")(
+      "only of this status: ok, refused ...")(
+      "identity", po::value(&filter.identity)->value_name("JSON"),
+      "only of this identity, as show prints it: model, seed and all else that decides answers")(
+      "older-than", po::value(&days)->value_name("DAYS"), "only calls made before that")(
       "limit", po::value(&filter.limit)->value_name("N"), "ls: the last N (default: 50; 0: all)");
   if (!parse(
           arguments, options, "words",
@@ -201,19 +206,26 @@ int calls(const Arguments& arguments) {
     LineWriter out(words[1]);
     std::int64_t count = 0;
     filter.limit = 0;
+    std::map<std::string, std::set<std::string>> identities;  // by model
     store.each(filter, [&](const StoredCall& call) {
       out.write(line_of(call));
+      identities[call.model].insert(call.identity);
       ++count;
     });
     out.close();
     std::cout << fmt::format("{} calls in {}\n", count, words[1]);
+    for (const auto& [model, several] : identities)
+      if (several.size() > 1)
+        std::cout << fmt::format(
+            "{} was asked in {} ways; mllms/replay takes one of them (identity = '...'):\n  {}\n",
+            model, several.size(), fmt::join(several, "\n  "));
   } else if (verb == "import") {
     import(store, words[1]);
   } else {
     if (filter.model.empty() && filter.purpose.empty() && filter.status.empty() &&
-        filter.before == 0)
+        filter.identity.empty() && filter.before == 0)
       throw ConfigError(
-          "dt2it calls prune: say which (--older-than, --model, --purpose, --status)");
+          "dt2it calls prune: say which (--older-than, --model, --purpose, --status, --identity)");
     std::cout << fmt::format("{} calls removed\n", store.remove(filter));
   }
   return 0;

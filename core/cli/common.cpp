@@ -15,6 +15,12 @@
 #include "core/stages/stages.hpp"
 #include "dt2it/error.hpp"
 
+void boost::validate(any& value, const std::vector<std::string>& texts,
+                     std::filesystem::path* /*type*/, int) {
+  program_options::validators::check_first_occurrence(value);
+  value = std::filesystem::path(program_options::validators::get_single_string(texts));
+}
+
 namespace dt2it::cli {
 
 namespace po = boost::program_options;
@@ -171,6 +177,12 @@ VerbHelp help_of(const Verb& verb) {
   verb.enter({"--help"});
   help_wanted = nullptr;
   return help;
+}
+
+fs::path output_folder(const fs::path& given) {
+  const fs::path folder = given.has_filename() ? given : given.parent_path();
+  const fs::path name = folder.filename();
+  return name == "." || name == ".." ? fs::weakly_canonical(folder) : folder;
 }
 
 Installation::Installation(const CommonOptions& common)

@@ -64,7 +64,8 @@ int convert(const Arguments& arguments) {
       "adapter", po::value(&adapter)->value_name("DIR"), "merge this adapter into the checkpoint")(
       "base", po::value(&base)->value_name("DIR"),
       "base model of an adapter folder, if adapter_config.json names none here")(
-      "overwrite", po::bool_switch(&request.overwrite), "replace the new folder if it exists");
+      "overwrite", po::bool_switch(&request.overwrite),
+      "replace the new folder if it is there, with a checkpoint and nothing else in it");
   if (!parse(arguments, options, "folders", "usage: dt2it convert SOURCE TARGET [options]"))
     return 0;
   if (folders.size() != 2)

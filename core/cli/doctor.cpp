@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <iostream>
 #include <thread>
 
+#include "core/cli/inputs.hpp"
 #include "core/cli/system_check.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/media/passing_media_store.hpp"
@@ -16,6 +16,7 @@
 #include "core/score/head_probe.hpp"
 #include "core/score/scoring.hpp"
 #include "core/util/json.hpp"
+#include "core/util/scratch_folder.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::cli {
@@ -115,23 +116,15 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
                                        ? static_cast<unsigned>(options.threads)
                                        : std::max(1u, std::thread::hardware_concurrency()))}));
   if (!options.pairs.empty()) {
-    const bool parquet = fs::path(options.pairs).extension() == ".parquet";
-    std::vector<std::string> place{text_setting("file", options.pairs)};
-    if (!options.image_root.empty())
-      place.push_back(text_setting("media_root", options.image_root.string()));
-    components.push_back(component_of(registry, Dataset::kKind, "pairs",
-                                      parquet ? "parquet" : "preferences", place));
+    InputOptions input;
+    input.inputs = {options.pairs};
+    input.image_root = options.image_root;
+    components.push_back(input_datasets(input, registry, "pairs").front());
   }
 
-  struct Scratch {
-    fs::path path = fs::temp_directory_path() / fmt::format("dt2it-doctor-{}", getpid());
-    ~Scratch() {
-      std::error_code ignored;
-      fs::remove_all(path, ignored);
-    }
-  } scratch;
-  HostMedia media(registry, scratch.path / "media");
-  StageScope scope(registry, components, media.store(), 0, scratch.path,
+  const ScratchFolder scratch("doctor");
+  HostMedia media(registry, scratch.path() / "media");
+  StageScope scope(registry, components, media.store(), 0, scratch.path(),
                    [](LogLevel level, std::string_view message) {
                      if (level >= LogLevel::warning) std::cerr << message << '\n';
                    });
@@ -143,7 +136,7 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
       records = std::make_unique<GivenRecords>(probe_pairs());
     else
       records = std::make_unique<FirstPairs>(
-          scope.context().component<Dataset>("pairs")->answers({}), options.limit);
+          scope.context().component<Dataset>("pairs_1")->answers({}), options.limit);
     Scoring scoring;
     scoring.write = [&](std::span<const ScoreLine> some) {
       lines[reading].insert(lines[reading].end(), some.begin(), some.end());

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <iostream>
 
@@ -13,6 +12,7 @@
 #include "core/stages/verdicts.hpp"
 #include "core/util/json.hpp"
 #include "core/util/progress.hpp"
+#include "core/util/scratch_folder.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::cli {
@@ -142,19 +142,12 @@ int evaluate(const Arguments& arguments) {
   std::vector<ComponentConfig> components{benchmark};
   if (verdicts.empty()) {
     components.push_back(reward_model_of(model, registry));
-    use_local_device(components.back());
   }
 
   // Media go to a folder of their own that is gone afterwards.
-  struct Scratch {
-    fs::path path = fs::temp_directory_path() / fmt::format("dt2it-evaluate-{}", getpid());
-    ~Scratch() {
-      std::error_code ignored;
-      fs::remove_all(path, ignored);
-    }
-  } scratch;
-  HostMedia media(registry, scratch.path / "media");
-  StageScope scope(registry, components, media.store(), 0, scratch.path,
+  const ScratchFolder scratch("evaluate");
+  HostMedia media(registry, scratch.path() / "media");
+  StageScope scope(registry, components, media.store(), 0, scratch.path(),
                    [](LogLevel level, std::string_view message) {
                      if (level >= LogLevel::warning) std::cerr << message << '\n';
                    });

@@ -72,6 +72,7 @@ int export_pairs(const Arguments& arguments) {
              "EXPORTER[:ARG] of another plugin.\n"
              "PAIRS: the folder of a stage (runs/NAME/stages/distil) or a pairs.jsonl."))
     return 0;
+  out = output_folder(out);
   if (words.size() != 2)
     throw ConfigError("dt2it export: a form and one input are expected (see dt2it export --help)");
   if (name.empty() ||

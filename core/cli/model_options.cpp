@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <thread>
 
 #include "dt2it/error.hpp"
@@ -20,9 +19,9 @@ void add_model_options(po::options_description& words, ModelOptions& options) {
                       "reward model: a checkpoint's folder (or mrm:FOLDER), length, judge ...")(
       "dtype", po::value(&options.dtype)->value_name("TYPE"), "float32, bfloat16, checkpoint")(
       "device", po::value(&options.device)->value_name("DEVICE"),
-      "cpu, cuda, cuda:N, auto; cuda with LOCAL_RANK or SLURM_LOCALID set: that one")(
-      "threads", po::value(&options.threads)->value_name("N"),
-      "threads for the computation (default: the cores)")(
+      "cpu, cuda, cuda:N, auto; of several processes on a machine each takes its own for cuda and "
+      "auto (LOCAL_RANK, SLURM_LOCALID)")("threads", po::value(&options.threads)->value_name("N"),
+                                          "threads for the computation (default: the cores)")(
       "tokens-per-batch", po::value(&options.tokens_per_batch)->value_name("N"),
       "tokens of one forward pass")(
       "set", po::value(&options.settings)->composing()->value_name("KEY=VALUE"),
@@ -58,16 +57,6 @@ ComponentConfig reward_model_of(const ModelOptions& options, const Catalog& cata
         fmt::format("threads={}", std::max(1u, std::thread::hardware_concurrency())));
   settings.insert(settings.end(), options.settings.begin(), options.settings.end());
   return component_of(catalog, RewardModel::kKind, "model", model, settings);
-}
-
-void use_local_device(ComponentConfig& component) {
-  const auto device = component.params.find("device");
-  if (device == component.params.end() || device->second != Value{std::string("cuda")}) return;
-  for (const char* name : {"LOCAL_RANK", "SLURM_LOCALID"})
-    if (const char* rank = std::getenv(name)) {
-      device->second = {fmt::format("cuda:{}", rank)};
-      return;
-    }
 }
 
 }  // namespace dt2it::cli

@@ -23,7 +23,4 @@ void add_model_options(boost::program_options::options_description& words, Model
 // A checkpoint's folder stands for mrm:FOLDER. Throws ConfigError.
 ComponentConfig reward_model_of(const ModelOptions& options, const Catalog& catalog);
 
-// Processes that share a machine take a GPU each: for `device = "cuda"` the one whose number is LOCAL_RANK (torchrun) or SLURM_LOCALID.
-void use_local_device(ComponentConfig& component);
-
 }  // namespace dt2it::cli

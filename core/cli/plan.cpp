@@ -83,11 +83,13 @@ int plan(const Arguments& arguments) {
   const std::filesystem::path profile =
       path ? std::filesystem::path(common.profile)
            : find_profiles(files.empty() ? "." : files.front()) / (common.profile + ".toml");
+  // First, for it says what is wrong with files and profiles.
+  const std::vector<Experiment> experiments = load_all(files, common, installation.registry);
   const PlanFacts facts = std::filesystem::exists(profile) ? PlanFacts::read(profile) : PlanFacts();
   VolumeReport volumes(facts);
   std::size_t stages = 0;
   std::size_t done = 0;
-  for (const Experiment& experiment : load_all(files, common, installation.registry)) {
+  for (const Experiment& experiment : experiments) {
     std::cout << fmt::format("{} ({})\n", experiment.name, experiment.profile);
     const StageGraph graph =
         plan_stages(experiment, installation.stages, installation.registry, &fingerprints);

@@ -32,6 +32,9 @@ int run(const Arguments& arguments) {
       "with --stage: only the I-th of N parts of it, beside other processes; a run without it puts "
       "the parts together")("offline", po::bool_switch(&run_options.offline),
                             "remote models answer from stored calls only")(
+      "keep-unanswered", po::bool_switch(&run_options.keep_unanswered),
+      "take it as a result where a model gave no answer after all attempts, instead of ending so "
+      "that the next run asks again")(
       "calls", po::value(&run_options.call_store)->value_name("FILE"),
       "store of calls (default: .calls/calls.sqlite in the runs folder)")(
       "quiet,q", po::bool_switch(&run_options.quiet), "no progress");

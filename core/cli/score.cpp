@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -19,6 +18,7 @@
 #include "core/score/score_file.hpp"
 #include "core/score/scoring.hpp"
 #include "core/util/json.hpp"
+#include "core/util/scratch_folder.hpp"
 #include "core/util/shard.hpp"
 #include "core/util/value_text.hpp"
 #include "dt2it/error.hpp"
@@ -197,14 +197,6 @@ void print(const Options& options, const Summary& summary) {
 }
 
 // Media pass through a folder of their own that is gone afterwards.
-struct Scratch {
-  fs::path path = fs::temp_directory_path() / fmt::format("dt2it-score-{}", getpid());
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-};
-
 int score_records(const Options& options, const std::string& command) {
   CommonOptions common;
   common.plugin_path = options.plugin_path;
@@ -238,16 +230,16 @@ int score_records(const Options& options, const std::string& command) {
     if (summary.resumed) std::cerr << fmt::format("going on after {} records\n", summary.resumed);
   }
 
-  use_local_device(model_config);
   std::vector<ComponentConfig> components = datasets;
   components.push_back(model_config);
-  const Scratch scratch;
-  HostMedia passing(registry, scratch.path / "media");
+  const ScratchFolder scratch("score");
+  HostMedia passing(registry, scratch.path() / "media");
   std::unique_ptr<HostMedia> kept;
   if (fs::is_directory(options.input.media_store))
     kept = std::make_unique<HostMedia>(registry, options.input.media_store);
-  PassingMediaStore media(passing.store(), scratch.path / "media", kept ? &kept->store() : nullptr);
-  StageScope scope(registry, components, media, 0, scratch.path,
+  PassingMediaStore media(passing.store(), scratch.path() / "media",
+                          kept ? &kept->store() : nullptr);
+  StageScope scope(registry, components, media, 0, scratch.path(),
                    [](LogLevel level, std::string_view message) {
                      if (level >= LogLevel::warning) std::cerr << message << '\n';
                    });
@@ -262,9 +254,10 @@ int score_records(const Options& options, const std::string& command) {
   }
 
   Progress progress(options.quiet, summary.resumed, total / shard.count);
-  const std::size_t next_row = file ? file->next_row() : 0;
-  JoinedAnswers records(inputs, [&](std::size_t row) { return row >= next_row && shard.has(row); });
+  const auto missing = file ? file->missing() : [](std::size_t) { return true; };
+  JoinedAnswers records(inputs, [&](std::size_t row) { return shard.has(row) && missing(row); });
   Scoring scoring;
+  scoring.rows_there = file ? file->next_row() : 0;
   scoring.stop = &catch_interrupts();
   scoring.progress = [&](const ScoringWork& work) { progress.show(work); };
   scoring.write = [&](std::span<const ScoreLine> lines) {
@@ -327,6 +320,8 @@ int score(const Arguments& arguments) {
              "cannot be scored gets a status on its line."))
     return 0;
   if (options.input.inputs.empty()) throw ConfigError("dt2it score: no input given");
+  if (!options.out.empty() && (!options.out.has_filename() || fs::is_directory(options.out)))
+    throw ConfigError(options.out.string() + ": is a folder (a file is expected for --out)");
   if (options.merge) {
     if (options.out.empty()) throw ConfigError("dt2it score --merge: where to? (-o FILE)");
     Summary summary;

@@ -10,7 +10,6 @@
 #include <optional>
 
 #include "core/cli/inputs.hpp"
-#include "core/cli/model_options.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/config/experiment.hpp"
 #include "core/data/records.hpp"
@@ -152,8 +151,6 @@ int train_model(Options& options, const std::string& command) {
   PluginRegistry& registry = installation.registry;
   std::vector<ComponentConfig> components = components_of(options, registry);
   const std::vector<ComponentConfig> pairs = pair_datasets(options.input, registry, "pairs");
-  for (ComponentConfig& component : components)
-    if (component.kind == "backbones") use_local_device(component);
   InputOptions held_out_input = options.input;
   held_out_input.inputs = options.held_out;
   const std::vector<ComponentConfig> held_out = pair_datasets(held_out_input, registry, "held_out");
@@ -273,6 +270,7 @@ int train(const Arguments& arguments) {
     return 0;
   if (options.input.inputs.empty()) throw ConfigError("dt2it train: no pairs given");
   if (options.out.empty()) throw ConfigError("dt2it train: where to? (-o DIR)");
+  options.out = output_folder(options.out);
   if (fs::exists(options.out) &&
       (!fs::is_directory(options.out) ||
        (!fs::is_empty(options.out) && !fs::exists(options.out / "training.json"))))

@@ -13,6 +13,12 @@
 #include "core/plugin/registry.hpp"
 #include "core/run/stage.hpp"
 
+// Program_options reads a path by >>, which ends at a blank. Found by way of boost::any.
+namespace boost {
+void validate(any& value, const std::vector<std::string>& texts, std::filesystem::path* /*type*/,
+              int);
+}
+
 // One function per verb of the command line, in a file of its own. Each parses its own arguments, prints
 // its help for --help, and returns the exit code.
 namespace dt2it::cli {
@@ -81,6 +87,10 @@ const std::atomic<bool>& catch_interrupts();
 
 // The command as a shell reads it back.
 std::string command_line(const std::string& verb, const Arguments& arguments);
+
+// A folder that is to be written without what would keep its name from being added to: "out/" is "out", "." the folder it stands
+// for. What is made beside it and renamed into place would lie in it otherwise.
+std::filesystem::path output_folder(const std::filesystem::path& given);
 
 // A component from the command line: TYPE or TYPE:ARG, ARG being the parameter that its plugin marks so, and settings
 // "key=value" (the value in TOML syntax, else taken as a string). Checked as in a file, defaults filled in. Throws

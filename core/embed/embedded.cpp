@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cmath>
@@ -17,6 +16,7 @@
 #include "core/run/runner.hpp"
 #include "core/run/scope.hpp"
 #include "core/util/program_version.hpp"
+#include "core/util/scratch_folder.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/reward_model.hpp"
@@ -35,18 +35,6 @@ std::vector<fs::path> search_path(const std::vector<std::string>& given) {
     folders.push_back(fs::weakly_canonical(info.dli_fname).parent_path() / "dt2it" / "plugins");
   return folders;
 }
-
-struct Scratch {
-  Scratch() {
-    static std::atomic<int> number{0};
-    path = fs::temp_directory_path() / fmt::format("dt2it-embedded-{}-{}", getpid(), number++);
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  fs::path path;
-};
 
 void log(LogLevel level, std::string_view message) {
   if (level >= LogLevel::warning)
@@ -98,17 +86,17 @@ struct Model::State {
   State(const std::string& text, const std::vector<std::string>& settings,
         const std::vector<std::string>& plugin_path)
       : registry(search_path(plugin_path)),
-        stored(registry, scratch.path / "media"),
-        media(stored.store(), scratch.path / "media", nullptr) {
+        stored(registry, scratch.path() / "media"),
+        media(stored.store(), scratch.path() / "media", nullptr) {
     cli::ModelOptions options;
     options.model = text;
     options.settings = settings;
     scope = std::make_unique<StageScope>(
         registry, std::vector<ComponentConfig>{cli::reward_model_of(options, registry)}, media, 0,
-        scratch.path, log);
+        scratch.path(), log);
     model = scope->context().component<RewardModel>("model");
   }
-  Scratch scratch;
+  ScratchFolder scratch{"embedded"};
   PluginRegistry registry;
   HostMedia stored;
   PassingMediaStore media;
@@ -166,7 +154,7 @@ std::vector<std::vector<Reward>> Model::score(const std::vector<Request>& reques
 }
 
 struct Records::State {
-  Scratch scratch;
+  ScratchFolder scratch{"embedded"};
   std::vector<Record> records;
 };
 
@@ -174,13 +162,13 @@ Records::Records(const std::string& input, const std::string& format, const std:
                  std::size_t limit, const std::vector<std::string>& plugin_path)
     : state_(std::make_unique<State>()) {
   PluginRegistry registry(search_path(plugin_path));
-  HostMedia media(registry, state_->scratch.path / "media");
+  HostMedia media(registry, state_->scratch.path() / "media");
   cli::InputOptions options;
   options.inputs = {input};
   options.format = format;
   options.image_root = image_root;
   StageScope scope(registry, cli::input_datasets(options, registry, "input"), media.store(), 0,
-                   state_->scratch.path, log);
+                   state_->scratch.path(), log);
   constexpr const char* kRoles[] = {"system", "user", "assistant"};
   const auto stream = scope.context().component<Dataset>("input_1")->answers({});
   for (AnswerRecord from; (limit == 0 || state_->records.size() < limit) && stream->next(from);
@@ -210,7 +198,7 @@ Records::Records(const std::string& input, const std::string& format, const std:
             {part.kind == dt2it::Part::Kind::video ? Part::Kind::video_file
                                                    : Part::Kind::image_file,
              id.empty() ? part.media.source
-                        : (state_->scratch.path / "media" / id.substr(0, 2) / id).string()});
+                        : (state_->scratch.path() / "media" / id.substr(0, 2) / id).string()});
       }
     }
     for (const Response& response : from.responses) to.candidates.push_back(response.text);

@@ -16,14 +16,16 @@
 
 namespace dt2it {
 
+// Of an image, by its header; larger ones are not decoded. Admits what 48-megapixel cameras make.
+inline constexpr std::int64_t kMaxImagePixels = 49'000'000;
+
 // The media of a runs folder: one file per content, ROOT/ab/abcdef..., named by its SHA-256. Several threads
 // and several processes may put the same bytes at once. Decoded images are kept within a byte budget, the
 // least recently used first out.
 class FileMediaStore final : public MediaStore {
  public:
   struct Limits {
-    // Of one image, by its header; larger: not decoded. Admits what 48-megapixel cameras make.
-    std::uint64_t max_pixels = 49'000'000;
+    std::uint64_t max_pixels = kMaxImagePixels;
     std::size_t cache_bytes = std::size_t{64} << 20;  // of decoded pixels
   };
 

@@ -186,4 +186,8 @@ bool has_adapters(Backbone& backbone) {
   return own && own->model().adapters();
 }
 
+void seed_dropout(Backbone& backbone, std::uint64_t seed) {
+  if (auto* own = dynamic_cast<VlBackbone*>(&backbone)) own->model().seed_dropout(seed);
+}
+
 }  // namespace dt2it::nn

@@ -75,5 +75,7 @@ class WithoutAdapters {
 };
 // Whether that makes a difference.
 bool has_adapters(Backbone& backbone);
+// The dropout of the backbone's adapters, where it has any, in passes from now on.
+void seed_dropout(Backbone& backbone, std::uint64_t seed);
 
 }  // namespace dt2it::nn

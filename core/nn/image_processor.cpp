@@ -24,15 +24,28 @@ void read_bounds(const simdjson::dom::element& root, std::int64_t& min_pixels,
   if (!root["max_pixels"].get(bound)) max_pixels = bound;
 }
 
+constexpr const char* kProcessor = "processor_config.json";  // of both, one object for each
+
+bool has_object(const std::filesystem::path& file, const char* name) {
+  if (!std::filesystem::exists(file)) return false;
+  simdjson::dom::parser parser;
+  simdjson::dom::element root, object;
+  return !parser.parse(read_text_file(file)).get(root) && !root[name].get(object) &&
+         object.is_object();
+}
+
 }  // namespace
 
-ImageProcessorConfig ImageProcessorConfig::read(const std::filesystem::path& file) {
+ImageProcessorConfig ImageProcessorConfig::read(const std::filesystem::path& file,
+                                                std::string_view object) {
   ImageProcessorConfig config;
   simdjson::dom::parser parser;
   simdjson::dom::element root;
   const std::string text = read_text_file(file);
   if (parser.parse(text).get(root) || !root.is_object())
     throw ModelError(fmt::format("{}: is not a JSON object", file.string()));
+  if (!object.empty() && (root[object].get(root) || !root.is_object()))
+    throw ModelError(fmt::format("{}: '{}' is not a JSON object", file.string(), object));
   const auto integer = [&](const char* name, auto& out) {
     std::int64_t value = 0;
     if (!root[name].get(value)) out = static_cast<std::remove_reference_t<decltype(out)>>(value);
@@ -58,6 +71,17 @@ ImageProcessorConfig ImageProcessorConfig::read(const std::filesystem::path& fil
     throw ModelError(fmt::format(
         "{}: patch, merge, temporal_patch_size and pixel bounds must be positive", file.string()));
   return config;
+}
+
+ImageProcessorConfig ImageProcessorConfig::of(const std::filesystem::path& checkpoint) {
+  const std::filesystem::path own = checkpoint / "preprocessor_config.json",
+                              both = checkpoint / kProcessor;
+  if (std::filesystem::exists(own)) return read(own);
+  if (has_object(both, "image_processor")) return read(both, "image_processor");
+  throw ModelError(
+      fmt::format("{}: has no preprocessor_config.json and no image_processor in {}; "
+                  "processor.save_pretrained of transformers writes one of them",
+                  checkpoint.string(), kProcessor));
 }
 
 Size smart_resize(Size size, int factor, std::int64_t min_pixels, std::int64_t max_pixels) {
@@ -105,9 +129,17 @@ std::vector<Size> limit_resize(Size size, std::int64_t min_pixels, std::int64_t 
 
 VideoLimits VideoLimits::read(const std::filesystem::path& checkpoint,
                               const ImageProcessorConfig& images) {
-  std::filesystem::path file = checkpoint / "video_preprocessor_config.json";
-  if (!std::filesystem::exists(file)) file = checkpoint / "preprocessor_config.json";
-  const ImageProcessorConfig config = ImageProcessorConfig::read(file);
+  const std::filesystem::path own = checkpoint / "video_preprocessor_config.json",
+                              both = checkpoint / kProcessor;
+  std::filesystem::path file = own;
+  ImageProcessorConfig config;
+  if (std::filesystem::exists(own)) {
+    config = ImageProcessorConfig::read(own);
+  } else if (has_object(both, "video_processor")) {
+    config = ImageProcessorConfig::read(file = both, "video_processor");
+  } else {
+    config = ImageProcessorConfig::of(file = checkpoint);
+  }
   if (config.patch != images.patch || config.merge != images.merge ||
       config.temporal != images.temporal || config.mean != images.mean ||
       config.deviation != images.deviation)

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "core/nn/resample.hpp"
@@ -27,8 +28,11 @@ struct ImageProcessorConfig {
   std::array<float, 3> mean{.5f, .5f, .5f};
   std::array<float, 3> deviation{.5f, .5f, .5f};
 
-  // preprocessor_config.json. Throws ModelError.
-  static ImageProcessorConfig read(const std::filesystem::path& file);
+  // preprocessor_config.json, or an object in processor_config.json. Throws ModelError.
+  static ImageProcessorConfig read(const std::filesystem::path& file, std::string_view object = {});
+  // Of a checkpoint's folder: its preprocessor_config.json, else `image_processor` in
+  // processor_config.json, where transformers keeps it from 5.0 on. Throws ModelError.
+  static ImageProcessorConfig of(const std::filesystem::path& checkpoint);
   // Floats of one patch.
   int patch_length() const { return 3 * temporal * patch * patch; }
 };
@@ -48,8 +52,9 @@ struct VideoLimits {
   std::int64_t min_pixels = 4096;  // Qwen3-VL: of all frames together; Qwen2.5-VL: of one
   std::int64_t max_pixels = 25165824;
 
-  // video_preprocessor_config.json, or preprocessor_config.json where there is none, as 4.57.6
-  // does. Throws ModelError when patches there are other than those of images.
+  // video_preprocessor_config.json, or `video_processor` in processor_config.json (transformers 5),
+  // or where there is neither what is read for images, as 4.57.6 does. Throws ModelError when
+  // patches there are other than those of images.
   static VideoLimits read(const std::filesystem::path& checkpoint,
                           const ImageProcessorConfig& images);
 };

@@ -33,6 +33,13 @@ struct Linear {
   bool adapted(const AdapterPass& pass) const { return pass.on && lora && lora->a.defined(); }
 };
 
+// What an adapter's input of these sizes is multiplied by: 0 for `rate` of its elements, else 1 / (1 - rate), in float32. By a
+// counter-based generator (SplitMix64), so that a seed's mask is the same to the bit whenever and wherever it is made.
+at::Tensor dropout_mask(at::IntArrayRef sizes, double rate, std::uint64_t seed, at::Device device);
+// The same by tensor operations on any device; for tests, and what other devices than the CPU do.
+at::Tensor dropout_mask_by_tensors(at::IntArrayRef sizes, double rate, std::uint64_t seed,
+                                   at::Device device);
+
 at::Tensor apply(const Linear& layer, const at::Tensor& x, const AdapterPass& pass = {});
 
 // x + layer(y), without a pass of its own for the sum. Where nothing is recorded for a backward

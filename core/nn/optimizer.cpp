@@ -8,12 +8,14 @@
 #include <ATen/ops/dot.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "dt2it/error.hpp"
 
@@ -36,13 +38,28 @@ at::Tensor orthogonalised(const at::Tensor& gradient) {
   return tall ? x.t() : x;
 }
 
-double squared_norm(const at::Tensor& gradient) {
-  const at::Tensor flat = gradient.reshape({-1});
-  if (flat.numel() == 0) return 0;
-  if (flat.scalar_type() == at::kFloat) return at::dot(flat, flat).item<double>();
-  const at::Tensor wide = flat.to(at::kFloat);
-  return at::dot(wide, wide).item<double>();
-}
+// The squares of all elements of all tensors. What each adds up to is found where it is and comes to the host once for all
+// of them: one wait for the device, not one for each tensor.
+class SquaredNorm {
+ public:
+  void add(const at::Tensor& gradient) {
+    if (gradient.numel() == 0) return;
+    const at::Tensor flat = gradient.reshape({-1}).to(at::kFloat);
+    at::Tensor sum = at::dot(flat, flat);
+    if (!sums_.empty()) sum = sum.to(sums_[0].device());
+    sums_.push_back(std::move(sum));
+  }
+  // In double, in the order in which they were added.
+  double total() const {
+    if (sums_.empty()) return 0;
+    const at::Tensor sums = at::stack(sums_).to(at::kCPU, at::kDouble);
+    const double* values = sums.const_data_ptr<double>();
+    return std::accumulate(values, values + sums.numel(), 0.0);
+  }
+
+ private:
+  std::vector<at::Tensor> sums_;
+};
 
 }  // namespace
 
@@ -247,19 +264,20 @@ void Optimizer::gather(Bucket& bucket) {
 double Optimizer::clip_gradients(double max_norm) {
   const at::NoGradGuard no_grad;
   find_active();
-  double sum = 0;
+  SquaredNorm squares;
   if (group_) {
     make_buckets();
     for (Bucket& bucket : buckets_) reduce(bucket);
-    for (const Bucket& bucket : buckets_) sum += squared_norm(bucket.gradient_part);
-    group_->sum(&sum, 1);
+    for (const Bucket& bucket : buckets_) squares.add(bucket.gradient_part);
   } else {
     for (Slot& slot : slots_)
       if (slot.active) {
         slot.gradient = gradient_of(slot);
-        sum += squared_norm(slot.gradient);
+        squares.add(slot.gradient);
       }
   }
+  double sum = squares.total();
+  if (group_) group_->sum(&sum, 1);
   const double norm = std::sqrt(sum);
   if (max_norm > 0 && norm > max_norm)
     for (Slot& slot : slots_)
@@ -302,8 +320,12 @@ void Optimizer::step(double scale) {
     at::_fused_adamw_(group.weights, group.gradients, group.first, group.second, {}, group.steps,
                       config_.learning_rate * scale * group.rate, config_.betas[0],
                       config_.betas[1], group.decay, config_.epsilon, false, false);
-  for (Slot& slot : slots_)
-    if (slot.active && slot.master.defined()) slot.parameter.detach().copy_(slot.master);
+  for (Slot& slot : slots_) {
+    if (!slot.active) continue;
+    if (slot.master.defined()) slot.parameter.detach().copy_(slot.master);
+    // The fused kernel writes without counting up the version, by which caches tell that a weight has changed.
+    slot.parameter.unsafeGetTensorImpl()->bump_version();
+  }
   for (Bucket& bucket : buckets_) gather(bucket);
 }
 

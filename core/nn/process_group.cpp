@@ -45,7 +45,8 @@ int number_in_environment(const char* name, int low, int high) {
 
 struct ProcessGroup::Backend {
   c10::intrusive_ptr<c10d::Store> store;
-  c10::intrusive_ptr<c10d::Backend> group;
+  c10::intrusive_ptr<c10d::Backend> host;   // gloo: for what is in host memory, and for meeting
+  c10::intrusive_ptr<c10d::Backend> group;  // for tensors on the device; on the CPU the same
 };
 
 ProcessGroup::Place ProcessGroup::Place::from_environment() {
@@ -75,24 +76,28 @@ ProcessGroup::ProcessGroup(const Place& place, double seconds, at::Device device
     backend.store = c10::make_intrusive<c10d::PrefixStore>(
         "dt2it/" + environment("TORCHELASTIC_RESTART_COUNT"),
         c10::make_intrusive<c10d::TCPStore>(place.address, options));
-    if (device.is_cuda()) {
-#ifdef DT2IT_HAS_NCCL
-      auto nccl = c10d::ProcessGroupNCCL::Options::create();
-      nccl->timeout = limit;
-      backend.group =
-          c10::make_intrusive<c10d::ProcessGroupNCCL>(backend.store, place.rank, place.size, nccl);
-      return;
-#else
-      throw ConfigError("several processes on CUDA need NCCL, which this build has not (nccl.h and USE_C10D_NCCL)");
+#ifndef DT2IT_HAS_NCCL
+    if (device.is_cuda())
+      throw ConfigError(
+          "several processes on CUDA need NCCL, which this build has not (no nccl.h was found "
+          "beside LibTorch)");
 #endif
-    }
     auto gloo = c10d::ProcessGroupGloo::Options::create(limit);
     const bool local = place.address == "127.0.0.1" || place.address == "localhost";
     gloo->devices.push_back(local ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
                                   : c10d::ProcessGroupGloo::createDefaultDevice());
     gloo->threads = 2;
-    backend.group =
+    backend.host =
         c10::make_intrusive<c10d::ProcessGroupGloo>(backend.store, place.rank, place.size, gloo);
+    backend.group = backend.host;
+#ifdef DT2IT_HAS_NCCL
+    if (!device.is_cuda()) return;
+    auto nccl = c10d::ProcessGroupNCCL::Options::create();
+    nccl->timeout = limit;
+    backend.group = c10::make_intrusive<c10d::ProcessGroupNCCL>(
+        c10::make_intrusive<c10d::PrefixStore>("nccl", backend.store), place.rank, place.size,
+        nccl);
+#endif
   });
 }
 
@@ -116,7 +121,7 @@ void ProcessGroup::sum(at::Tensor& tensor) {
   if (size() == 1) return;
   run("adding up", [&](Backend& backend) {
     std::vector<at::Tensor> tensors{tensor};
-    backend.group->allreduce(tensors)->wait();
+    (tensor.is_cpu() ? backend.host : backend.group)->allreduce(tensors)->wait();
   });
 }
 
@@ -140,7 +145,7 @@ void ProcessGroup::all_gather(at::Tensor& whole, at::Tensor& part) {
 
 void ProcessGroup::barrier() {
   if (size() == 1) return;
-  run("waiting for the others", [&](Backend& backend) { backend.group->barrier()->wait(); });
+  run("waiting for the others", [&](Backend& backend) { backend.host->barrier()->wait(); });
 }
 
 }  // namespace dt2it::nn

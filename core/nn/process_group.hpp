@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Several processes that train one model, by c10d: gloo for tensors on the CPU, NCCL on CUDA where LibTorch was built with
-// it and its header is there.
+// Several processes that train one model, by c10d: gloo for all that is in host memory, NCCL for tensors on CUDA where
+// LibTorch was built with it and its header is there.
 
 #include <ATen/core/Tensor.h>
 
@@ -26,7 +26,7 @@ class ProcessGroup {
     // ConfigError when some are missing or no numbers.
     static Place from_environment();
   };
-  // `seconds`: how long an operation may wait for the others.
+  // `seconds`: how long an operation may wait for the others. `device`: of the tensors.
   explicit ProcessGroup(const Place& place, double seconds, at::Device device);
   ~ProcessGroup();
 

@@ -8,8 +8,10 @@
 #include <simdjson.h>
 
 #include <array>
+#include <cstdlib>
 
 #include "core/nn/decoding.hpp"
+#include "core/nn/device.hpp"
 #include "core/nn/safetensors.hpp"
 #include "core/weights/lora.hpp"
 #include "dt2it/error.hpp"
@@ -37,12 +39,9 @@ at::TensorOptions options_of(const VlBackboneParams& params, const ModelConfig& 
   at::ScalarType type = at::kFloat;
   if (params.dtype == "bfloat16") type = at::kBFloat16;
   if (params.dtype == "checkpoint") type = config.type;
-  std::string device = params.device;
-  if (device == "auto") device = at::hasCUDA() ? "cuda" : "cpu";
-  if (device.starts_with("cuda") && !at::hasCUDA())
-    throw ConfigError("device = \"" + params.device +
-                      "\": this LibTorch has no CUDA device (allowed here: cpu, auto)");
-  return at::TensorOptions().dtype(type).device(at::Device(device));
+  const int rank = local_rank([](const char* name) { return std::getenv(name); });
+  return at::TensorOptions().dtype(type).device(
+      device_of(params.device, rank, static_cast<int>(at::getNumGPUs())));
 }
 
 }  // namespace
@@ -57,7 +56,10 @@ void VlBackboneParams::describe(Schema<VlBackboneParams>& schema) {
   schema
       .field("dtype", &P::dtype, "Type of weights and arithmetic; checkpoint: as config.json says.")
       .choices({"float32", "bfloat16", "checkpoint"});
-  schema.field("device", &P::device, "cpu, cuda, cuda:N, or auto: cuda where there is one.");
+  schema.field(
+      "device", &P::device,
+      "cpu, cuda, cuda:N, or auto: cuda where there is one. Of several processes on a machine "
+      "each takes a device of its own for cuda and auto.");
   schema
       .field("image_max_pixels", &P::image_max_pixels,
              "Larger images are scaled down to this many pixels before the model's own resizing "
@@ -152,7 +154,7 @@ void VlBackboneParams::describe(Schema<VlBackboneParams>& schema) {
 VlBackbone::VlBackbone(Family family, const VlBackboneParams& params, Context& context)
     : params_(params),
       config_(read_config(family, params.checkpoint)),
-      images_(ImageProcessorConfig::read(params.checkpoint / "preprocessor_config.json")),
+      images_(ImageProcessorConfig::of(params.checkpoint)),
       tokenizer_(params.checkpoint / "tokenizer.json"),
       encoder_(tokenizer_, context.media(), encoder_options()),
       seed_(context.rng("lora").next()),
@@ -160,7 +162,7 @@ VlBackbone::VlBackbone(Family family, const VlBackboneParams& params, Context& c
   if (images_.patch != config_.vision.patch || images_.merge != config_.vision.merge ||
       images_.temporal != config_.vision.temporal)
     throw ModelError(fmt::format(
-        "{}: config.json and preprocessor_config.json differ in patch, merge or temporal size",
+        "{}: config.json and the image processor's differ in patch, merge or temporal size",
         params.checkpoint.string()));
   if (tokenizer_.size() > config_.text.vocabulary)
     throw ModelError(fmt::format("{}: tokenizer.json has {} tokens, config.json room for {}",
@@ -283,7 +285,8 @@ void VlBackbone::save(const fs::path& folder) {
                                "chat_template.json",
                                "chat_template.jinja",
                                "preprocessor_config.json",
-                               "video_preprocessor_config.json"};
+                               "video_preprocessor_config.json",
+                               "processor_config.json"};
   for (const char* name : kBeside)
     if (fs::exists(params_.checkpoint / name))
       write_text_file(folder / name, read_text_file(params_.checkpoint / name));

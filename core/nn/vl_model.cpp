@@ -16,7 +16,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <tuple>
 
 #include "core/nn/vision_common.hpp"
@@ -79,9 +78,12 @@ void VlModel::load(const Checkpoint& weights, int threads) {
 
 void VlModel::add_adapters(const LoraOptions& options) {
   adapters_ = std::make_unique<Adapters>(config_.family, table_, options);
+  seed_dropout(options.seed);
   for (const auto& [name, tensor] : parameters()) tensor.requires_grad_(false);
   for (const auto& [name, tensor] : adapters_->parameters()) tensor.requires_grad_(true);
 }
+
+void VlModel::seed_dropout(std::uint64_t seed) { dropout_ = at::detail::createCPUGenerator(seed); }
 
 at::Tensor VlModel::merged_parameter(const std::string& name) const {
   for (const auto& [layer, linear] : table_.linears())
@@ -94,11 +96,7 @@ AdapterPass VlModel::adapter_pass() const {
   pass.on = adapters_on_;
   pass.dropout =
       at::GradMode::is_enabled() && adapters_on_ && adapters_ && adapters_->dropout() > 0;
-  if (pass.dropout) {
-    at::Generator generator = at::detail::getDefaultCPUGenerator();
-    const std::lock_guard<std::mutex> lock(generator.mutex());
-    pass.seed = at::check_generator<at::CPUGeneratorImpl>(generator)->random64();
-  }
+  if (pass.dropout) pass.seed = at::check_generator<at::CPUGeneratorImpl>(dropout_)->random64();
   return pass;
 }
 

@@ -5,6 +5,7 @@
 // 4.57 (modeling_qwen2_5_vl, modeling_qwen3_vl). Weights are plain tensors under the names of the checkpoint; autograd works
 // on them. Not thread-safe.
 
+#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -60,7 +61,7 @@ class VlModel {
   void initialise(Rng& rng);
 
   const ModelConfig& config() const { return config_; }
-  at::Device device() const { return table_.options().device(); }
+  at::Device device() const { return embeddings_.device(); }  // a CUDA device with its index
   at::ScalarType type() const { return embeddings_.scalar_type(); }
   // In a fixed order.
   const std::vector<std::pair<std::string, at::Tensor>>& parameters() const { return table_.all(); }
@@ -71,8 +72,9 @@ class VlModel {
   void set_recompute(bool on) { recompute_ = on; }
 
   // LoRA: freezes all weights; the adapters' matrices are leaves that want gradients. Their dropout, which works while
-  // gradients are recorded, draws a seed for each pass from LibTorch's generator for the CPU.
+  // gradients are recorded, draws a seed for each pass from a generator of this model's own.
   void add_adapters(const LoraOptions& options);
+  void seed_dropout(std::uint64_t seed);  // passes from now on, in order
   Adapters* adapters() const { return adapters_.get(); }
   // Whether passes from now on go through the adapters; returns what was before.
   bool use_adapters(bool on) { return std::exchange(adapters_on_, on); }
@@ -127,6 +129,7 @@ class VlModel {
   at::Tensor inverse_frequencies_, frequency_axes_;
   bool recompute_ = false, adapters_on_ = true;
   std::unique_ptr<Adapters> adapters_;
+  at::Generator dropout_;  // of seeds; defined when there are adapters
   std::unique_ptr<FeatureCache> features_;
   std::uint64_t loads_ = 0;
 };

@@ -11,7 +11,7 @@ namespace dt2it::report {
 inline int sign(double value) { return (value > 0) - (value < 0); }
 
 // Of two that have opinions of the same pairs.
-struct Agreement {
+struct PairedMoments {
   std::int64_t pairs = 0, same = 0;
   double x = 0, y = 0, xx = 0, yy = 0, xy = 0;
   void add(double a, double b) {

@@ -469,7 +469,7 @@ class Reader {
   std::map<std::tuple<std::size_t, std::size_t, int>, std::int64_t> links_;
   std::map<std::string, std::uint16_t> voice_of_;
   std::map<std::pair<int, std::uint16_t>, std::vector<float>> margins_;  // source, voice
-  std::map<std::pair<std::uint16_t, std::uint16_t>, Agreement> agreement_;
+  std::map<std::pair<std::uint16_t, std::uint16_t>, PairedMoments> agreement_;
   std::map<std::string, std::vector<Curation::Sample>> samples_;  // by kind; heaps
 };
 

@@ -48,15 +48,20 @@ Expectation check(std::span<const RunSummary> runs, const RunSummary& run, const
   }
   char* end = nullptr;
   double theirs = std::strtod(target.c_str(), &end);
-  if (end == target.c_str() || *end != '\0') {
-    const RunSummary* other = find_run(runs, target, run);
+  if (end == target.c_str() || *end != '\0') {  // a row, perhaps with "+ NUMBER" or "- NUMBER"
+    const std::string row = target.substr(0, target.find_first_of(" \t"));
+    const RunSummary* other = find_run(runs, row, run);
     const std::optional<double> value = other ? figure_of(*other, name) : std::nullopt;
     if (!value) {
-      result.detail = other ? "'" + target + "' has no such figure"
-                            : "the run '" + target + "' is not among these";
+      result.detail =
+          other ? "'" + row + "' has no such figure" : "the run '" + row + "' is not among these";
       return result;
     }
     theirs = *value;
+    if (const std::size_t sign = target.find_first_of("+-", row.size()); sign != target.npos) {
+      const double offset = std::strtod(target.c_str() + sign + 1, nullptr);
+      theirs += target[sign] == '-' ? -offset : offset;
+    }
   }
   const bool holds = op == ">="   ? *ours >= theirs
                      : op == ">"  ? *ours > theirs

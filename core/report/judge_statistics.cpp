@@ -111,7 +111,7 @@ void add_places(const element& set, const std::vector<double>& scores,
 }
 
 void add_agreement(const std::vector<double>& one, const std::vector<double>& two,
-                   ScorerAgreement& agreement, Agreement& moments) {
+                   ScorerAgreement& agreement, PairedMoments& moments) {
   const std::size_t n = std::min(one.size(), two.size());
   for (std::size_t a = 0; a < n; ++a) {
     if (std::isnan(one[a]) || std::isnan(two[a])) continue;
@@ -136,7 +136,8 @@ void add_agreement(const std::vector<double>& one, const std::vector<double>& tw
 JudgeStatistics judge_statistics(const std::filesystem::path& candidates) {
   JudgeStatistics result;
   std::map<std::string, ScorerStatistics> scorers;
-  std::map<std::pair<std::string, std::string>, std::pair<ScorerAgreement, Agreement>> agreements;
+  std::map<std::pair<std::string, std::string>, std::pair<ScorerAgreement, PairedMoments>>
+      agreements;
   for_each_line(candidates, [&](std::size_t, const element& set) {
     ++result.prompts;
     simdjson::dom::object by_scorer;

@@ -6,15 +6,13 @@
 #include <algorithm>
 #include <set>
 
-#include "core/util/files.hpp"
 #include "core/util/sha256.hpp"
 #include "core/util/value_text.hpp"
+#include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::string_view kStagePrefix = "stage:";
 // Bumped when the meaning of keys themselves changes.
@@ -156,14 +154,16 @@ class Planner {
     key["type"] = {stage.config.type};
     key["version"] = {description.version};
     key["seed"] = {static_cast<std::int64_t>(experiment_.seed)};
-    key["params"] = {keyed(stage.config.params, description.params, graph)};
+    key["params"] = {
+        keyed(stage.config.params, description.params, graph, {.names = stage.type->names_inputs})};
     Table components;
     for (const ComponentConfig& component : stage.components) {
       const ComponentDescription* type = catalog_.find(component.kind, component.type);
       Table entry;
       entry["type"] = {component.type};
       entry["plugin"] = {type->plugin + " " + type->version};
-      entry["params"] = {keyed(component.params, type->params, graph)};
+      entry["params"] = {
+          keyed(component.params, type->params, graph, {.data = component.kind == Dataset::kKind})};
       components[component.kind + "." + component.name] = {std::move(entry)};
     }
     key["components"] = {std::move(components)};
@@ -171,18 +171,26 @@ class Planner {
     return key;
   }
 
+  struct Keying {
+    bool data = false;   // paths are those of a data set
+    bool names = false;  // what stages are called counts
+  };
   // Parameters with stages replaced by their keys and paths by fingerprints.
-  Table keyed(const Table& params, const std::vector<ParamSpec>& specs, const StageGraph& graph) {
+  Table keyed(const Table& params, const std::vector<ParamSpec>& specs, const StageGraph& graph,
+              Keying keying) {
     Table result = replace_paths(params, specs, [&](const std::string& text) -> std::string {
       if (text.starts_with(kStagePrefix))
         return "stage " + graph.find(text.substr(kStagePrefix.size()))->key;
-      return fingerprints_->of(text);
+      return keying.data ? fingerprints_->of_data(text) : fingerprints_->of(text);
     });
     for (const ParamSpec& spec : specs) {
       if (spec.component_kind != StageInputs::kKind) continue;
       const auto it = result.find(spec.name);
       if (it == result.end()) continue;
-      replace_texts(it->second, [&](const std::string& name) { return graph.find(name)->key; });
+      replace_texts(it->second, [&](const std::string& name) {
+        const std::string& key = graph.find(name)->key;
+        return keying.names ? name + " " + key : key;
+      });
     }
     return result;
   }
@@ -194,16 +202,6 @@ class Planner {
   std::set<std::string> open_;
   Fingerprints* const fingerprints_;
 };
-
-std::string file_fingerprint(const fs::path& path) {
-  constexpr std::uintmax_t kHashedWhole = 256u << 20;
-  const std::uintmax_t size = fs::file_size(path);
-  if (size > kHashedWhole) {
-    const auto time = fs::last_write_time(path).time_since_epoch().count();
-    return fmt::format("file of {} bytes at {}", size, time);
-  }
-  return sha256_hex(read_file(path));
-}
 
 }  // namespace
 
@@ -226,25 +224,6 @@ Table replace_paths(Table params, const std::vector<ParamSpec>& specs,
 StageGraph plan_stages(const Experiment& experiment, const StageTypes& types,
                        const Catalog& catalog, Fingerprints* fingerprints) {
   return Planner(experiment, types, catalog, fingerprints).plan();
-}
-
-const std::string& Fingerprints::of(const std::string& path) {
-  const auto [it, fresh] = known_.try_emplace(path);
-  if (fresh) it->second = fingerprint(path);
-  return it->second;
-}
-
-std::string fingerprint(const fs::path& path) {
-  std::error_code error;
-  if (fs::is_regular_file(path, error)) return file_fingerprint(path);
-  if (!fs::is_directory(path, error)) return "absent";
-  std::vector<std::string> lines;
-  for (const auto& entry : fs::recursive_directory_iterator(path))
-    if (entry.is_regular_file())
-      lines.push_back(entry.path().lexically_relative(path).string() + " " +
-                      file_fingerprint(entry.path()));
-  std::sort(lines.begin(), lines.end());
-  return sha256_hex(fmt::format("{}", fmt::join(lines, "\n")));
 }
 
 }  // namespace dt2it

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <filesystem>
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "core/config/experiment.hpp"
+#include "core/run/fingerprint.hpp"
 #include "core/run/stage.hpp"
 
 namespace dt2it {
@@ -27,19 +26,6 @@ struct PlannedStage {
 struct StageGraph {
   std::vector<PlannedStage> stages;
   const PlannedStage* find(std::string_view name) const;
-};
-
-// A hash of the content behind a path: the bytes of a file, names and bytes of a folder's files; files
-// over 256 MiB by size and modification time. "absent" when there is nothing.
-std::string fingerprint(const std::filesystem::path& path);
-
-// Fingerprints that were asked for before: several experiments read the same folders.
-class Fingerprints {
- public:
-  const std::string& of(const std::string& path);
-
- private:
-  std::map<std::string, std::string> known_;
 };
 
 // Expands composites, finds what each stage reads and reaches, and computes keys. The key covers the

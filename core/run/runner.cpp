@@ -284,6 +284,7 @@ void Runner::run_shard(const Job& job, const std::atomic<bool>& stop) {
     StageRun run(resolved.config, job.entry->experiment, scope, std::move(resolved.inputs), work,
                  {}, workers_for(stage), stop, progress.get());
     run.shard = options_.shard;
+    run.keep_unanswered = options_.keep_unanswered;
     stage.type->run(run);
   } catch (const Interrupted&) {
     throw;
@@ -329,6 +330,7 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   try {
     StageRun run(resolved.config, job.entry->experiment, scope, std::move(resolved.inputs),
                  claim->work, claim->output, workers_for(stage), stop, progress.get());
+    run.keep_unanswered = options_.keep_unanswered;
     if (const fs::path gate = config.gate.empty() ? fs::path() : run.input(config.gate);
         !gate.empty() && ended(gate))
       stage.type->pass_by(run, gate);

@@ -28,6 +28,7 @@ struct RunOptions {
   double max_cost = 0;               // cap of the run, in the currency of the prices; 0: none
   std::int64_t max_tokens = 0;       // likewise in tokens
   bool offline = false;              // remote models answer from the call store only
+  bool keep_unanswered = false;      // stages end although calls or rewards got no answer
   std::filesystem::path call_store;  // file; empty: calls.sqlite in runs/.calls
   std::string stage;  // run only this stage of each experiment and what it needs; empty: all
   Shard shard;        // with `stage`, which must be shardable: only this part of it

@@ -62,6 +62,8 @@ Context& StageScope::context() { return *own_context_; }
 
 CallTotals StageScope::call_totals() const { return counter_->totals(); }
 
+std::string StageScope::why_unanswered() const { return counter_->why_unanswered(); }
+
 void StageScope::on_call(std::function<void(const ChatReply&)> callback) {
   counter_->on_reply = std::move(callback);
 }
@@ -90,7 +92,19 @@ std::shared_ptr<void> StageScope::find(std::string_view kind, std::string_view n
     std::vector<std::string>& stack;
     ~Leave() { stack.pop_back(); }
   } leave{in_making_};
-  std::shared_ptr<void> made = make(kind, config->type, label, config->params);
+  std::shared_ptr<void> made;
+  try {
+    made = make(kind, config->type, label, config->params);
+  } catch (const ConfigError& error) {
+    // What only the component itself can tell of its parameters: said of the innermost one.
+    const Location& where = config->where;
+    const std::string what = error.what();
+    if (where.file.empty()) throw;
+    if (said_.empty() || what.find(said_) == what.npos)
+      said_ = fmt::format("{}:{}:{}: [{}.{}]: {}", where.file, where.line, where.column, kind, name,
+                          what);
+    throw ConfigError(said_);
+  }
   instances_.emplace(key, made);
   return made;
 }
@@ -103,11 +117,13 @@ std::shared_ptr<void> StageScope::make(std::string_view kind, std::string_view t
   if (kind == Mllm::kKind) {
     auto mllm = std::static_pointer_cast<Mllm>(std::move(made));
     const std::size_t slash = name.find('/');  // "mllms/teacher"
+    const std::shared_ptr<Mllm> own = mllm;
     if (calls_)
       mllm = calls_->manage(
-          std::move(mllm), stage_,
+          own, stage_,
           std::string(slash == std::string_view::npos ? name : name.substr(slash + 1)));
-    made = std::static_pointer_cast<void>(count_calls(std::move(mllm), counter_));
+    const bool remote = mllm != own;
+    made = std::static_pointer_cast<void>(count_calls(std::move(mllm), counter_, remote));
   }
   return made;
 }

@@ -29,6 +29,7 @@ class StageScope {
 
   Context& context();  // the stage's own
   CallTotals call_totals() const;
+  std::string why_unanswered() const;  // the last call that got no answer
   void on_call(
       std::function<void(const ChatReply&)> callback);  // before the first component is made
   // Remote models are asked by way of `calls`, in the name of `stage`; without it they cannot be used.
@@ -58,6 +59,7 @@ class StageScope {
   const std::function<void(LogLevel, std::string_view)> log_;
   std::recursive_mutex mutex_;  // a component may ask for others while it is made
   std::vector<std::string> in_making_;
+  std::string said_;  // of a component that could not be made
   std::vector<std::unique_ptr<ComponentContext>> contexts_;
   std::map<std::pair<std::string, std::string>, std::shared_ptr<void>, std::less<>> instances_;
   std::shared_ptr<CallCounter> counter_;

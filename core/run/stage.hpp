@@ -64,6 +64,8 @@ class StageRun {
   // Only where StageType::shardable: which part of the work this process does. A process with a part leaves it in work/ for
   // the run that does the rest; it has no output, and others may be at work beside it.
   Shard shard;
+  // Status::unavailable is a result (--keep-unanswered). Else it is none: such items are left for the next run.
+  bool keep_unanswered = false;
 
   std::filesystem::path input(const std::string& stage) const { return inputs.at(stage); }
   Context& context() const;  // the stage's own: component<T>(name), rng(stream), media()
@@ -74,13 +76,24 @@ class StageRun {
   // Works on items 0 ... count-1, `workers` at a time, and writes what `work_on` returns (JSON text, one
   // line; empty: no line) to output/file in item order. Finished items are journalled in work/, so an
   // interrupted stage goes on where it stopped. The first exception stops the stage after what is in flight.
+  // Items of which a remote model left a call unanswered are worked on once more at the end, and then end the
+  // stage by `end_unanswered`.
   void for_each_item(const std::string& file, std::size_t count,
                      const std::function<std::string(std::size_t)>& work_on);
 
+  // For stages that have done all they could: throws ModelError where `count` > 0 of `all` items ("pairs") got no
+  // answer and such are not to be kept. The caller has put none of them on record.
+  void end_unanswered(std::size_t count, std::size_t all, std::string_view items) const;
+
  private:
-  // Returns the items that have to be worked on again.
-  std::vector<std::size_t> work_through(const std::vector<std::size_t>& todo, Journal& journal,
-                                        const std::function<std::string(std::size_t)>& work_on);
+  using WorkOn = std::function<std::string(std::size_t)>;
+  struct Unanswered {
+    std::size_t item = 0;
+    std::string line;  // what was made of it all the same
+  };
+  // Works on `todo` until all calls that wait for batches have their answers.
+  std::vector<Unanswered> work_through(std::vector<std::size_t> todo, Journal& journal,
+                                       const WorkOn& work_on);
 };
 
 struct StageType {
@@ -91,6 +104,8 @@ struct StageType {
   std::function<std::vector<StageConfig>(const StageConfig&, const Experiment&)> expand;
   std::function<void(StageRun&)> run;  // for plain stages
   bool shardable = false;
+  bool names_inputs =
+      false;  // the result holds the names of its input stages, so they go into its key
   // What stands for the result where an earlier gate ended the rounds (StageConfig::gate); given the gate's folder.
   std::function<void(StageRun&, const std::filesystem::path&)> pass_by;
 };

@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::array kNeeded{"tokenizer.json", "preprocessor_config.json"};
+constexpr const char* kProcessor = "processor_config.json";
 constexpr double kMakerOdds = 2;  // config.json may have come along from another version
 
 void get(const simdjson::dom::element& object, const char* key, std::int64_t& number) {
@@ -100,14 +101,16 @@ CheckpointFacts::CheckpointFacts(const fs::path& path) : folder(path.string()) {
     problems.push_back(error.what());
     head_weight.clear();
   }
-  const fs::path training = path / "training.json";
-  if (fs::exists(training) && !parser.load(training.string()).get(root) &&
-      !root["head_input"].get(text))
-    head_input = text == "unnormed" ? "before_norm"
-                 : text == "normed" ? "final_norm"
-                                    : std::string(text);
+  head_input = stated_head_input(path);
   for (const char* name : kNeeded)
     (fs::exists(path / name) || fs::exists(model / name) ? present : absent).push_back(name);
+  // From 5.0 on transformers writes the image processor as a part of this file only.
+  if (!absent.empty() && absent.back() == kNeeded.back() &&
+      !parser.load((model / kProcessor).string()).get(root) &&
+      root["image_processor"].is_object()) {
+    absent.pop_back();
+    present.push_back(kProcessor);
+  }
   for (const std::string& name : absent) problems.push_back(name + " is not there");
 }
 

@@ -107,12 +107,16 @@ ScoreFile::ScoreFile(fs::path file, const ScoreSettings& settings,
   }
   if (whole) {
     take_up(file_, has, 1);
-    return;
+    if (again_.empty()) return;
+    totals_ = {};
+    next_row_ = 0;
+    again_.clear();
   }
   std::string holder;
   lock_ = FileLock::try_lock(lock_file_, holder);
   if (!lock_) throw Error(fmt::format("{}: is being written by {}", file_.string(), holder));
-  if (!fs::exists(part_)) write_file_atomically(beside, to_json(now));
+  if (!whole && !fs::exists(part_)) write_file_atomically(beside, to_json(now));
+  if (whole && !fs::exists(part_)) write_file_atomically(part_, read_file(file_));
   descriptor_ = ::open(part_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (descriptor_ < 0)
     throw Error(fmt::format("{}: cannot be written: {}", part_.string(), std::strerror(errno)));
@@ -127,12 +131,18 @@ void ScoreFile::take_up(const fs::path& file, const std::function<bool(std::size
   std::uintmax_t at = 0, keep = 0;
   std::size_t lines = 0, row = 0;
   std::vector<ScoreLine> pending;  // since the last whole group
+  bool grouped = true;             // until a line is to be asked again, for that changes groups
   LineReader reader(file);
   std::string_view text;
   const auto settle = [&] {
     for (const ScoreLine& line : pending) {
+      next_row_ = std::max(next_row_, line.row + 1);
+      if (line.status == Status::unavailable) {
+        again_.insert(line.row);
+        continue;
+      }
+      again_.erase(line.row);
       totals_.add(line);
-      next_row_ = line.row + 1;
     }
     pending.clear();
     keep = at;
@@ -142,17 +152,22 @@ void ScoreFile::take_up(const fs::path& file, const std::function<bool(std::size
     if (at > size) break;  // no line break: torn
     while (!has(row)) ++row;
     try {
-      pending.push_back(score_line_from(text, reader.where()));
-      if (pending.back().row != row)
-        throw DataError(fmt::format("{}: is of row {}, expected was {}", reader.where(),
-                                    pending.back().row, row));
+      ScoreLine line = score_line_from(text, reader.where());
+      if (part && again_.contains(line.row))
+        out_of_order_ = true;
+      else if (line.row != row)
+        throw DataError(
+            fmt::format("{}: is of row {}, expected was {}", reader.where(), line.row, row));
+      else
+        ++row, ++lines;
+      grouped = grouped && line.status != Status::unavailable;
+      pending.push_back(std::move(line));
     } catch (const DataError&) {
       if (!part) throw;
       pending.clear();  // damaged by a power cut: this and all behind it goes
       break;
     }
-    ++row;
-    if (++lines % group == 0) settle();
+    if (!grouped || lines % group == 0) settle();
   }
   if (!part) return settle();
   if (keep != size && ::ftruncate(descriptor_, static_cast<off_t>(keep)) != 0)
@@ -166,13 +181,24 @@ ScoreFile::~ScoreFile() {
   ::close(descriptor_);
 }
 
+std::function<bool(std::size_t)> ScoreFile::missing() const {
+  return [next = next_row_, again = again_](std::size_t row) {
+    return row >= next || again.contains(row);
+  };
+}
+
 void ScoreFile::append(std::span<const ScoreLine> lines) {
   std::string text;
   for (const ScoreLine& line : lines) text += dt2it::to_json(line) + '\n';
   write_all(descriptor_, text, part_);
   for (const ScoreLine& line : lines) {
     totals_.add(line);
-    next_row_ = line.row + 1;
+    out_of_order_ = out_of_order_ || line.row < next_row_;
+    next_row_ = std::max(next_row_, line.row + 1);
+    if (line.status == Status::unavailable)
+      again_.insert(line.row);
+    else
+      again_.erase(line.row);
   }
   if (const auto now = std::chrono::steady_clock::now(); now - flushed_ >= kFlushEvery) {
     sync_or_throw(descriptor_, part_);
@@ -180,9 +206,35 @@ void ScoreFile::append(std::span<const ScoreLine> lines) {
   }
 }
 
+// Gives each row that was asked again its last line, in the place of its first.
+void ScoreFile::put_in_order() {
+  std::map<std::size_t, std::string> last;
+  std::string_view text;
+  const auto each_line = [&](const std::function<void(std::size_t row, bool first)>& work) {
+    LineReader reader(part_);
+    for (std::size_t behind = 0; reader.next(text);) {
+      const std::size_t row = score_line_from(text, reader.where()).row;
+      work(row, row >= behind);
+      behind = std::max(behind, row + 1);
+    }
+  };
+  each_line([&](std::size_t row, bool first) {
+    if (!first) last[row] = text;
+  });
+  std::string ordered;
+  each_line([&](std::size_t row, bool first) {
+    if (!first) return;
+    const auto later = last.find(row);
+    ordered += later == last.end() ? text : std::string_view(later->second);
+    ordered += '\n';
+  });
+  write_file_atomically(part_, ordered);
+}
+
 void ScoreFile::finish() {
   if (complete()) return;
   sync_or_throw(descriptor_, part_);
+  if (out_of_order_) put_in_order();
   ::close(descriptor_);
   descriptor_ = -1;
   if (::rename(part_.c_str(), file_.c_str()) != 0)

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,7 +28,8 @@ std::vector<std::string> differences(const ScoreSettings& there, const ScoreSett
 class ScoreFile {
  public:
   // Takes up what is there: complete lines are kept up to a multiple of `group` records, so that work is shared out as
-  // it would have been without the interruption. `has` says which rows belong here. Throws ConfigError when the file was
+  // it would have been without the interruption. Lines that are `unavailable` hold no result: their rows are asked again,
+  // those of a whole file too, which stays in place until there is a new one. `has` says which rows belong here. Throws ConfigError when the file was
   // made with other settings, saying what differs, or when it is another program's; Error when another process writes it.
   ScoreFile(std::filesystem::path file, const ScoreSettings& settings,
             const std::function<bool(std::size_t)>& has, std::size_t group);
@@ -36,10 +38,13 @@ class ScoreFile {
   ScoreFile& operator=(const ScoreFile&) = delete;
 
   bool complete() const { return descriptor_ < 0; }
-  const ScoreTotals& totals() const { return totals_; }  // of lines taken up and appended
-  std::size_t next_row() const { return next_row_; }     // rows below are there
+  // Of lines taken up, without those to be asked again, and appended.
+  const ScoreTotals& totals() const { return totals_; }
+  std::size_t next_row() const { return next_row_; }  // rows below have a line
+  // Which rows are to be appended, as of now: those to be asked again and all from next_row() on.
+  std::function<bool(std::size_t row)> missing() const;
 
-  // Written by one call; on disk after a second at most.
+  // In row order. Written by one call; on disk after a second at most.
   void append(std::span<const ScoreLine> lines);
   // All is on disk, under its own name.
   void finish();
@@ -47,6 +52,7 @@ class ScoreFile {
  private:
   void take_up(const std::filesystem::path& file, const std::function<bool(std::size_t)>& has,
                std::size_t group);
+  void put_in_order();
 
   const std::filesystem::path file_;
   std::filesystem::path part_, lock_file_;
@@ -54,6 +60,8 @@ class ScoreFile {
   int descriptor_ = -1;
   ScoreTotals totals_;
   std::size_t next_row_ = 0;
+  std::set<std::size_t> again_;  // rows whose last line is `unavailable`
+  bool out_of_order_ = false;    // lines of rows that were asked again stand behind the others
   std::chrono::steady_clock::time_point flushed_;
 };
 

@@ -17,7 +17,7 @@ namespace dt2it {
 //   {"id":"18","row":1,"status":"ok","rewards":[0.1,0.4,0.2],"best":1}              several candidates
 //   {"id":"19","row":2,"status":"ok","reward":0.3}                                  a single answer
 // Rewards are in the shortest form that reads back the same double. One that could not be had is null; `status` and
-// `detail` then say why, of the first such answer. Lines of pairs are what reward_models/replay reads.
+// `detail` then say why, of the first such answer, or of the first one that is `unavailable`. Lines of pairs are what reward_models/replay reads.
 struct ScoreLine {
   enum class Form : std::uint8_t { pair, candidates, single };
   std::size_t row = 0;

@@ -87,7 +87,9 @@ struct Group {
           reward.status = Status::invalid;
           reward.detail = "the reward is not a finite number";
         }
-        if (!reward.ok() && line.status == Status::ok) {
+        // The line can be asked again where one of its rewards can.
+        if (!reward.ok() && (line.status == Status::ok || (reward.status == Status::unavailable &&
+                                                           line.status != Status::unavailable))) {
           line.status = reward.status;
           line.detail = reward.detail;
         }
@@ -210,7 +212,7 @@ ScoringWork score_answers(Stream<AnswerRecord>& records, RewardModel& model,
     RewardModel& model;
     ~TakeBack() { model.prepare({}); }
   } take_back{model};
-  std::size_t rows = 0;
+  std::size_t rows = scoring.rows_there;
   while (now) {
     prepare(*now);
     next = reader.try_take();
@@ -225,7 +227,7 @@ ScoringWork score_answers(Stream<AnswerRecord>& records, RewardModel& model,
     for (const AnswerRecord& record : now->records) {
       if (scoring.done) scoring.done(record);
       total.pairs += record.status == Status::ok && record.pair;
-      rows = record.row + 1;
+      rows = std::max(rows, record.row + 1);
     }
     total.records += now->records.size();
     total.work = model.work();

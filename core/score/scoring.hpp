@@ -41,6 +41,8 @@ struct Scoring {
   std::function<void(const AnswerRecord&)> done;          // its media are not needed any more
   std::function<void(const ScoringWork&)> progress;       // after each group
   const std::atomic<bool>* stop = nullptr;                // ends after the group at work
+  std::size_t rows_there =
+      0;  // that earlier runs have scored: the model is told of them at the end
 };
 
 // Gives every record its rewards. Records are read by a thread of its own, ahead of the model; the model sees groups of

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -98,8 +99,12 @@ Bytes fetch_remote_image(const std::string& url, const RemoteImageRules& rules) 
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
   curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(rules.seconds * 1000));
-  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(rules.seconds * 500));
+  // To curl 0 is for ever.
+  const auto milliseconds = [](double seconds) {
+    return std::max(1L, static_cast<long>(seconds * 1000));
+  };
+  curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, milliseconds(rules.seconds));
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(rules.seconds / 2));
   curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(rules.most_bytes));
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "dt2it");
   const CURLcode code = curl_easy_perform(curl);

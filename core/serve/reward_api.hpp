@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/media/media_store.hpp"
 #include "core/serve/reward_batcher.hpp"
 #include "dt2it/media.hpp"
 
@@ -26,7 +27,7 @@ struct ApiError : std::runtime_error {
 struct ApiLimits {
   std::size_t candidates = 64, images = 32;  // of one request
   std::size_t image_bytes = 20u << 20;
-  std::int64_t image_pixels = 64'000'000;  // width x height, as the header says
+  std::int64_t image_pixels = kMaxImagePixels;  // width x height, as the header says
   bool remote_images = false;
 };
 

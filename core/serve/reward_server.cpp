@@ -45,8 +45,9 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::uint64_t kSmallBody =
-    1 << 20;  // of a request that is turned away: read on, so that the connection stays
+// Of a request that is turned away or needs none: read on, and not kept, so that the connection
+// stays.
+constexpr std::uint64_t kSmallBody = 1 << 20;
 
 Clock::duration duration_of(double seconds) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
@@ -81,6 +82,24 @@ std::optional<RewardRoute> reward_route(std::string_view path) {
   return std::nullopt;
 }
 
+// As metrics name it: what strangers think up must not become series.
+std::string route_label(std::string_view path) {
+  const bool known =
+      reward_route(path) || path == "/health" || path == "/metrics" || path == "/v1/models";
+  return known ? std::string(path) : "other";
+}
+
+using RequestParser = http::request_parser<http::string_body>;
+
+asio::awaitable<void> drop_body(beast::tcp_stream& stream, beast::flat_buffer& buffer,
+                                RequestParser& parser, beast::error_code& error) {
+  while (!parser.is_done() && !error) {
+    co_await http::async_read_some(stream, buffer, parser,
+                                   asio::redirect_error(asio::use_awaitable, error));
+    parser.get().body().clear();
+  }
+}
+
 }  // namespace
 
 struct RewardServer::State {
@@ -98,8 +117,8 @@ struct RewardServer::State {
   asio::awaitable<bool> exchange(beast::tcp_stream& stream, beast::flat_buffer& buffer);
   asio::awaitable<Answer> rewards(RewardRoute route, std::string body);
   Answer plain_answer(std::string_view path, http::verb verb);
-  asio::awaitable<bool> write(beast::tcp_stream& stream, Answer answer, unsigned version,
-                              bool keep);
+  asio::awaitable<bool> write(beast::tcp_stream& stream, Answer answer, http::verb verb,
+                              unsigned version, bool keep);
   int retry_after() const {
     return std::clamp(static_cast<int>(std::ceil(batcher.backlog_seconds())), 1, 600);
   }
@@ -177,31 +196,39 @@ asio::awaitable<bool> RewardServer::State::exchange(beast::tcp_stream& stream,
     buffer.commit(got);
   }
   const auto start = Clock::now();
-  http::request_parser<http::string_body> parser;
+  RequestParser parser;
   parser.header_limit(32 << 10);
   parser.body_limit(options.body_bytes);
   stream.expires_after(duration_of(options.read_seconds));
   co_await http::async_read_header(stream, buffer, parser,
                                    asio::redirect_error(asio::use_awaitable, error));
-  if (error) {
-    if (error == http::error::body_limit)
-      co_await write(
-          stream, refusal(413, fmt::format("the body is longer than {} bytes", options.body_bytes)),
-          11, false);
-    else if (error == http::error::header_limit)
-      co_await write(stream, refusal(431, "the header is too long"), 11, false);
-    else if (error.category() == http::make_error_code(http::error::bad_method).category() &&
-             error != http::error::end_of_stream && error != http::error::partial_message)
-      co_await write(stream, refusal(400, "this is no HTTP request"), 11, false);
-    co_return false;
-  }
   const auto& head = parser.get();
-  const unsigned version = head.version();
-  const bool keep = head.keep_alive();
   const std::string target(head.target());
   const std::string path = target.substr(0, target.find('?'));
-  const auto route = reward_route(path);
   const auto verb = head.method();
+  const auto too_long = [&] {
+    return refusal(413, fmt::format("the body is longer than {} bytes", options.body_bytes));
+  };
+  if (error) {  // of the head there is what was read
+    std::optional<Answer> answer;
+    if (error == http::error::body_limit)
+      answer = too_long();
+    else if (error == http::error::header_limit)
+      answer = refusal(431, "the header is too long");
+    else if (error.category() == http::make_error_code(http::error::bad_method).category() &&
+             error != http::error::end_of_stream && error != http::error::partial_message)
+      answer = refusal(400, "this is no HTTP request");
+    if (answer) {
+      metrics.answered(route_label(path), answer->status, 0);
+      co_await write(stream, std::move(*answer), verb, 11, false);
+    }
+    co_return false;
+  }
+  const unsigned version = head.version();
+  const bool keep = head.keep_alive();
+  const auto route = reward_route(path);
+  const auto length = parser.content_length();
+  const bool short_body = !parser.chunked() && (!length || *length <= kSmallBody);
 
   // Whoever is turned away is told before the body comes, unless it is short.
   std::optional<Answer> turned_away;
@@ -214,16 +241,14 @@ asio::awaitable<bool> RewardServer::State::exchange(beast::tcp_stream& stream,
     turned_away = refusal(405, "POST is expected");
   else if (route && in_house >= options.requests)
     turned_away = refusal(429, "too many requests are waiting", retry_after());
+  else if (!route && !short_body)
+    turned_away = refusal(413, "no body is expected here");
   if (turned_away) {
-    const auto length = parser.content_length();
-    const bool short_body = !parser.chunked() && (!length || *length <= kSmallBody) &&
-                            head[http::field::expect].empty();
-    if (short_body)
-      co_await http::async_read(stream, buffer, parser,
-                                asio::redirect_error(asio::use_awaitable, error));
-    metrics.answered(route ? path : "other", turned_away->status, 0);
-    co_return co_await write(stream, std::move(*turned_away), version,
-                             keep && short_body && !error);
+    const bool read_on = short_body && head[http::field::expect].empty();
+    if (read_on) co_await drop_body(stream, buffer, parser, error);
+    metrics.answered(route_label(path), turned_away->status, 0);
+    co_return co_await write(stream, std::move(*turned_away), verb, version,
+                             keep && read_on && !error);
   }
 
   struct Place {
@@ -239,15 +264,18 @@ asio::awaitable<bool> RewardServer::State::exchange(beast::tcp_stream& stream,
     if (error) co_return false;
   }
   stream.expires_after(duration_of(options.read_seconds));
-  co_await http::async_read(stream, buffer, parser,
-                            asio::redirect_error(asio::use_awaitable, error));
+  if (route)
+    co_await http::async_read(stream, buffer, parser,
+                              asio::redirect_error(asio::use_awaitable, error));
+  else
+    co_await drop_body(stream, buffer, parser, error);
   if (error) {
-    if (error == http::error::body_limit)
-      co_await write(
-          stream, refusal(413, fmt::format("the body is longer than {} bytes", options.body_bytes)),
-          version, false);
-    else if (error == beast::error::timeout)
-      metrics.answered(route ? path : "other", 408, 0);
+    if (error == http::error::body_limit) {
+      metrics.answered(route_label(path), 413, 0);
+      co_await write(stream, too_long(), verb, version, false);
+    } else if (error == beast::error::timeout) {
+      metrics.answered(route_label(path), 408, 0);
+    }
     co_return false;
   }
   Answer answer;
@@ -257,10 +285,9 @@ asio::awaitable<bool> RewardServer::State::exchange(beast::tcp_stream& stream,
   } else {
     answer = plain_answer(path, verb);
   }
-  const bool known = route || path == "/health" || path == "/metrics" || path == "/v1/models";
-  metrics.answered(known ? path : "other", answer.status,
+  metrics.answered(route_label(path), answer.status,
                    std::chrono::duration<double>(Clock::now() - start).count());
-  co_return co_await write(stream, std::move(answer), version, keep);
+  co_return co_await write(stream, std::move(answer), verb, version, keep);
 }
 
 asio::awaitable<Answer> RewardServer::State::rewards(RewardRoute route, std::string body) {
@@ -273,6 +300,16 @@ asio::awaitable<Answer> RewardServer::State::rewards(RewardRoute route, std::str
   std::optional<Answer> refused;
   ApiRequest request;
   const auto read = [&]() -> asio::awaitable<void> {
+    // All pictures of a request share one time, however many there are: a reader is not held longer.
+    const auto until = std::min(Clock::now() + duration_of(options.read_seconds), deadline);
+    const auto fetch = [&](const std::string& url) {
+      if (stopped) throw ApiError(503, "the server stops");
+      RemoteImageRules rules = options.remote;
+      const double left = std::chrono::duration<double>(until - Clock::now()).count();
+      if (left <= 0) throw DataError("the time for the pictures of a request is over");
+      rules.seconds = std::min(rules.seconds, left);
+      return fetch_remote_image(url, rules);
+    };
     try {
       request = read_api_request(
           route, body, options.api,
@@ -280,7 +317,7 @@ asio::awaitable<Answer> RewardServer::State::rewards(RewardRoute route, std::str
             stored.push_back(media.put(bytes, "request"));
             return stored.back();
           },
-          [&](const std::string& url) { return fetch_remote_image(url, options.remote); }, *job);
+          fetch, *job);
     } catch (const ApiError& error) {
       refused = refusal(error.status, error.what());
     } catch (const std::exception& error) {
@@ -326,7 +363,7 @@ asio::awaitable<Answer> RewardServer::State::rewards(RewardRoute route, std::str
 }
 
 Answer RewardServer::State::plain_answer(std::string_view path, http::verb verb) {
-  const bool get = verb == http::verb::get;
+  const bool get = verb == http::verb::get || verb == http::verb::head;
   JsonWriter json;
   if (path == "/health" && get) {
     json.begin_object()
@@ -357,7 +394,7 @@ Answer RewardServer::State::plain_answer(std::string_view path, http::verb verb)
 }
 
 asio::awaitable<bool> RewardServer::State::write(beast::tcp_stream& stream, Answer answer,
-                                                 unsigned version, bool keep) {
+                                                 http::verb verb, unsigned version, bool keep) {
   keep = keep && !stopping;
   http::response<http::string_body> response(static_cast<http::status>(answer.status), version);
   response.set(http::field::content_type, answer.type);
@@ -367,6 +404,7 @@ asio::awaitable<bool> RewardServer::State::write(beast::tcp_stream& stream, Answ
   response.keep_alive(keep);
   response.body() = std::move(answer.body);
   response.prepare_payload();
+  if (verb == http::verb::head) response.body().clear();  // its length is said, as for GET
   stream.expires_after(duration_of(options.read_seconds));
   beast::error_code error;
   co_await http::async_write(stream, response, asio::redirect_error(asio::use_awaitable, error));

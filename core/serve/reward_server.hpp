@@ -24,7 +24,7 @@ struct ServeOptions {
   std::size_t body_bytes = 64u << 20;
   std::size_t requests = 128;      // read, waiting or at work at once; more get 429
   std::size_t connections = 1024;  // more are closed
-  double read_seconds = 30;        // for a request's head, and for its body
+  double read_seconds = 30;        // for a request's head, for its body, for all it has fetched
   double idle_seconds = 75;        // between requests of a connection
   double answer_seconds = 300;     // from a request's body to its turn
   int threads = 2;                 // that read requests

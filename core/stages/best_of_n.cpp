@@ -78,6 +78,12 @@ class Board {
     for (std::size_t row = 0; row < sets.size(); ++row) {
       CandidateSet set = sets.read(row);
       ids_.push_back(set.prompt.id);
+      if (grades_[row].size() != set.candidates.size())
+        throw DataError(
+            fmt::format("stages '{}' and '{}' do not belong together: question '{}' (row {}) has "
+                        "{} answers and {} grades",
+                        params.answers[at], params.grades[at], set.prompt.id, row,
+                        set.candidates.size(), grades_[row].size()));
       auto& lengths = longest.values.emplace_back();
       auto& scores = oracle.values.emplace_back();
       for (std::size_t k = 0; k < set.candidates.size(); ++k) {
@@ -99,7 +105,12 @@ class Board {
     if (!params.rewards.empty()) {
       Picker model{params.reward_model.empty() ? "reward model" : params.reward_model, {}};
       for (const auto& rewards : read_rewards(stage.input(params.rewards[at]) / "rewards.jsonl")) {
+        const std::size_t row = model.values.size();
         auto& values = model.values.emplace_back();
+        if (row < grades_.size() && rewards.size() != grades_[row].size())
+          throw DataError(
+              fmt::format("stage '{}' has {} rewards for question '{}' (row {}), not {}",
+                          params.rewards[at], rewards.size(), ids_[row], row, grades_[row].size()));
         for (const Reward& reward : rewards) values.push_back(reward.ok() ? reward.value : kNone);
       }
       if (model.values.size() != grades_.size())

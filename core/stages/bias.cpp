@@ -221,11 +221,13 @@ void run(const BiasParams& params, StageRun& stage) {
 }  // namespace
 
 StageType bias_stage() {
-  return make_stage<BiasParams>("bias",
-                                "Measures what style, length, position and the writer's name tell "
-                                "of the labels of pairs, and how far scorers agree; changes "
-                                "nothing.",
-                                "2", run);
+  StageType type = make_stage<BiasParams>("bias",
+                                          "Measures what style, length, position and the writer's "
+                                          "name tell of the labels of pairs, and "
+                                          "how far scorers agree; changes nothing.",
+                                          "2", run);
+  type.names_inputs = true;
+  return type;
 }
 
 }  // namespace dt2it

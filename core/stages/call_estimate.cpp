@@ -2,7 +2,6 @@
 #include "core/stages/call_estimate.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -17,6 +16,7 @@
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/planned_pairs.hpp"
 #include "core/util/jsonl.hpp"
+#include "core/util/scratch_folder.hpp"
 #include "dt2it/curator.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/diversity_strategy.hpp"
@@ -102,7 +102,7 @@ class Estimator {
         graph_(graph),
         registry_(registry),
         store_(store),
-        media_(registry, scratch_.path / "media"),
+        media_(registry, scratch_.path() / "media"),
         pairs_(
             graph, store, [this](const PlannedStage& stage) { return make_scope(stage, nullptr); },
             [this](const PlannedStage& stage) { return distilled(stage); }) {
@@ -132,13 +132,6 @@ class Estimator {
     return component.kind == Mllm::kKind && component.params.contains("max_in_flight");
   }
 
-  struct Scratch {
-    fs::path path = fs::temp_directory_path() / fmt::format("dt2it-plan-{}", getpid());
-    ~Scratch() {
-      std::error_code ignored;
-      fs::remove_all(path, ignored);
-    }
-  };
   struct Prompts {
     std::vector<Prompt> sample;
     std::int64_t count = 0;
@@ -368,7 +361,7 @@ class Estimator {
         component.params.erase("api_key_file");
       }
     auto scope = std::make_unique<StageScope>(registry_, std::move(components), media_.store(),
-                                              experiment_.seed, scratch_.path,
+                                              experiment_.seed, scratch_.path(),
                                               [](LogLevel, std::string_view) {});
     if (calls) scope->use_calls(*calls, stage.folder());
     return scope;
@@ -472,7 +465,7 @@ class Estimator {
   const StageGraph& graph_;
   PluginRegistry& registry_;
   const StageStore& store_;
-  const Scratch scratch_;
+  const ScratchFolder scratch_{"plan"};
   HostMedia media_;
   std::unique_ptr<CallStore> calls_;
   std::map<std::string, Prompts> prompts_;

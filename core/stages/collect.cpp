@@ -11,6 +11,7 @@
 #include <unordered_set>
 
 #include "core/data/records.hpp"
+#include "core/media/media_store.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/mixture.hpp"
 #include "core/stages/record_journal.hpp"
@@ -177,10 +178,9 @@ class Collection {
     if (!media.present()) return media.source;
     if (part.kind == Part::Kind::video) return {};
     if (media.mime.empty()) return media.source + ": of no known type";
-    constexpr std::int64_t kMaxPixels = 49'000'000;
-    if (std::int64_t{media.width} * media.height > kMaxPixels)
+    if (std::int64_t{media.width} * media.height > kMaxImagePixels)
       return fmt::format("{}: {} x {} pixels (allowed: {})", media.source, media.width,
-                         media.height, kMaxPixels);
+                         media.height, kMaxImagePixels);
     if (params_.images != "decoded") return {};
     const DecodedImage decoded = stage_.context().media().decode(media);
     return decoded.status == Status::ok ? std::string() : media.source + ": " + decoded.detail;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,6 +19,7 @@
 
 #include "core/data/pair_marks.hpp"
 #include "core/data/records.hpp"
+#include "core/run/scope.hpp"
 #include "core/stages/decision_log.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/gate.hpp"
@@ -187,6 +189,7 @@ class Curation {
 
   void survey(std::size_t curator) {
     SurveyingCurator& asked = *surveying(curator);
+    const std::int64_t before = unanswered();
     for (bool again = true; again;) {
       Open open;
       for (Windows all = windows(); all.next(open);) {
@@ -200,6 +203,7 @@ class Curation {
       again = false;
       for (const auto& [source, survey] : surveys_) again |= survey->again();
     }
+    end_unanswered(before);
   }
 
   void pass(std::size_t begin, std::size_t end) {
@@ -219,9 +223,10 @@ class Curation {
           for (auto& [source, group] : groups) {
             if (group.rows.empty()) continue;
             const bool surveyed = curator == begin && !surveys_.empty();
-            std::vector<Decision> decisions =
-                surveyed ? surveys_.at(source)->decide(group.open(), seen[source])
-                         : curators_[curator]->review(group.open());
+            std::vector<Decision> decisions = answered([&] {
+              return surveyed ? surveys_.at(source)->decide(group.open(), seen[source])
+                              : curators_[curator]->review(group.open());
+            });
             seen[source] += surveyed ? group.rows.size() : 0;
             if (decisions.size() != group.rows.size())
               throw PluginError(fmt::format("curator '{}' gave {} decisions for {} pairs",
@@ -233,6 +238,26 @@ class Curation {
       }
       stage_.progress->add(open.size * (end - begin));
     }
+  }
+
+  // Calls of remote models that got no answer so far.
+  std::int64_t unanswered() const { return stage_.scope.call_totals().unanswered; }
+  void end_unanswered(std::int64_t before) const {
+    const std::int64_t left = unanswered() - before;
+    stage_.end_unanswered(static_cast<std::size_t>(left),
+                          static_cast<std::size_t>(stage_.scope.call_totals().calls), "calls");
+  }
+
+  // Asks once more where calls got no answer, for those that got one are stored. What is left then ends the stage before the
+  // decisions are on record.
+  std::vector<Decision> answered(const std::function<std::vector<Decision>()>& decide) {
+    std::int64_t before = unanswered();
+    std::vector<Decision> decisions = decide();
+    if (unanswered() == before) return decisions;
+    before = unanswered();
+    decisions = decide();
+    end_unanswered(before);
+    return decisions;
   }
 
   // Puts decisions on record, and leaves the pairs that are still open.

@@ -122,6 +122,7 @@ StageType early_stop_stage() {
                                   "still get better; its result is the best one.",
                                   "1", run);
   type.result = "checkpoint";
+  type.names_inputs = true;
   return type;
 }
 

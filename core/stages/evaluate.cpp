@@ -89,6 +89,7 @@ void run(const EvaluateParams& params, StageRun& stage) {
     total += items.emplace_back(read_items(*stage.context().component<Benchmark>(name))).size();
   }
   stage.progress->set_total(total);
+  std::size_t unanswered = 0;
   for (std::size_t i = 0; i < params.benchmarks.size(); ++i) {
     const std::string& name = params.benchmarks[i];
     const auto benchmark = stage.context().component<Benchmark>(name);
@@ -103,6 +104,7 @@ void run(const EvaluateParams& params, StageRun& stage) {
         },
         params.convention);
     for (const Outcome& outcome : evaluation.outcomes) {
+      unanswered += outcome.status == Status::unavailable;
       JsonWriter line;
       line.begin_object().key("benchmark").value(name);
       line.key("outcome").raw(to_json(outcome)).end_object();
@@ -132,6 +134,7 @@ void run(const EvaluateParams& params, StageRun& stage) {
     metrics.end_object();
   }
   metrics.end_object();
+  stage.end_unanswered(unanswered, total, "items");
   out.close();
   item_lines.close();
   if (verdicts) verdicts->close();

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <span>
 
 #include "core/data/records.hpp"
@@ -16,6 +17,7 @@
 #include "core/stages/funnel.hpp"
 #include "core/stages/stages.hpp"
 #include "core/util/journal.hpp"
+#include "core/util/json_scan.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
 #include "dt2it/error.hpp"
@@ -40,9 +42,14 @@ struct RewardParams {
   }
 };
 
-// Rewards of the candidates of `rows`, asked for together; a line of rewards.jsonl for each row.
-std::vector<std::string> reward_lines(const CandidateFile& sets, std::span<const std::size_t> rows,
-                                      RewardModel& model) {
+struct Batch {
+  std::vector<std::string> lines;  // of rewards.jsonl, one for each row
+  std::size_t unanswered = 0;      // rows for which the model was out of reach
+};
+
+// Rewards of the candidates of `rows`, asked for together.
+Batch reward_lines(const CandidateFile& sets, std::span<const std::size_t> rows,
+                   RewardModel& model) {
   std::vector<CandidateSet> read(rows.size());
   std::vector<Prompt> prompts(rows.size());
   std::vector<std::vector<Response>> shown(rows.size());
@@ -65,7 +72,7 @@ std::vector<std::string> reward_lines(const CandidateFile& sets, std::span<const
   if (given.size() != requests.size())
     throw PluginError(
         fmt::format("the reward model answered {} of {} requests", given.size(), requests.size()));
-  std::vector<std::string> lines;
+  Batch batch;
   std::size_t at = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::vector<Reward> rewards(read[i].candidates.size());
@@ -76,6 +83,8 @@ std::vector<std::string> reward_lines(const CandidateFile& sets, std::span<const
       if (given[at].size() != shown[i].size())
         throw PluginError(fmt::format("the reward model gave {} rewards for {} responses",
                                       given[at].size(), shown[i].size()));
+      batch.unanswered += std::ranges::any_of(
+          given[at], [](const Reward& one) { return one.status == Status::unavailable; });
       for (std::size_t j = 0; j < places[i].size(); ++j) {
         rewards[places[i][j]] = given[at][j];
         if (given[at][j].ok() && !std::isfinite(given[at][j].value))
@@ -86,9 +95,9 @@ std::vector<std::string> reward_lines(const CandidateFile& sets, std::span<const
     }
     for (Reward& one : rewards)
       if (one.status == Status::ok && std::isnan(one.value)) one.status = Status::unparsed;
-    lines.push_back(rewards_line(read[i].prompt.id, rewards));
+    batch.lines.push_back(rewards_line(read[i].prompt.id, rewards));
   }
-  return lines;
+  return batch;
 }
 
 void reward(const RewardParams& params, StageRun& stage) {
@@ -96,18 +105,26 @@ void reward(const RewardParams& params, StageRun& stage) {
   const auto model = stage.context().component<RewardModel>(params.reward_model);
   Journal journal(stage.work / "rewards.journal");  // what an interrupted run goes on from
   stage.progress->set_total(sets.size());
-  stage.progress->add(journal.size());
+  // The model sees the same rows together whatever was there before a kill, so that rewards are the same to the last bit: a batch
+  // of which some rows are there is asked for again whole.
   const std::size_t batch = std::max<std::size_t>(1, model->batch_size());
   std::vector<std::size_t> rows;
-  for (std::size_t row = 0; row < sets.size(); ++row) {
-    if (!journal.contains(row)) rows.push_back(row);
-    if (rows.size() < batch && (rows.empty() || row + 1 < sets.size())) continue;
-    stage.check_stop();
-    const std::vector<std::string> lines = reward_lines(sets, rows, *model);
-    for (std::size_t i = 0; i < rows.size(); ++i) journal.append(rows[i], lines[i]);
+  std::size_t unanswered = 0;
+  for (std::size_t first = 0; first < sets.size(); first += rows.size()) {
+    rows.resize(std::min(batch, sets.size() - first));
+    std::iota(rows.begin(), rows.end(), first);
+    const bool there =
+        std::ranges::all_of(rows, [&](std::size_t row) { return journal.contains(row); });
+    if (!there) {
+      stage.check_stop();
+      const Batch batch = reward_lines(sets, rows, *model);
+      unanswered += batch.unanswered;
+      if (batch.unanswered > 0 && !stage.keep_unanswered) continue;  // the next run asks again
+      for (std::size_t i = 0; i < rows.size(); ++i) journal.append(rows[i], batch.lines[i]);
+    }
     stage.progress->add(rows.size());
-    rows.clear();
   }
+  stage.end_unanswered(unanswered, sets.size(), "prompts");
   model->finish(sets.size());
   const fs::path file = stage.output / "rewards.jsonl";
   LineWriter out(file);
@@ -149,9 +166,22 @@ struct PreferParams {
   }
 };
 
+// Whose rewards they are, line by line; empty where a line does not say.
+std::vector<std::string> ids_of_rewards(const fs::path& file) {
+  std::vector<std::string> ids;
+  JsonLineReader lines(file);
+  for (JsonRef line; lines.next(line);) {
+    const auto id = line.member("id");
+    ids.push_back(id && id->element.is_string() ? unescape_json_string(id->raw) : std::string());
+  }
+  return ids;
+}
+
 void prefer(const PreferParams& params, StageRun& stage) {
   const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
-  const auto rewards = read_rewards(stage.input(params.rewards) / "rewards.jsonl");
+  const fs::path rewards_file = stage.input(params.rewards) / "rewards.jsonl";
+  const auto rewards = read_rewards(rewards_file);
+  const std::vector<std::string> ids = ids_of_rewards(rewards_file);
   if (rewards.size() != sets.size())
     throw DataError(fmt::format("stage '{}' has rewards of {} prompts, stage '{}' candidates of {}",
                                 params.rewards, rewards.size(), params.candidates, sets.size()));
@@ -161,6 +191,12 @@ void prefer(const PreferParams& params, StageRun& stage) {
   for (std::size_t row = 0; row < sets.size(); ++row) {
     stage.check_stop();
     CandidateSet set = sets.read(row);
+    if (ids[row] != set.prompt.id || rewards[row].size() != set.candidates.size())
+      throw DataError(
+          fmt::format("stage '{}' has rewards of other candidates than those of stage '{}': row {} "
+                      "is {} rewards for prompt '{}' there, {} candidates of prompt '{}' here",
+                      params.rewards, params.candidates, row, rewards[row].size(), ids[row],
+                      set.candidates.size(), set.prompt.id));
     std::vector<double> up, down;
     std::size_t known = 0;
     for (const Reward& one : rewards[row]) {

@@ -19,7 +19,8 @@ std::optional<RecordJournal::Fate> RecordJournal::fate(std::size_t record) const
   simdjson::dom::parser parser;
   std::string_view reason;
   if (parser.parse(fate.line)["reason"].get(reason))
-    throw Error("the journal of the records is damaged");
+    throw Error((stage_.work / "records.journal").string() + ": record " + std::to_string(record) +
+                " is damaged (remove the file to begin this stage anew)");
   fate.reason = reason;
   return fate;
 }

@@ -103,6 +103,7 @@ class Voting {
     stage_.progress->set_total(files_.count() / stage_.shard.count);
     vote();
     own_->sync();
+    stage_.end_unanswered(unanswered_, files_.count(), "pairs");
     if (stage_.shard.count == 1) write();
   }
 
@@ -170,11 +171,25 @@ class Voting {
           }
         for (PreferencePair& pair : group) strip(pair);
         const std::vector<std::vector<PairRewards>> rewards = pair_rewards(models, group, first);
+        const std::size_t unanswered = unanswered_of(rewards);
+        unanswered_ += unanswered;
+        if (unanswered > 0 && !stage_.keep_unanswered) continue;  // the next run asks again
         for (std::size_t i = 0; i < size; ++i)
           own_->append(first + i, line_of(first + i, group[i], names_, rewards, i));
       }
       stage_.progress->add(size);
     }
+  }
+
+  // Pairs of a group for which some model was out of reach.
+  static std::size_t unanswered_of(const std::vector<std::vector<PairRewards>>& rewards) {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < rewards.front().size(); ++i)
+      count += std::any_of(rewards.begin(), rewards.end(), [&](const auto& model) {
+        return model[i].chosen.status == Status::unavailable ||
+               model[i].rejected.status == Status::unavailable;
+      });
+    return count;
   }
 
   // Truth may be there.
@@ -205,6 +220,7 @@ class Voting {
   const std::vector<std::string>& names_;
   StageRun& stage_;
   const PairFiles files_;
+  std::size_t unanswered_ = 0;
   std::unique_ptr<FileLock> own_lock_;
   std::unique_ptr<Journal> own_;
   std::vector<std::unique_ptr<FileLock>> locks_;

@@ -33,11 +33,17 @@ Shard Shard::parse(const std::string& text) {
 
 std::optional<Shard> Shard::from_environment(
     const std::function<const char*(const char*)>& variable) {
-  constexpr std::array<std::array<const char*, 2>, 2> kNames{
-      {{"RANK", "WORLD_SIZE"}, {"SLURM_PROCID", "SLURM_NTASKS"}}};
-  for (const auto& [index, count] : kNames) {
+  // SLURM_NTASKS may still be the job's (srun --preserve-env), the step's own number is not.
+  struct Names {
+    const char *index, *count;
+    bool slurm;
+  };
+  constexpr std::array<Names, 3> kNames{{{"RANK", "WORLD_SIZE", false},
+                                         {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", true},
+                                         {"SLURM_PROCID", "SLURM_NTASKS", true}}};
+  for (const auto& [index, count, slurm] : kNames) {
     const char *i = variable(index), *n = variable(count);
-    if (!i || !n) continue;
+    if (!i || !n || (slurm && !in_slurm_step(variable))) continue;
     try {
       return parse(fmt::format("{}/{}", i, n));
     } catch (const ConfigError&) {
@@ -47,6 +53,16 @@ std::optional<Shard> Shard::from_environment(
     }
   }
   return std::nullopt;
+}
+
+// srun numbers its steps from 0. The steps for scripts, interactive shells and the like have the last 32-bit numbers, where
+// the variable is set at all (some versions print them with a sign).
+bool in_slurm_step(const std::function<const char*(const char*)>& variable) {
+  constexpr std::size_t kSpecial = 0xfffffff0;
+  const char* step = variable("SLURM_STEP_ID");
+  if (!step) step = variable("SLURM_STEPID");
+  std::size_t number = 0;
+  return step && number_from(step, number) && number < kSpecial;
 }
 
 std::filesystem::path Shard::file(const std::filesystem::path& path) const {

@@ -21,13 +21,17 @@ struct Shard {
 
   // "2/8", the third of eight. Throws ConfigError.
   static Shard parse(const std::string& text);
-  // As torchrun (RANK, WORLD_SIZE) or SLURM (SLURM_PROCID, SLURM_NTASKS) say; none where neither does. `variable` gives
-  // the value of an environment variable or null.
+  // As torchrun (RANK, WORLD_SIZE) or, in a step of srun, SLURM (SLURM_PROCID, SLURM_STEP_NUM_TASKS or SLURM_NTASKS) say;
+  // none where neither does. `variable` gives the value of an environment variable or null. Throws ConfigError.
   static std::optional<Shard> from_environment(
       const std::function<const char*(const char*)>& variable);
 
   // "rewards.2-of-8.jsonl" for "rewards.jsonl"; the path itself when there is only one shard.
   std::filesystem::path file(const std::filesystem::path& path) const;
 };
+
+// Whether this is one of the processes that srun started. The script of sbatch and the shell of salloc are single processes,
+// though SLURM_NTASKS there is what the job asked for and SLURM_PROCID 0.
+bool in_slurm_step(const std::function<const char*(const char*)>& variable);
 
 }  // namespace dt2it

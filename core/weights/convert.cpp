@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -108,44 +109,188 @@ void copy_files(const fs::path& from, const fs::path& to, std::set<std::string>&
   }
 }
 
-void check_target(const ConvertRequest& request) {
-  if (fs::exists(request.to) && !fs::is_directory(request.to))
+// ---- where the new folder goes, and what would be lost there
+
+// The folder that is written, the one it is made in, and the one that the old one waits in.
+struct Target {
+  fs::path folder, partial, old;
+
+  explicit Target(const fs::path& to) {
+    folder = fs::absolute(to);
+    if (folder.filename().empty()) folder = folder.parent_path();  // "to/"
+    const fs::path name = folder.filename();
+    folder = name == "." || name == ".." ? fs::weakly_canonical(folder)
+                                         : fs::weakly_canonical(folder.parent_path()) / name;
+    partial = folder.parent_path() / ("." + folder.filename().string() + ".partial");
+    old = folder.parent_path() / ("." + folder.filename().string() + ".old");
+  }
+};
+
+// Both without links.
+bool lies_in(const fs::path& path, const fs::path& folder) {
+  return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first ==
+         folder.end();
+}
+
+// Nothing that is read may be in what is written over: neither a folder nor, by a link, one of its files. The other way round
+// nothing is lost: folders within a checkpoint are not read.
+void check_not_read(const Target& target, const std::vector<fs::path>& sources) {
+  std::vector<fs::path> replaced;
+  for (const fs::path& folder : {target.folder, target.partial, target.old})
+    if (fs::exists(folder)) replaced.push_back(fs::canonical(folder));
+  const auto check = [&](const fs::path& read) {
+    for (const fs::path& folder : replaced)
+      if (lies_in(fs::canonical(read), folder))
+        throw ConfigError(fmt::format("{}: cannot be written, since {} is read",
+                                      target.folder.string(), read.string()));
+  };
+  for (const fs::path& source : sources) {
+    if (source.empty() || !fs::exists(source)) continue;
+    check(source);
+    if (!fs::is_directory(source)) continue;
+    for (const auto& entry : fs::directory_iterator(source))
+      if (entry.is_regular_file()) check(entry.path());
+  }
+}
+
+// Names that trainers and hubs give the files of a checkpoint: how they begin and end.
+constexpr std::pair<std::string_view, std::string_view> kOfCheckpoints[] = {
+    {"", ".safetensors"},
+    {"", ".safetensors.index.json"},
+    {"pytorch_model", ".bin"},
+    {"adapter_model", ".bin"},
+    {"value_head", ".bin"},
+    {"training_args", ".bin"},
+    {"pytorch_model", ".bin.index.json"},
+    {"configuration_", ".py"},
+    {"modeling_", ".py"},
+    {"processing_", ".py"},
+    {"image_processing_", ".py"},
+    {"video_processing_", ".py"},
+    {"tokenization_", ".py"},
+    {"training_", ".png"},
+    {"", "_results.json"}};
+constexpr std::string_view kNamesOfCheckpoints[] = {".gitattributes",
+                                                    "LICENSE",
+                                                    "README.md",
+                                                    "adapter_config.json",
+                                                    "added_tokens.json",
+                                                    "chat_template.jinja",
+                                                    "chat_template.json",
+                                                    "config.json",
+                                                    "configuration.json",
+                                                    "generation_config.json",
+                                                    "merges.txt",
+                                                    "preprocessor_config.json",
+                                                    "processor_config.json",
+                                                    "special_tokens_map.json",
+                                                    "tokenizer.json",
+                                                    "tokenizer.model",
+                                                    "tokenizer_config.json",
+                                                    "trainer_log.jsonl",
+                                                    "trainer_state.json",
+                                                    "training.json",
+                                                    "training_args.yaml",
+                                                    "video_preprocessor_config.json",
+                                                    "vocab.json",
+                                                    "vocab.txt"};
+
+bool of_checkpoint(std::string_view name) {
+  for (const auto& [begin, end] : kOfCheckpoints)
+    if (name.size() >= begin.size() + end.size() && name.starts_with(begin) && name.ends_with(end))
+      return true;
+  return std::ranges::find(kNamesOfCheckpoints, name) != std::end(kNamesOfCheckpoints);
+}
+
+bool same_bytes(const fs::path& a, const fs::path& b) {
+  if (fs::file_size(a) != fs::file_size(b)) return false;
+  std::ifstream first(a, std::ios::binary), second(b, std::ios::binary);
+  std::vector<char> one(1 << 16), other(one.size());
+  for (;;) {
+    first.read(one.data(), static_cast<std::streamsize>(one.size()));
+    second.read(other.data(), static_cast<std::streamsize>(other.size()));
+    if (first.gcount() != second.gcount() || first.bad() || second.bad()) return false;
+    if (first.gcount() == 0) return true;
+    if (!std::equal(one.begin(), one.begin() + first.gcount(), other.begin())) return false;
+  }
+}
+
+// What is in a folder beside a checkpoint, and so must not be removed with it; empty: nothing is. Files that a source has too are
+// no loss: conversions bring them along whatever they are called.
+std::string beside_checkpoint(const fs::path& folder, const std::vector<fs::path>& sources) {
+  bool checkpoint = false;
+  std::string other;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_regular_file() && of_checkpoint(name)) {
+      checkpoint |= name == "adapter_config.json" || name.ends_with(".safetensors") ||
+                    (name.starts_with("pytorch_model") && name.ends_with(".bin"));
+      continue;
+    }
+    const bool held =
+        entry.is_regular_file() && std::ranges::any_of(sources, [&](const fs::path& source) {
+          return !source.empty() && fs::is_regular_file(source / name) &&
+                 same_bytes(source / name, entry.path());
+        });
+    if (!held && (other.empty() || name < other)) other = name;
+  }
+  if (!other.empty())
+    return fmt::format("'{}' is in it, which is {} of a checkpoint", other,
+                       fs::is_directory(folder / other) ? "no part" : "no file");
+  return checkpoint ? "" : "there are no weights in it";
+}
+
+void check_replaceable(const fs::path& folder, const std::vector<fs::path>& sources) {
+  if (!fs::exists(folder) || fs::is_empty(folder)) return;
+  if (const std::string other = beside_checkpoint(folder, sources); !other.empty())
+    throw ConfigError(
+        fmt::format("{}: is not replaced, since {} (only a folder that holds a checkpoint and "
+                    "nothing else is)",
+                    folder.string(), other));
+}
+
+void check_target(const ConvertRequest& request, const Target& target,
+                  const std::vector<fs::path>& sources) {
+  if (fs::exists(fs::symlink_status(target.folder)) && !fs::is_directory(target.folder))
     throw ConfigError(fmt::format("{}: is not a folder", request.to.string()));
-  for (const fs::path& source : {request.from, request.options.base, request.options.adapter})
-    if (!source.empty() && fs::exists(request.to) && fs::exists(source) &&
-        fs::equivalent(source, request.to))
-      throw ConfigError(fmt::format("{}: is read, so it cannot be written", request.to.string()));
-  if (fs::exists(request.to) && !fs::is_empty(request.to) && !request.overwrite)
+  check_not_read(target, sources);
+  if (fs::exists(target.folder) && !fs::is_empty(target.folder) && !request.overwrite)
     throw ConfigError(fmt::format("{}: is there already, and not empty (--overwrite replaces it)",
                                   request.to.string()));
 }
 
 class Conversion {
  public:
-  explicit Conversion(const ConvertRequest& request) : request_(request) {}
+  explicit Conversion(const ConvertRequest& request)
+      : request_(request),
+        target_(request.to),
+        sources_{request.from, request.options.base, request.options.adapter} {}
 
   Converted run() {
+    check_target(request_, target_, sources_);
     weights_ = std::make_shared<const Weights>(request_.from, request_.options);
     if (!weights_->adapter_folder().empty() && !request_.merge_adapter)
       throw ConfigError(fmt::format("{}: is a LoRA adapter: --merge-adapter writes the whole model",
                                     weights_->adapter_folder().string()));
+    // The base that an adapter names.
+    sources_.insert(sources_.end(), {weights_->model_folder(), weights_->adapter_folder()});
+    check_not_read(target_, sources_);
+    for (const fs::path& folder : {target_.folder, target_.old})
+      check_replaceable(folder, sources_);
     result_.notes = weights_->notes();
     if (request_.head) found_ = find_reward_head(request_.from, weights_);
     plan_body();
     if (found_) plan_head();
 
     // Beside the target, and renamed when it is whole.
-    target_ = fs::absolute(request_.to).lexically_normal();
-    if (target_.filename().empty()) target_ = target_.parent_path();
-    partial_ = target_.parent_path() / ("." + target_.filename().string() + ".partial");
-    fs::remove_all(partial_);
-    fs::create_directories(partial_);
+    fs::remove_all(target_.partial);
+    fs::create_directories(target_.partial);
     try {
       write();
       put_in_place();
     } catch (...) {
       std::error_code ignored;
-      fs::remove_all(partial_, ignored);
+      fs::remove_all(target_.partial, ignored);
       throw;
     }
     return std::move(result_);
@@ -206,22 +351,23 @@ class Conversion {
     };
     std::map<std::string, std::string> metadata = weights_->metadata();
     metadata.try_emplace("format", "pt");  // transformers refuses files without it
-    result_.written = write_weights(partial_, body_, {request_.max_shard_bytes, metadata}, source);
+    result_.written =
+        write_weights(target_.partial, body_, {request_.max_shard_bytes, metadata}, source);
     const fs::path old_head = head_folder() / kRewardHead;
     if (!head_file_.empty())
-      write_weights_file(partial_ / kRewardHead, head_file_, {{"format", "pt"}}, source);
+      write_weights_file(target_.partial / kRewardHead, head_file_, {{"format", "pt"}}, source);
     else if (!request_.head && fs::exists(old_head))
-      fs::copy_file(old_head, partial_ / kRewardHead);
+      fs::copy_file(old_head, target_.partial / kRewardHead);
     result_.tensors = body_.size() + head_file_.size();
 
     std::set<std::string> copied;
-    copy_files(weights_->model_folder(), partial_, copied);
+    copy_files(weights_->model_folder(), target_.partial, copied);
     if (!weights_->adapter_folder().empty())
-      copy_files(weights_->adapter_folder(), partial_,
+      copy_files(weights_->adapter_folder(), target_.partial,
                  copied);  // its tokenizer was trained with it
     const fs::path config = weights_->model_folder() / "config.json";
     if (fs::exists(config)) {
-      write_file_atomically(partial_ / "config.json",
+      write_file_atomically(target_.partial / "config.json",
                             converted_config(read_file(config), request_.head, request_.type));
       copied.erase("config.json");
     }
@@ -236,31 +382,29 @@ class Conversion {
   }
 
   void put_in_place() {
-    fsync_tree(partial_);
-    const fs::path old = partial_.parent_path() / ("." + target_.filename().string() + ".old");
-    if (fs::exists(target_)) {
-      fs::remove_all(old);
-      fs::rename(target_, old);
+    fsync_tree(target_.partial);
+    if (fs::exists(target_.folder)) {
+      check_replaceable(target_.folder, sources_);  // it took a while until here
+      fs::remove_all(target_.old);
+      fs::rename(target_.folder, target_.old);
     }
-    rename_into_place(partial_, target_);
-    fs::remove_all(old);
+    rename_into_place(target_.partial, target_.folder);
+    fs::remove_all(target_.old);
   }
 
   const ConvertRequest& request_;
+  const Target target_;
+  std::vector<fs::path> sources_;  // what is read
   Converted result_;
   std::shared_ptr<const Weights> weights_;
   std::optional<FoundHead> found_;
   std::vector<TensorPlan> body_, head_file_;
   std::map<std::string, Output> outputs_;
-  fs::path target_, partial_;
 };
 
 }  // namespace
 
-Converted convert_checkpoint(const ConvertRequest& request) {
-  check_target(request);
-  return Conversion(request).run();
-}
+Converted convert_checkpoint(const ConvertRequest& request) { return Conversion(request).run(); }
 
 std::string converted_config(const std::string& original, std::optional<HeadLayout> head,
                              std::optional<Dtype> type) {

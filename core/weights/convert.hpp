@@ -18,7 +18,7 @@ struct ConvertRequest {
   std::optional<Dtype> type;       // of the model; the head keeps its own
   std::uint64_t max_shard_bytes = 5'000'000'000;
   bool merge_adapter = false;
-  bool overwrite = false;
+  bool overwrite = false;  // an older checkpoint in `to`
 };
 
 struct Converted {
@@ -31,7 +31,9 @@ struct Converted {
 // Writes a checkpoint folder anew: weights under canonical names, its head in another layout, in
 // another type, an adapter merged; config.json follows (architectures, num_labels, dtype), other
 // files come along. Needs a few megabytes however large the model. The new folder appears whole or
-// not at all. Throws ModelError, ConfigError.
+// not at all. One that is there already is replaced only where that is asked for, where nothing of it is
+// read (by links neither), and where it holds a checkpoint and nothing else. Throws ModelError,
+// ConfigError.
 Converted convert_checkpoint(const ConvertRequest& request);
 
 // config.json of a model whose head has this layout: for score "...ForSequenceClassification" with

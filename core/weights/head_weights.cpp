@@ -243,6 +243,33 @@ FoundHead find_reward_head(const fs::path& folder, std::shared_ptr<const Weights
   return only(std::move(heads), config);
 }
 
+std::string stated_head_input(const fs::path& folder) {
+  const fs::path file = folder / "training.json";
+  if (!fs::exists(file)) return {};
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  std::string_view said;
+  if (parser.parse(read_file(file)).get(root) || root["head_input"].get(said)) return {};
+  if (said == "final_norm" || said == "normed") return "final_norm";
+  if (said == "before_norm" || said == "unnormed") return "before_norm";
+  return {};
+}
+
+std::string doubt_about_head_input(const fs::path& folder) {
+  const fs::path file = folder / "config.json";
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  std::string_view type;
+  if (fs::exists(file) && !parser.parse(read_file(file)).get(root) &&
+      !root["model_type"].get(type) && type == "qwen2_5_vl")
+    return {};
+  return fmt::format(
+      "{0}: nothing says which hidden state its head was trained on; the one after the final norm "
+      "is taken. LLaMA-Factory's Qwen3-VL models made with transformers 4.57 need head_input = "
+      "\"before_norm\": `dt2it doctor {0}` tells which is likely",
+      folder.string());
+}
+
 HeadNames head_names(HeadLayout layout, bool linear, std::optional<float> bias) {
   const std::string prefix(layout == HeadLayout::llama_factory ? "v_head.summary"
                                                                : head_layout_name(layout));

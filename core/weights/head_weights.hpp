@@ -66,6 +66,12 @@ FoundHead find_reward_head(const std::filesystem::path& folder, const WeightsOpt
 FoundHead find_reward_head(const std::filesystem::path& folder,
                            std::shared_ptr<const Weights> weights, std::string_view key = {});
 
+// Which hidden state the head of a checkpoint reads, "final_norm" or "before_norm", as its training.json says; empty: nothing
+// says it, and final_norm is the best guess.
+std::string stated_head_input(const std::filesystem::path& folder);
+// What to tell the user of that guess; empty for Qwen2.5-VL, where every known program reads final_norm.
+std::string doubt_about_head_input(const std::filesystem::path& folder);
+
 // Names of a head's tensors in a layout, and what is lost there (a note for the user, or empty).
 struct HeadNames {
   std::string weight, bias, dense, dense_bias;

@@ -54,6 +54,7 @@ const std::vector<Expected> kAnswers{
     {"500_flat", Status::ok, "The answer is 42.", "", 2},
     {"500_list", Status::ok, "The answer is 42.", "", 2},
     {"error_in_200", Status::ok, "The answer is 42.", "", 2},
+    {"starting_in_200", Status::ok, "The answer is 42.", "", 2},
     {"closed_before_headers", Status::ok, "The answer is 42.", "", 2},
     {"closed_in_body", Status::ok, "The answer is 42.", "", 2},
     {"length_too_long", Status::ok, "The answer is 42.", "", 2},

@@ -2,6 +2,7 @@
 // Whole runs over HTTP by the command line: plan, run, report, export, and the same again from the export alone.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <sstream>
@@ -272,6 +273,136 @@ TEST_CASE("An outage ends the run, and nothing of it is left in the results when
   const std::string candidates = files.file("runs", "candidates.jsonl");
   CHECK(candidates.size() > 1000);
   CHECK(candidates.find("unavailable") == std::string::npos);
+}
+
+TEST_CASE("Calls without an answer are no result: the run ends and the next one asks for them") {
+  std::atomic<bool> trouble{true};
+  mock::Options options;
+  options.answer = answer_to;
+  options.choose = [&](const mock::Request& request) {
+    return trouble && request.body.find("Question number 7?") != std::string::npos ? "always_500"
+                                                                                   : "ok";
+  };
+  mock::Endpoint endpoint(options);
+  const Files files(endpoint.url(), "retries = 0\n");
+  const Finished failed = files.run(files.online, "runs");
+  INFO(failed.err);
+  CHECK(failed.code == 5);
+  CHECK(failed.err.find("1 of 60 items got no answer (the last: ") != std::string::npos);
+  CHECK(failed.err.find("--keep-unanswered") != std::string::npos);
+  const std::uint64_t asked = endpoint.asked();
+
+  SECTION("once the trouble is over") {
+    trouble = false;
+    REQUIRE(files.run(files.online, "runs").code == 0);
+    CHECK(endpoint.asked() == asked + 3 + 60);  // its candidates, and the scores of all
+    CHECK(files.file("runs", "candidates.jsonl").find("unavailable") == std::string::npos);
+  }
+  SECTION("unless they are wanted as they are") {
+    const Finished kept = files.run(files.online, "runs", {"--keep-unanswered"});
+    INFO(kept.err);
+    REQUIRE(kept.code == 0);
+    CHECK(files.file("runs", "candidates.jsonl").find("unavailable") != std::string::npos);
+  }
+}
+
+TEST_CASE("Without a network a store with holes ends the run, and with one it is filled") {
+  mock::Options options;
+  options.answer = answer_to;
+  mock::Endpoint endpoint(options);
+  const Files files(endpoint.url());
+  REQUIRE(files.run(files.online, "runs").code == 0);
+  const std::string calls = (files.folder.path() / "calls.jsonl").string();
+  REQUIRE(
+      dt2it({"calls", "export", calls, "--runs", (files.folder.path() / "runs").string()}).code ==
+      0);
+  std::istringstream all(read_file(calls));
+  std::string some, line;
+  for (int i = 0; std::getline(all, line); ++i)
+    if (i % 10 != 0) some += line + "\n";
+  const std::string holes = files.folder.write("holes.jsonl", some).string();
+  const std::string other = (files.folder.path() / "other").string();
+  REQUIRE(dt2it({"calls", "import", holes, "--runs", other}).code == 0);
+  const Finished offline = files.run(files.online, "other", {"--offline"});
+  INFO(offline.err);
+  CHECK(offline.code == 5);
+  CHECK(offline.err.find("got no answer (the last: offline, and no stored answer") !=
+        std::string::npos);
+  CHECK(endpoint.asked() == 240);
+  REQUIRE(files.run(files.online, "other").code == 0);
+  CHECK(endpoint.asked() == 264);
+  CHECK(files.pairs("other") == files.pairs("runs"));
+}
+
+TEST_CASE(
+    "A curation ends where judges gave no answer, and decides on those pairs when it goes on") {
+  std::atomic<bool> trouble{true};
+  mock::Options options;
+  options.answer = answer_to;
+  options.choose = [&](const mock::Request& request) {
+    return trouble && request.body.find("Question number 650?") != std::string::npos ? "always_500"
+                                                                                     : "ok";
+  };
+  mock::Endpoint endpoint(options);
+  testing::TemporaryFolder folder;
+  std::ofstream pairs(folder.path() / "pairs.jsonl");
+  for (int i = 0; i < 700; ++i)
+    pairs << fmt::format(
+        R"({{"id":"p{0}","prompt":{{"id":"p{0}","messages":[{{"role":"user","content":"Question number {0}?"}}]}},)"
+        R"("chosen":{{"id":"a","text":"Yes, {0}."}},"rejected":{{"id":"b","text":"No, {0}."}},"source":"own"}})"
+        "\n",
+        i);
+  pairs.close();
+  const auto none = folder.write("none.toml", "");
+  const auto file = folder.write("curate.toml", fmt::format(R"(
+[mllms.j1]
+type = "openai"
+model = "one"
+endpoint = "{}"
+api_key_env = ""
+retries = 0
+[judges.j1]
+type = "rubric"
+mllm = "j1"
+criteria = ["accuracy"]
+[datasets.own]
+type = "jsonl"
+file = "pairs.jsonl"
+[curators.reannotate]
+type = "reannotate"
+judges = ["j1"]
+[stages.pairs]
+type = "collect_pairs"
+dataset = "own"
+[stages.curate]
+pairs = ["pairs"]
+curators = ["reannotate"]
+)",
+                                                            endpoint.url()));
+  const auto run = [&](Words more = {}) {
+    Words words{"run",         file.string(), "--profile",
+                none.string(), "--runs",      (folder.path() / "runs").string(),
+                "--quiet"};
+    words.insert(words.end(), more.begin(), more.end());
+    return dt2it(words);
+  };
+  const Finished failed = run();
+  INFO(failed.err);
+  CHECK(failed.code == 5);
+  CHECK(failed.err.find("calls got no answer") != std::string::npos);
+  const std::uint64_t asked = endpoint.asked();
+  CHECK(asked >= 1400);
+  trouble = false;
+  const Finished done = run();
+  INFO(done.err);
+  REQUIRE(done.code == 0);
+  CHECK(endpoint.asked() == asked + 2);  // both orders of that one
+  for (const auto& entry : fs::recursive_directory_iterator(folder.path() / "runs" / ".store"))
+    if (entry.path().filename() == "decisions.jsonl") {
+      const std::string decisions = read_file(entry.path());
+      CHECK(std::ranges::count(decisions, '\n') == 700);
+      CHECK(decisions.find("no comparison succeeded") == std::string::npos);
+    }
 }
 
 TEST_CASE("A cap ends the run with what is done, and a higher one goes on") {

@@ -5,7 +5,10 @@
 #include <sstream>
 
 #include "core/calls/call_store.hpp"
+#include "core/calls/secrets.hpp"
 #include "tests/calls/asker.hpp"
+#include "tests/mock_endpoint/cases.hpp"
+#include "tests/plugins/mllms_openai/scripted_server.hpp"
 
 using namespace dt2it;
 using namespace dt2it::testing;
@@ -101,6 +104,44 @@ TEST_CASE("The key is in one header, and in no store, log or message") {
   REQUIRE(requests.size() == 2);
   CHECK(requests[0].authorization == std::string("Bearer ") + kSecret);
   CHECK_FALSE(holds(requests[0].body, kSecret));
+}
+
+TEST_CASE("A key that JSON writes in another way is found all the same") {
+  const std::string secret = "sk/a+b/c-4711";
+  for (const std::string form :
+       {R"(sk/a+b/c-4711)", R"(sk\/a+b\/c-4711)", R"(sk\u002fa\u002Bb\u002fc-4711)",
+        R"(\u0073k/a+b/c\u002d\u0034711)", R"(sk\\\/a+b\\\/c-4711)"}) {
+    std::string text = "It is " + form + ", and \\n " + form + "!";
+    blot_out(text, secret);
+    CHECK(text == "It is [key], and \\n [key]!");
+  }
+  for (const std::string other : {R"(sk\/a+b\/c-471)", R"(sk\na+b/c-4711)",
+                                  R"(a \"quote\" \u00e9 \\ \)", R"(\u00)", R"(\)"}) {
+    std::string text = other;
+    blot_out(text, secret);
+    CHECK(text == other);
+  }
+  TemporaryFolder folder;
+  setenv("DT2IT_TEST_SLASHES", secret.c_str(), 1);
+  const Table params{{"api_key_env", value_of("DT2IT_TEST_SLASHES")}};
+  const auto echo = [](std::string text) {
+    const std::string name = "KEY", form = R"(sk\/a\u002bb\/c-4711)";
+    for (std::size_t at = 0; (at = text.find(name, at)) != std::string::npos; at += form.size())
+      text.replace(at, name.size(), form);
+    return text;
+  };
+  {
+    ScriptedServer server(
+        {http(200, echo(mock::chat_body("You sent KEY."))),
+         http(400, echo(R"({"error":{"message":"KEY may not do this"}})")),
+         http(401, echo(R"({"error":{"message":"Incorrect API key provided: KEY"}})"))});
+    Asker asker(server.endpoint(), params, {}, folder.path() / "calls.sqlite");
+    CHECK(asker.ask("What did I send?").text == "You sent [key].");
+    CHECK(holds(asker.ask("And now?").detail, "[key] may not"));
+    CHECK_THROWS_WITH(asker.ask("And then?"), Catch::Contains("provided: [key]"));
+  }
+  CHECK(holds(all_bytes_below(folder.path()), "What did I send?"));
+  CHECK_FALSE(holds(all_bytes_below(folder.path()), "c-4711"));
 }
 
 TEST_CASE("No data gets out of its string: not into headers, not into the body's structure") {

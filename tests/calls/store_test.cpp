@@ -55,6 +55,16 @@ TEST_CASE(
     CHECK(call.model == "m");
   });
   CHECK(listed == 1);
+  StoredCall seeded = invented(3);
+  seeded.identity = R"({"at":"here","model":"m","seed":2})";
+  seeded.key = call_key(seeded.identity, seeded.request);
+  store.put({&seeded});
+  store.each({.identity = seeded.identity}, [&](const StoredCall& call) {
+    ++listed;
+    CHECK(call.key == seeded.key);
+  });
+  CHECK(listed == 2);
+  CHECK(store.remove({.identity = seeded.identity}) == 1);
   CHECK(store.remove({.before = 1002}) == 1);
   CHECK(store.count() == 1);
   CHECK_FALSE(store.find(first.key));

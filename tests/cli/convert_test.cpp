@@ -49,6 +49,14 @@ TEST_CASE("convert's mistakes: exit codes and messages") {
   ends({"convert", a, b, "--head-layout", "score"}, 5, "no reward head");
   ends({"convert", a + "x", b}, 5, "no such folder");
   CHECK_FALSE(std::filesystem::exists(b));
+  const std::string within = a + "/src";
+  testing::write_folder(within, testing::body(true));
+  ends({"convert", within, a, "--overwrite"}, 2, "is read");
+  testing::write_folder(b, testing::body(true));
+  testing::write_text(b + "/precious.txt", "x");
+  ends({"convert", a, b, "--overwrite"}, 2, "'precious.txt'");
+  CHECK(std::filesystem::exists(within + "/model.safetensors"));
+  CHECK(std::filesystem::exists(b + "/precious.txt"));
 }
 
 }  // namespace dt2it

@@ -200,7 +200,7 @@ TEST_CASE("Shards by flag and by environment make the same file as one process")
   score(one, {});
   score(many, {"--shard", "0/3"});
   score(many, {}, {{"RANK", "1"}, {"WORLD_SIZE", "3"}});
-  score(many, {}, {{"SLURM_PROCID", "2"}, {"SLURM_NTASKS", "3"}});
+  score(many, {}, {{"SLURM_PROCID", "2"}, {"SLURM_NTASKS", "3"}, {"SLURM_STEP_ID", "0"}});
   const auto part = [&](int i) {
     return (folder.path() / ("many." + std::to_string(i) + "-of-3.jsonl")).string();
   };
@@ -302,6 +302,9 @@ TEST_CASE("What was asked wrongly is said") {
           "model is \"length\" there and \"constant\" now");
   folder.write("p.jsonl", pairs_text(5));
   refused({file, "--model", "length", "-o", out}, 2, "content is");
+  for (const char* made : {"", "/new/"})
+    refused({file, "--model", "length", "-o", folder.path().string() + made}, 2, "is a folder");
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "new"));
   CHECK(dt2it({"score", "--help"}).code == 0);
 }
 

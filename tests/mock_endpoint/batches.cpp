@@ -5,6 +5,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace dt2it::mock {
 
@@ -44,12 +45,15 @@ std::string Batches::describe(const Batch& batch) const {
       R"({{"id":"{}","object":"batch","endpoint":"/v1/chat/completions","input_file_id":"{}","status":"{}","output_file_id":{},"error_file_id":{},"metadata":{},"request_counts":{{"total":{},"completed":{},"failed":0}}{}}})",
       batch.id, batch.input, batch.status, id(batch.output), id(batch.errors),
       batch.metadata.empty() ? "{}" : batch.metadata, batch.total, batch.done,
-      batch.status == "failed"
-          ? R"(,"errors":{"data":[{"code":"invalid_model","line":1,"message":"this model takes no batches","param":null}]})"
-          : "");
+      batch.status == "failed" ? R"(,"errors":{"data":[)" + batch.problem + "]}" : "");
 }
 
-void Batches::work_on(Batch& batch, const Options& options) {
+bool Batches::is_of(const Batch& batch, const std::string& model) const {
+  const auto file = files_.find(batch.input);
+  return file != files_.end() && file->second.find('"' + model + '"') != std::string::npos;
+}
+
+void Batches::work_on(Batch& batch, const Request& asked, const Options& options) {
   std::vector<std::string> lines = lines_of(files_[batch.input]);
   batch.total = lines.size();
   std::reverse(lines.begin(), lines.end());
@@ -75,6 +79,13 @@ void Batches::work_on(Batch& batch, const Options& options) {
     };
     if (batch.model == "mock:batch_errors" && number % 3 == 0) {
       refuse(400, R"("message":"this line is refused","type":"invalid_request_error")");
+      continue;
+    }
+    if (batch.model == "mock:batch_echo" && number % 3 == 0) {
+      std::string key = asked.authorization;
+      for (std::size_t at = 0; (at = key.find('/', at)) != std::string::npos; at += 2)
+        key.replace(at, 1, number % 2 == 0 ? "\\/" : "\\u002f");
+      refuse(400, fmt::format(R"("message":"{} may not do this")", key));
       continue;
     }
     if (batch.model == "mock:batch_limited" && number % 3 == 0 && batches_.size() == 1) {
@@ -105,6 +116,8 @@ void Batches::work_on(Batch& batch, const Options& options) {
         "\n",
         number, id, number, chat_body(options.answer ? options.answer(request) : options.content));
   }
+  if (batch.model == "mock:batch_large")
+    output = R"({"custom_id":"none","pad":")" + std::string(65 << 20, 'x') + "\"}\n" + output;
   if (!output.empty()) files_[batch.output = fmt::format("file-out-{}", next_++)] = output;
   if (!errors.empty()) files_[batch.errors = fmt::format("file-err-{}", next_++)] = errors;
   batch.status = batch.model == "mock:batch_expired" ? "expired" : "completed";
@@ -128,6 +141,9 @@ bool Batches::handle(const Request& request, const Options& options, Answer& ans
     }
     const std::string id = target.substr(files + 7, target.rfind('/') - files - 7);
     if (!files_.contains(id)) return true;
+    if (!batches_.empty() && batches_.begin()->second.output == id &&
+        batches_.begin()->second.model == "mock:batch_file_gone")
+      return true;
     answer = plain(200, files_[id], "", "application/octet-stream");
     for (auto& [name, batch] : batches_)
       if (batch.output == id && batch.model == "mock:batch_partial" && batch.reads++ == 0) {
@@ -144,10 +160,24 @@ bool Batches::handle(const Request& request, const Options& options, Answer& ans
     batch.id = fmt::format("batch-{}", next_++);
     batch.input = text_of(root, "input_file_id");
     if (!root.at_key("metadata").get(metadata)) batch.metadata = simdjson::minify(metadata);
-    batch.status = files_[batch.input].find("mock:batch_failed") == std::string::npos ? "validating"
-                                                                                      : "failed";
+    if (!files_.contains(batch.input)) return true;
+    if (is_of(batch, "mock:batch_unmade") && !std::exchange(failed_once_, true)) {
+      answer = plain(500, "<html>oops</html>", "", "text/html");
+      return true;
+    }
+    batch.total = lines_of(files_[batch.input]).size();
+    batch.status = "validating";
+    if (is_of(batch, "mock:batch_failed")) {
+      batch.status = "failed";
+      batch.problem =
+          R"({"code":"invalid_model","line":1,"message":"this model takes no batches","param":null})";
+    }
     batches_[batch.id] = batch;
     answer = plain(200, describe(batch));
+    if (is_of(batch, "mock:batch_unheard") && !std::exchange(failed_once_, true)) {
+      answer = plain(0, "");
+      answer.close = true;
+    }
     return true;
   }
   if (target.ends_with("/batches")) {
@@ -166,11 +196,21 @@ bool Batches::handle(const Request& request, const Options& options, Answer& ans
   const auto found = batches_.find(target.substr(batches + 9));
   if (found == batches_.end()) return true;
   Batch& batch = found->second;
-  if (batch.status == "validating")
-    batch.status = "in_progress";
-  else if (batch.status == "in_progress" && ++batch.looks >= 1)
-    work_on(batch, options);
-  answer = plain(200, describe(batch));
+  if (batch.status == "validating") {
+    std::size_t at_work = batch.total;
+    for (const auto& [id, other] : batches_)
+      if (other.status == "in_progress") at_work += other.total;
+    const bool fits =
+        options.batch_queue < 0 || at_work <= static_cast<std::size_t>(options.batch_queue);
+    batch.status = fits ? "in_progress" : "failed";
+    batch.problem =
+        R"({"code":"token_limit_exceeded","line":null,"message":"Enqueued token limit reached","param":null})";
+  } else if (batch.status == "in_progress" && ++batch.looks >= 1) {
+    work_on(batch, request, options);
+  }
+  answer = plain(200, is_of(batch, "mock:batch_stateless")
+                          ? fmt::format(R"({{"id":"{}","object":"batch"}})", batch.id)
+                          : describe(batch));
   return true;
 }
 

@@ -181,6 +181,7 @@ const std::map<std::string, Make, std::less<>>& table() {
     t["500_list"] =
         once(plain(500, R"([{"error":{"code":500,"message":"in a list","status":"INTERNAL"}}])"));
     t["error_in_200"] = once(plain(200, R"({"error":{"message":"upstream","code":502}})"));
+    t["starting_in_200"] = once(plain(200, R"({"message":"upstream is starting"})"));
     // ---- the wire
     t["closed_before_headers"] = once(with(plain(0, ""), 0, 0, true, false));
     t["closed_in_body"] = [](const Request& request, std::string_view content) {

@@ -117,6 +117,9 @@ asio::awaitable<Answer> decide(Endpoint::State& state, const Request& request, C
   Answer answer;
   if (request.target.ends_with("/models"))
     co_return plain(200, R"({"object":"list","data":[{"id":"mock"}]})");
+  if (state.options.batch_delay > 0 && request.method == "POST" &&
+      request.target.find("/batches") != std::string::npos)
+    co_await pause(state.io, state.options.batch_delay);
   if (state.batches.handle(request, state.options, answer)) co_return answer;
   ++counters.asked;
   if (state.options.rate > 0)

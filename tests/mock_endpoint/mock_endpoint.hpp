@@ -35,6 +35,8 @@ struct Options {
   std::function<std::string(const Request&)> answer;
   std::string certificate, key;  // PEM files: TLS
   bool record = false;           // keep requests for requests()
+  double batch_delay = 0;        // seconds until a batch that is asked for is made
+  int batch_queue = -1;          // calls of batches at work at once, more fail; negative: any
 };
 
 // The names of all cases.

@@ -2,7 +2,10 @@
 #include "plugins/benchmarks/records/record_reader.hpp"
 
 #include <algorithm>
-#include <iterator>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
 
 namespace dt2it::records {
 
@@ -18,32 +21,67 @@ bool is_text_carrier(const std::filesystem::path& file) {
   return extension == ".json" || extension == ".jsonl" || extension == ".ndjson";
 }
 
+bool is_digit(std::string_view at) { return !at.empty() && at[0] >= '0' && at[0] <= '9'; }
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-// Outside strings only: a text may well contain the word NaN.
-void replace_python_numbers(std::string& text) {
-  std::string result;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      result += c;
-      if (c == '\\' && i + 1 < text.size()) result += text[++i];
-      if (c == '"') in_string = false;
-      continue;
-    }
-    std::size_t length = 0;
-    for (std::string_view word : {"-Infinity", "Infinity", "NaN"})
-      if (!length && std::string_view(text).substr(i, word.size()) == word) length = word.size();
-    if (length) {
-      result += "null";
-      i += length - 1;
-    } else {
-      result += c;
-      in_string = c == '"';
-    }
+// A number in words that simdjson takes as well: it refuses integers beyond 64 bits, which become
+// texts, and what is beyond a double, which becomes null.
+void append_number(std::string_view number, std::string& result) {
+  const std::string_view digits = number.substr(number.starts_with('-') ? 1 : 0);
+  const bool leading_zero =
+      digits.size() > 1 && digits[0] == '0' && digits[1] != '.' && (digits[1] | 32) != 'e';
+  const bool integer = digits.find_first_of("+-.eE") == digits.npos;
+  const std::size_t dot = digits.find('.');
+  std::int64_t small = 0;
+  std::uint64_t large = 0;
+  const auto beyond = [&](auto& value) {
+    return std::from_chars(number.data(), number.data() + number.size(), value).ec ==
+           std::errc::result_out_of_range;
+  };
+  if (digits.empty() || leading_zero) {
+    result += number;  // no JSON: the parser says so
+  } else if (integer) {
+    const bool quoted = number.front() == '-' ? beyond(small) : beyond(large);
+    if (quoted) result += '"';
+    result += number;
+    if (quoted) result += '"';
+  } else {
+    const std::string text(number);
+    char* end = nullptr;
+    // strtod and not from_chars: only it tells too large from too small.
+    const bool infinite = std::isinf(std::strtod(text.c_str(), &end)) &&
+                          end == text.c_str() + text.size() && digits[0] != '.' &&
+                          (dot == digits.npos || is_digit(digits.substr(dot + 1)));
+    result += infinite ? "null" : text;
   }
-  text = std::move(result);
+}
+
+// Numbers that other programs write and simdjson refuses, and Python's words for what JSON has no
+// numbers for. Outside strings only: a text may well contain the word NaN.
+std::string with_readable_numbers(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  for (std::size_t i = 0; i < text.size();) {
+    std::size_t end = i + 1;
+    if (text[i] == '"') {
+      while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+      end = std::min(end + 1, text.size());
+      result += text.substr(i, end - i);
+    } else if (const std::string_view rest = text.substr(i); rest.starts_with("NaN")) {
+      end = i + 3;
+      result += "null";
+    } else if (rest.starts_with("Infinity") || rest.starts_with("-Infinity")) {
+      end = text.find('y', i) + 1;
+      result += "null";
+    } else if (text[i] == '-' || (text[i] >= '0' && text[i] <= '9')) {
+      end = std::min(text.find_first_not_of("0123456789+-.eE", i), text.size());
+      append_number(text.substr(i, end - i), result);
+    } else {
+      result += text[i];
+    }
+    i = end;
+  }
+  return result;
 }
 
 // The number of a \uXXXX escape at `at`; -1 when there is none.
@@ -110,8 +148,8 @@ std::filesystem::path find_data_file(const std::filesystem::path& path,
                   " (looked for " + names + ")");
 }
 
-RecordReader::RecordReader(std::filesystem::path file, bool python_numbers)
-    : file_(std::move(file)), python_numbers_(python_numbers), stream_(file_, std::ios::binary) {
+RecordReader::RecordReader(std::filesystem::path file)
+    : file_(std::move(file)), stream_(file_, std::ios::binary) {
   if (!stream_) throw DataError(file_.string() + ": cannot be opened for reading");
   fill();
   if (text_.starts_with("\xEF\xBB\xBF")) position_ = 3;
@@ -242,17 +280,12 @@ bool RecordReader::skip() {
 bool RecordReader::next(simdjson::dom::object& record) {
   std::string_view element;
   if (array_ ? !next_element(element) : !next_line(element)) return false;
-  if (python_numbers_) {
-    std::string clean(element);
-    replace_python_numbers(clean);
-    padded_ = simdjson::padded_string(clean);
-  } else {
-    padded_ = simdjson::padded_string(element);
-  }
+  padded_ = simdjson::padded_string(element);
   simdjson::dom::element parsed;
   auto error = parser_.parse(padded_).get(parsed);
-  if (error == simdjson::STRING_ERROR) {
-    padded_ = simdjson::padded_string(replace_lone_surrogates(std::string_view(padded_)));
+  if (error) {  // it may be what simdjson refuses alone; rare, so that all is looked at again
+    padded_ = simdjson::padded_string(
+        replace_lone_surrogates(with_readable_numbers(std::string_view(padded_))));
     error = parser_.parse(padded_).get(parsed);
   }
   if (error) fail(std::string("not valid JSON: ") + simdjson::error_message(error));

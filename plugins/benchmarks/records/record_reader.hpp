@@ -24,12 +24,12 @@ std::filesystem::path find_data_file(const std::filesystem::path& path,
 // record, which may have 256 MiB. Not thread-safe.
 class RecordReader {
  public:
-  // python_numbers: NaN and +-Infinity, which Python writes though JSON has no such words, read as
-  // null.
-  explicit RecordReader(std::filesystem::path file, bool python_numbers = false);
+  explicit RecordReader(std::filesystem::path file);
 
   // False at the end. `record` is valid until the next call. Throws DataError naming file and line;
-  // the records behind one that is no JSON can still be read.
+  // the records behind one that is no JSON can still be read. NaN and +-Infinity, which Python
+  // writes though JSON has no such words, and numbers beyond a double are read as null; of integers
+  // beyond 64 bits, which are ids, the digits as a text.
   bool next(simdjson::dom::object& record);
   // Passes over one record without parsing it.
   bool skip();
@@ -47,7 +47,6 @@ class RecordReader {
   char peek();  // skips white space; '\0' at the end of the array's text
 
   std::filesystem::path file_;
-  bool python_numbers_;
   bool array_ = false;
   std::ifstream stream_;
   std::string text_;  // what was read and is not yet given away, and the current record before it

@@ -11,6 +11,7 @@
 #include "dt2it/benchmark.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
+#include "dt2it/json_text.hpp"
 #include "plugins/curators/decontaminate/image_hash.hpp"
 
 namespace dt2it {
@@ -46,18 +47,6 @@ std::vector<Media> images_of(const Prompt& prompt) {
       }
     }
   return images;
-}
-
-std::string json_text(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20)
-      out += fmt::format("\\u{:04x}", static_cast<int>(c));
-    else
-      out += c;
-  }
-  return out + '"';
 }
 
 }  // namespace
@@ -131,9 +120,17 @@ void DecontaminateCurator::add(const PreferencePair& pair, std::uint32_t source)
     const Hashes hashes = hashes_of(image);
     // Without contrast there is no perceptual hash: one that nothing is near to but its own
     // content.
-    index_.add(hashes.content,
-               hashes.has_perceptual ? hashes.perceptual : hashes.content * 0x9e3779b97f4a7c15ULL);
-    item_of_image_.push_back(item);
+    const std::uint64_t perceptual =
+        hashes.has_perceptual ? hashes.perceptual : hashes.content * 0x9e3779b97f4a7c15ULL;
+    const auto [number, fresh] = image_numbers_.try_emplace(
+        {hashes.content, perceptual}, static_cast<std::uint32_t>(index_.size()));
+    if (fresh) {
+      index_.add(hashes.content, perceptual);
+      uses_of_image_.push_back(kNoUse);
+    }
+    std::uint32_t& first = uses_of_image_[number->second];
+    uses_.push_back({item, first});
+    first = static_cast<std::uint32_t>(uses_.size() - 1);
   }
 }
 
@@ -164,6 +161,7 @@ void DecontaminateCurator::read_benchmarks() {
     }
   }
   index_.build();
+  image_numbers_.clear();
   if (absent_ > 0)
     context_.log(LogLevel::warning, fmt::format("{} images of the benchmarks are absent: what "
                                                 "shares them with training data cannot be found",
@@ -179,33 +177,43 @@ Decision DecontaminateCurator::decide(const PreferencePair& pair) const {
     for (Media& image : images_of(*pair.rejected_prompt)) images.push_back(std::move(image));
   const QuestionKey question =
       question_key(question_of(pair.prompt), static_cast<std::size_t>(params_.ngram));
+  // The greatest overlap counts; among equal ones the nearest image, then the item that came first.
   double best = -1;
+  ImageIndex::Hit best_hit{};
+  std::uint32_t best_use = kNoUse;
+  const Media* best_image = nullptr;
   for (const Media& image : images) {
     if (image.id.empty()) continue;
     const Hashes hashes = hashes_of(image);
     for (const ImageIndex::Hit& hit :
          index_.find(hashes.content, hashes.perceptual,
-                     hashes.has_perceptual ? static_cast<int>(params_.max_distance) : -1)) {
-      const Item& item = items_[item_of_image_[hit.image]];
-      const double overlap = containment(item.question, question);
-      if (overlap <= best) continue;
-      best = overlap;
-      const bool discard = overlap >= params_.containment;
-      const std::string likeness =
-          hit.exact ? "same image" : fmt::format("image {} of 64 bits away", hit.distance);
-      decision.action = discard ? Decision::Action::discard : Decision::Action::undecided;
-      decision.settled = discard;
-      decision.reason =
-          fmt::format("{} as item '{}' of {}, {}", likeness, item.id, names_[item.source],
-                      overlap >= 1 ? std::string("same question")
-                      : discard    ? fmt::format("{:.0f} % of its question", 100 * overlap)
-                                   : std::string("another question"));
-      decision.detail = fmt::format(
-          R"({{"benchmark":{},"item":{},"image":{},"exact":{},"distance":{},"containment":{:.4f}}})",
-          json_text(names_[item.source]), json_text(item.id), json_text(image.id), hit.exact,
-          hit.distance, overlap);
-    }
+                     hashes.has_perceptual ? static_cast<int>(params_.max_distance) : -1))
+      for (std::uint32_t use = uses_of_image_[hit.image]; use != kNoUse; use = uses_[use].next) {
+        const double overlap = containment(items_[uses_[use].item].question, question);
+        const bool as_near = best_image == &image && hit.exact == best_hit.exact &&
+                             hit.distance == best_hit.distance;
+        if (overlap < best || (overlap == best && !(as_near && use < best_use))) continue;
+        best = overlap;
+        best_hit = hit;
+        best_use = use;
+        best_image = &image;
+      }
   }
+  if (!best_image) return decision;
+  const Item& item = items_[uses_[best_use].item];
+  const bool discard = best >= params_.containment;
+  const std::string likeness =
+      best_hit.exact ? "same image" : fmt::format("image {} of 64 bits away", best_hit.distance);
+  decision.action = discard ? Decision::Action::discard : Decision::Action::undecided;
+  decision.settled = discard;
+  decision.reason = fmt::format("{} as item '{}' of {}, {}", likeness, item.id, names_[item.source],
+                                best >= 1 ? std::string("same question")
+                                : discard ? fmt::format("{:.0f} % of its question", 100 * best)
+                                          : std::string("another question"));
+  decision.detail = fmt::format(
+      R"({{"benchmark":{},"item":{},"image":{},"exact":{},"distance":{},"containment":{:.4f}}})",
+      json_text(names_[item.source]), json_text(item.id), json_text(best_image->id), best_hit.exact,
+      best_hit.distance, best);
   return decision;
 }
 

@@ -41,6 +41,12 @@ class DecontaminateCurator final : public Curator {
     std::string id;
     QuestionKey question;
   };
+  // Where an item shows an image of the index: of each image a list, the latest first.
+  struct Use {
+    std::uint32_t item;  // in items_
+    std::uint32_t next;  // in uses_; kNoUse: there is none
+  };
+  static constexpr std::uint32_t kNoUse = 0xffffffff;
   struct Hashes {
     std::uint64_t content = 0;
     std::uint64_t perceptual = 0;
@@ -58,8 +64,12 @@ class DecontaminateCurator final : public Curator {
   bool ready_ = false;
   std::vector<std::string> names_;
   std::vector<Item> items_;
-  std::vector<std::uint32_t> item_of_image_;  // by the index's numbers
-  ImageIndex index_;
+  ImageIndex index_;  // each image once, however many items show it
+  std::vector<Use> uses_;
+  std::vector<std::uint32_t> uses_of_image_;  // by the index's numbers: the first of the list
+  // By content and perceptual hash, while benchmarks are read. The latter follows from the former
+  // but for what records say of an image's size.
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> image_numbers_;
   std::size_t absent_ = 0;
 };
 

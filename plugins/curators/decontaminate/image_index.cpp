@@ -54,7 +54,7 @@ void ImageIndex::build() {
 }
 
 std::vector<ImageIndex::Hit> ImageIndex::find(std::uint64_t content, std::uint64_t perceptual,
-                                              int max_distance, std::size_t most) const {
+                                              int max_distance) const {
   std::vector<Hit> hits;
   const auto by_content = std::lower_bound(
       by_content_.begin(), by_content_.end(), content,
@@ -95,7 +95,6 @@ std::vector<ImageIndex::Hit> ImageIndex::find(std::uint64_t content, std::uint64
   std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) {
     return std::tuple(!a.exact, a.distance, a.image) < std::tuple(!b.exact, b.distance, b.image);
   });
-  if (hits.size() > most) hits.resize(most);
   return hits;
 }
 

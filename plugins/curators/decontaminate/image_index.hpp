@@ -24,9 +24,8 @@ class ImageIndex {
   void add(std::uint64_t content, std::uint64_t perceptual);
   void build();  // after the last add()
 
-  // At most `most` hits, nearest first.
-  std::vector<Hit> find(std::uint64_t content, std::uint64_t perceptual, int max_distance,
-                        std::size_t most = 64) const;
+  // All hits, nearest first.
+  std::vector<Hit> find(std::uint64_t content, std::uint64_t perceptual, int max_distance) const;
 
   std::size_t size() const { return perceptual_.size(); }
   std::size_t bytes() const;

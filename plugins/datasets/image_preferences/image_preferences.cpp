@@ -94,16 +94,19 @@ class ImagePreferencesDataset final : public Dataset {
     bool next(ImagePreference& preference) override {
       for (;;) {
         if (at_ < ready_.size()) {
-          preference = make(ready_[at_++]);
+          const Ready& ready = ready_[at_++];
+          try {
+            preference = make(ready);
+          } catch (const DataError& error) {
+            if (owner_.params_.bad_records == "stop") throw;
+            preference = unusable(error.what(), *ready.input);
+          }
           return true;
         }
         ready_.clear();
         at_ = 0;
         if (!problems_.empty()) {
-          preference = {};
-          preference.id = "unusable/" + std::to_string(unusable_++);
-          preference.better.source = problems_;
-          preference.source = owner_.inputs_.front().source;
+          preference = unusable(problems_, *input_);
           problems_.clear();
           return true;
         }
@@ -177,6 +180,14 @@ class ImagePreferencesDataset final : public Dataset {
       }
     }
 
+    ImagePreference unusable(const std::string& why, const records::InputFile& input) {
+      ImagePreference preference;
+      preference.id = "unusable/" + std::to_string(unusable_++);
+      preference.better.source = why;
+      preference.source = input.source;
+      return preference;
+    }
+
     ImagePreference make(const Ready& ready) {
       ImagePreference preference;
       preference.id = ready.id;
@@ -231,7 +242,7 @@ class ImagePreferencesDataset final : public Dataset {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("datasets/image_preferences", "1.0.0", registrar) {
+DT2IT_PLUGIN("datasets/image_preferences", "1.1.0", registrar) {
   registrar.add<dt2it::Dataset, dt2it::ImagePreferencesDataset>(
       "image_preferences", "Text-to-image preferences of HPDv2, EvalMuse and Omni-Reward.");
 }

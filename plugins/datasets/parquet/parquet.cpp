@@ -2,6 +2,7 @@
 #include <arrow/api.h>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "dt2it/dataset.hpp"
@@ -35,17 +36,20 @@ class ParquetDataset final : public Dataset {
 
   ParquetDataset(const Params& params, Context& context)
       : form_(records::answer_form_named(params.format)),
+        context_(context),
         strict_(params.bad_records == "stop"),
+        media_names_(params.media_names),
+        named_(params.source),
         inputs_(inputs_of(params, context)),
-        media_(context.media(), inputs_.front().media_root, params.media_names),
-        source_{inputs_.front().media_root, media_},
         columns_(records::columns_of(inputs_.front().file, params.dataset_info)) {}
 
   std::unique_ptr<Stream<AnswerRecord>> answers(std::function<bool(std::size_t)> wanted) override {
     return std::make_unique<FileStream>(*this, std::move(wanted));
   }
   std::unique_ptr<Stream<PreferencePair>> pairs() override {
-    return std::make_unique<records::PairStream>(answers({}), inputs_.front().source, strict_);
+    return std::make_unique<records::PairStream>(
+        answers({}), named_.empty() && inputs_.size() == 1 ? inputs_.front().source : named_,
+        strict_);
   }
   std::size_t count_answers() override {
     std::size_t rows = 0;
@@ -94,12 +98,14 @@ class ParquetDataset final : public Dataset {
           record.row = first_row_ + wanted_rows_.size();
           record.status = Status::invalid;
           record.detail = error.what();
+          record.prompt.source = input_->source;
           give_up_file();
           return true;
         }
         if (!wanted_rows_[in_group]) continue;
         parse(static_cast<std::int64_t>(in_group - batch_first_), record);
         record.row = first_row_ + in_group;
+        if (owner_.inputs_.size() > 1) record.prompt.source = input_->source;
         return true;
       }
     }
@@ -124,7 +130,9 @@ class ParquetDataset final : public Dataset {
           batch_.reset();
           batches_.reset();  // before its file
           file_.reset();
-          file_ = std::make_unique<ParquetFile>(owner_.inputs_[next_file_++].file, keys_);
+          input_ = &owner_.inputs_[next_file_++];
+          media_.emplace(owner_.context_.media(), input_->media_root, owner_.media_names_);
+          file_ = std::make_unique<ParquetFile>(input_->file, keys_);
           group_ = -1;
           file_first_row_ = first_row_;
           continue;
@@ -152,15 +160,15 @@ class ParquetDataset final : public Dataset {
         if (json_.size() > 1) json_ += ',';
         append_json_string(batch_->column_name(i), json_);
         json_ += ':';
-        append_json(*batch_->column(i), row, owner_.source_.store, json_);
+        append_json(*batch_->column(i), row, *media_, json_);
       }
       json_ += '}';
       simdjson::dom::object object;
       try {
         if (const auto error = parser_.parse(json_).get(object))
           throw DataError(where + ": its texts cannot be read: " + simdjson::error_message(error));
-        record =
-            records::parse_answers(object, owner_.form_, owner_.columns_, owner_.source_, where);
+        record = records::parse_answers(object, owner_.form_, owner_.columns_,
+                                        {input_->media_root, *media_}, where);
       } catch (const DataError& error) {
         record = {};
         record.status = Status::invalid;
@@ -172,6 +180,8 @@ class ParquetDataset final : public Dataset {
     const std::function<bool(std::size_t)> wanted_;
     const std::vector<std::string> keys_;
     std::size_t next_file_ = 0;
+    const records::InputFile* input_ = nullptr;  // the file being read
+    std::optional<records::MediaPlaces> media_;
     std::unique_ptr<ParquetFile> file_;
     std::size_t file_first_row_ = 0;
     int group_ = -1;
@@ -186,17 +196,17 @@ class ParquetDataset final : public Dataset {
   };
 
   const records::AnswerForm form_;
-  const bool strict_;
+  Context& context_;
+  const bool strict_, media_names_;
+  const std::string named_;
   const std::vector<records::InputFile> inputs_;
-  records::MediaPlaces media_;
-  const records::MediaSource source_;
   const records::Columns columns_;
 };
 
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("datasets/parquet", "1.1.0", registrar) {
+DT2IT_PLUGIN("datasets/parquet", "1.2.0", registrar) {
   registrar.add<dt2it::Dataset, dt2it::ParquetDataset>(
       "parquet", "Pairs, candidates and answers in Parquet files, images among them.");
 }

@@ -201,7 +201,7 @@ class PreferencesDataset final : public Dataset {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("datasets/preferences", "1.1.0", registrar) {
+DT2IT_PLUGIN("datasets/preferences", "1.2.0", registrar) {
   registrar.add<dt2it::Dataset, dt2it::PreferencesDataset>(
       "preferences",
       "Pairs, candidates and answers as LLaMA-Factory, TRL, LLaVA and others keep them, in JSON or "

@@ -121,7 +121,7 @@ class PromptsDataset final : public Dataset {
         : owner_(owner), keys_(owner.form_.columns.keys()) {
       if (owner.params_.sample == 0) return;
       std::size_t rows = 0;
-      for (const records::InputFile& input : owner.inputs_) rows += records::count_rows(input.file);
+      for (const records::InputFile& input : owner.inputs_) rows += rows_taken(input);
       whole_.emplace(owner.context_.rng("sample"), static_cast<std::size_t>(owner.params_.sample),
                      rows);
     }
@@ -142,13 +142,18 @@ class PromptsDataset final : public Dataset {
       if (!rows_) return true;  // a shard that cannot be opened
       const records::InputFile& input = owner_.inputs_[file_ - 1];
       simdjson::dom::object record;
-      const bool wanted = (!whole_ || whole_->take()) && (!part_ || part_->take());
+      // Drawn of the records that the share leaves. What is drawn at the end of a file is for the
+      // next file's first record.
+      const bool in_part = !part_ || part_->take();
+      if (in_part && !drawn_) drawn_ = !whole_ || whole_->take();
+      const bool wanted = in_part && *drawn_;
       bool counted = false;
       try {
         if (!(wanted ? rows_->next(record) : rows_->skip())) {
           rows_.reset();
           return true;
         }
+        if (in_part) drawn_.reset();
         ++row_;
         counted = true;
         if (!wanted) return true;
@@ -158,6 +163,7 @@ class PromptsDataset final : public Dataset {
                                         owner_.images_.empty() ? nullptr : &owner_.images_, where);
       } catch (const DataError& error) {
         if (owner_.params_.bad_records == "stop") throw;
+        if (in_part) drawn_.reset();
         ready_ = {unusable(error.what())};
         if (!counted) ++row_;
       }
@@ -172,10 +178,7 @@ class PromptsDataset final : public Dataset {
         try {
           if (input.share < 1) {
             const std::size_t rows = records::count_rows(input.file);
-            part_.emplace(
-                owner_.context_.rng("share/" + input.source),
-                static_cast<std::size_t>(std::llround(static_cast<double>(rows) * input.share)),
-                rows);
+            part_.emplace(owner_.context_.rng("share/" + input.source), shared(rows, input), rows);
           }
           media_.emplace(owner_.context_.media(), input.media_root, false);
           rows_ = records::open_rows(input.file, keys_, owner_.context_.media());
@@ -189,6 +192,20 @@ class PromptsDataset final : public Dataset {
         }
       }
       return false;
+    }
+
+    static std::size_t shared(std::size_t rows, const records::InputFile& input) {
+      return input.share < 1
+                 ? static_cast<std::size_t>(std::llround(static_cast<double>(rows) * input.share))
+                 : rows;
+    }
+    // None of a file that cannot be opened: it is told whatever is drawn.
+    static std::size_t rows_taken(const records::InputFile& input) {
+      try {
+        return shared(records::count_rows(input.file), input);
+      } catch (const DataError&) {
+        return 0;
+      }
     }
 
     static Prompt unusable(const std::string& why) {
@@ -238,6 +255,7 @@ class PromptsDataset final : public Dataset {
     std::unique_ptr<records::RowReader> rows_;
     std::optional<records::MediaPlaces> media_;
     std::optional<records::Draw> whole_, part_;
+    std::optional<bool> drawn_;  // for the next record that its file's share leaves
     std::vector<Prompt> ready_;
     std::size_t at_ = 0, row_ = 0;
   };
@@ -252,7 +270,7 @@ class PromptsDataset final : public Dataset {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("datasets/prompts", "1.0.0", registrar) {
+DT2IT_PLUGIN("datasets/prompts", "1.1.0", registrar) {
   registrar.add<dt2it::Dataset, dt2it::PromptsDataset>(
       "prompts",
       "Questions with images and reference answers as the_cauldron, LLaVA-OneVision, InternVL, "

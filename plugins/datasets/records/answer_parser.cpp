@@ -52,9 +52,14 @@ class Parser {
  private:
   [[noreturn]] void fail(const std::string& what) const { throw DataError(where_ + ": " + what); }
 
-  std::optional<element> get(const std::vector<std::string>& names) const {
+  // `found`: the name that it is under.
+  std::optional<element> get(const std::vector<std::string>& names,
+                             std::string* found = nullptr) const {
     for (const std::string& name : names)
-      if (const auto value = find(record_, name)) return value;
+      if (const auto value = find(record_, name)) {
+        if (found) *found = name;
+        return value;
+      }
     return std::nullopt;
   }
 
@@ -69,6 +74,13 @@ class Parser {
     response.text = answer_text(value, columns_, name, where_);
     if (object given; !value.get(given)) response.id = optional_text(given, "id", where_);
     return response;
+  }
+
+  // Positions are those of candidates; the sides of a pair have none.
+  void name_sides() {
+    constexpr const char* kNames[] = {"chosen", "rejected"};
+    for (std::size_t i = 0; i < 2; ++i)
+      if (result_.responses[i].id.empty()) result_.responses[i].id = kNames[i];
   }
 
   void add_answers(const element& value) {
@@ -90,6 +102,7 @@ class Parser {
     if (chosen && rejected) {
       result_.pair = true;
       result_.responses = {response_of(*chosen, "chosen"), response_of(*rejected, "rejected")};
+      name_sides();
       if (const auto other = find(record_, "rejected_prompt")) {
         object messages;
         if (other->get(messages)) fail("'rejected_prompt' must be an object");
@@ -179,8 +192,9 @@ class Parser {
 
     Conversation prompt(columns_, source_, where_);
     const auto messages = get(columns_.messages);
-    const auto question = get(columns_.question);
-    auto chosen = get(columns_.chosen);
+    std::string question_name;
+    const auto question = get(columns_.question, &question_name);
+    const auto chosen = get(columns_.chosen);
     const auto rejected = get(columns_.rejected);
     array list;
     std::string_view text;
@@ -193,8 +207,10 @@ class Parser {
       prompt.add_messages(list);
     } else if (question && !question->get(text)) {
       std::string whole(text);
-      if (const auto more = get(columns_.more_question); more && !more->get(text) && !text.empty())
-        whole += "\n" + std::string(text);
+      if (prompt.is_instruction(question_name)) {
+        prompt.add_history(record_);
+        whole = prompt.with_input(record_, std::move(whole));
+      }
       prompt.add_text(Message::Role::user, whole);
     } else if (chosen && rejected && !chosen->get(list)) {
       return parse_two_conversations(list, *rejected);
@@ -206,9 +222,17 @@ class Parser {
 
     if (rejected) {
       // Without 'chosen' the conversation itself ends with the better answer.
-      std::string better =
-          chosen ? answer_text(*chosen, columns_, "chosen", where_) : prompt.take_answer();
-      add_pair(std::move(better), rejected_text(*rejected));
+      Answer better;
+      if (chosen) {
+        better = answer_of(*chosen, columns_, source_, "chosen", where_);
+        if (prompt.ends_with_answer(better.text)) prompt.take_answer();  // ultrafeedback_binarized
+      } else {
+        better.text = prompt.take_answer();
+      }
+      Answer worse = answer_of(*rejected, columns_, source_, "rejected", where_);
+      check_turns(prompt, better, "chosen");
+      check_turns(prompt, worse, "rejected");
+      add_pair(std::move(better.text), std::move(worse.text));
     } else if (chosen) {
       fail("has 'chosen' without 'rejected'");
     } else if (prompt.ends_with_answer()) {
@@ -254,13 +278,13 @@ class Parser {
         std::move(prompt).finish(media(columns_.images), media(columns_.videos));
   }
 
-  std::string rejected_text(const element& rejected) const {
-    array list;
-    if (rejected.get(list) || list.size() < 2)
-      return answer_text(rejected, columns_, "rejected", where_);
-    Conversation conversation(columns_, source_, where_);  // POVID, ms-swift: a whole one
-    conversation.add_messages(list);
-    return conversation.take_answer();
+  // Whole conversations (POVID, ms-swift, distilabel) must begin with the prompt. A system message
+  // that only they have is the prompt's as well.
+  void check_turns(Conversation& prompt, const Answer& answer, const std::string& name) const {
+    if (answer.before.empty()) return;
+    if (!prompt.says_the_same(answer.before))
+      fail("'" + name + "' is a conversation whose turns before the answer are not the prompt");
+    prompt.take_system(answer.before.front());
   }
 
   std::vector<Media> media(const std::vector<std::string>& names) const {
@@ -280,6 +304,7 @@ class Parser {
     result_.pair = true;
     add(std::move(better));
     add(std::move(worse));
+    name_sides();
   }
 
   const object& record_;

@@ -4,6 +4,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -95,6 +96,25 @@ fs::path safe_name(const char* name) {
   return safe;
 }
 
+// libarchive gives names in the locale's characters, and no name where those cannot hold it: of this
+// thread they are UTF-8 while this lives, whatever the program's locale is.
+class Utf8Names {
+ public:
+  Utf8Names() : locale_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
+    if (locale_) before_ = uselocale(locale_);
+  }
+  ~Utf8Names() {
+    if (!locale_) return;
+    uselocale(before_);
+    freelocale(locale_);
+  }
+  Utf8Names(const Utf8Names&) = delete;
+  Utf8Names& operator=(const Utf8Names&) = delete;
+
+ private:
+  locale_t locale_, before_ = nullptr;
+};
+
 class Unpacking {
  public:
   Unpacking(const fs::path& archive, const fs::path& into,
@@ -126,9 +146,11 @@ class Unpacking {
       if (safe.empty() || archive_entry_filetype(entry) != AE_IFREG ||
           archive_entry_hardlink(entry)) {
         if (++left_out <= 5)
-          warn_(archive_.string() + ": member '" + std::string(name ? name : "").substr(0, 200) +
-                (safe.empty() ? "' is left out: its name leads outside"
-                              : "' is left out: it is no regular file"));
+          warn_(archive_.string() + ": member " +
+                (!name ? std::to_string(members) + " is left out: its name cannot be read as UTF-8"
+                       : "'" + std::string(name).substr(0, 200) +
+                             (safe.empty() ? "' is left out: its name leads outside"
+                                           : "' is left out: it is no regular file")));
         continue;
       }
       take(entry, safe);
@@ -233,6 +255,7 @@ fs::path unpacked(const fs::path& archive, const fs::path& scratch,
   const fs::path done = scratch / "unpacked" / (archive.stem().string() + "-" + tag + ".complete");
   if (fs::exists(done)) return whole;
   fs::create_directories(whole);
+  const Utf8Names names;
   Unpacking(archive, whole, warn, limits).run();
   std::error_code ignored;
   fs::remove(whole / ".part", ignored);

@@ -22,7 +22,8 @@ bool is_archive(const std::filesystem::path& file);
 
 // The folder with the members of `archive` below `scratch`: unpacked when first asked for, taken up
 // where it stopped when that was interrupted. Only regular files come out, under names that stay
-// inside; links, devices and names with ".." are left out and told to `warn`. Memory is a few
+// inside; links, devices, names with ".." and names that cannot be read are left out and told to
+// `warn`. Names are UTF-8, whatever the locale. Memory is a few
 // hundred KB. Throws DataError: damaged, cut short, over a limit, disk too small.
 std::filesystem::path unpacked(const std::filesystem::path& archive,
                                const std::filesystem::path& scratch,

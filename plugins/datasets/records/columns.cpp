@@ -27,8 +27,8 @@ void rename(const simdjson::dom::element& table,
 std::vector<std::string> Columns::keys() const {
   std::vector<std::string> all;
   for (const auto* names :
-       {&id, &messages, &system, &question, &more_question, &chosen, &rejected, &answers, &images,
-        &rejected_images, &videos, &provenance, &completions, &battle, &tie})
+       {&id, &messages, &system, &question, &more_question, &history, &chosen, &rejected, &answers,
+        &images, &rejected_images, &videos, &provenance, &completions, &battle, &tie})
     all.insert(all.end(), names->begin(), names->end());
   return all;
 }
@@ -49,7 +49,8 @@ Columns columns_of(const fs::path& data, fs::path info) {
     if (set["file_name"].get(file)) continue;
     std::error_code ignored;
     if (!fs::equivalent(info.parent_path() / std::string(file), data, ignored)) continue;
-    if (set["formatting"].get(form) || form == "alpaca") {
+    const bool alpaca = set["formatting"].get(form) || form == "alpaca";
+    if (alpaca) {
       columns.messages.clear();
       columns.question = {"instruction"};
       columns.more_question = {"input"};
@@ -60,11 +61,13 @@ Columns columns_of(const fs::path& data, fs::path info) {
                      {"system", &columns.system},
                      {"prompt", &columns.question},
                      {"query", &columns.more_question},
+                     {"history", &columns.history},
                      {"response", &columns.answers},
                      {"chosen", &columns.chosen},
                      {"rejected", &columns.rejected},
                      {"images", &columns.images},
                      {"videos", &columns.videos}});
+    if (alpaca || !set["columns"]["query"].error()) columns.instruction = columns.question;
     if (simdjson::dom::element table; !set["tags"].get(table))
       rename(table, {{"role_tag", &columns.role},
                      {"content_tag", &columns.content},

@@ -15,7 +15,10 @@ struct Columns {
   std::vector<std::string> messages{"conversations", "messages", "conversation"};
   std::vector<std::string> system{"system"};
   std::vector<std::string> question{"prompt", "question", "query", "instruction"};
-  std::vector<std::string> more_question;  // appended to the question (alpaca's input)
+  // Alpaca: what questions under these names go on with, and the turns before them.
+  std::vector<std::string> instruction{"instruction"};
+  std::vector<std::string> more_question{"input"};
+  std::vector<std::string> history{"history"};
   std::vector<std::string> chosen{"chosen"};
   std::vector<std::string> rejected{"rejected", "rejected_response", "rejected_messages",
                                     "rejected_conversations"};

@@ -30,6 +30,26 @@ std::optional<element> first_of(const object& record, const std::vector<std::str
   return std::nullopt;
 }
 
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const std::size_t begin = text.find_first_not_of(kSpace);
+  return begin == text.npos ? std::string_view()
+                            : text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
+}
+
+// Of one side alone a turn may have marks of pictures, with line breaks around them.
+bool same_turn(const Message& a, const Message& b) {
+  std::string texts[2];
+  std::vector<Media> pictures[2];
+  for (const int side : {0, 1})
+    for (const Part& part : (side == 0 ? a : b).content) {
+      texts[side] += part.text;
+      if (part.kind != Part::Kind::text && !is_place(part)) pictures[side].push_back(part.media);
+    }
+  return a.role == b.role && trimmed(texts[0]) == trimmed(texts[1]) &&
+         (pictures[0].empty() || pictures[1].empty() || pictures[0] == pictures[1]);
+}
+
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "'" : " or '") + name + "'";
@@ -84,6 +104,42 @@ void Conversation::set_system(std::string_view text) {
   messages_.insert(messages_.begin(), std::move(message));
 }
 
+void Conversation::take_system(const Message& message) {
+  if (message.role == Message::Role::system &&
+      (messages_.empty() || messages_.front().role != Message::Role::system))
+    messages_.insert(messages_.begin(), message);
+}
+
+bool Conversation::is_instruction(std::string_view name) const {
+  return is_one_of(name, columns_.instruction);
+}
+
+void Conversation::add_history(const object& record) {
+  const auto history = first_of(record, columns_.history);
+  if (!history) return;
+  const auto wrong = [this] {
+    fail(joined(columns_.history) + " must be a list of turns [question, answer]");
+  };
+  array turns;
+  if (history->get(turns)) wrong();
+  for (const element& item : turns) {
+    array turn;
+    std::string_view question, answer;
+    if (item.get(turn) || turn.size() != 2 || turn.at(0).get(question) || turn.at(1).get(answer))
+      wrong();
+    add_text(Message::Role::user, question);
+    add_text(Message::Role::assistant, answer);
+  }
+}
+
+std::string Conversation::with_input(const object& record, std::string question) const {
+  const auto input = first_of(record, columns_.more_question);
+  std::string_view text;
+  if (input && input->get(text)) fail(joined(columns_.more_question) + " must be a text");
+  if (!question.empty() && !text.empty()) question += '\n';
+  return question += text;
+}
+
 void Conversation::add_content(Message& message, const element& content) const {
   std::string_view text;
   array parts;
@@ -132,6 +188,13 @@ void Conversation::add_marked_text(Message& message, std::string_view text) cons
     text.remove_prefix(at + (at == image ? kImage : kVideo).size());
   }
   add(text);
+}
+
+bool Conversation::ends_with_answer(std::string_view text) const {
+  if (!ends_with_answer()) return false;
+  std::string last;
+  for (const Part& part : messages_.back().content) last += part.text;
+  return last == text;
 }
 
 std::string Conversation::take_answer() {
@@ -185,6 +248,34 @@ std::vector<Message> Conversation::finish(std::vector<Media> images, std::vector
   fill(Part::Kind::image, std::move(images), "image");
   check_turns();
   return std::move(messages_);
+}
+
+bool Conversation::says_the_same(const std::vector<Message>& turns) const {
+  const auto after_system = [](const std::vector<Message>& messages) {
+    return messages.begin() +
+           (!messages.empty() && messages.front().role == Message::Role::system ? 1 : 0);
+  };
+  const auto mine = after_system(messages_), theirs = after_system(turns);
+  if (mine != messages_.begin() && theirs != turns.begin() &&
+      !same_turn(messages_.front(), turns.front()))
+    return false;
+  return std::equal(mine, messages_.end(), theirs, turns.end(), same_turn);
+}
+
+Answer answer_of(const element& value, const Columns& columns, const MediaSource& source,
+                 std::string_view name, const std::string& where) {
+  array list;
+  object first;
+  if (value.get(list) || list.size() < 2 || list.at(0).get(first) || !first_of(first, columns.role))
+    return {answer_text(value, columns, name, where), {}};
+  Conversation conversation(columns, source, where);
+  conversation.add_messages(list);
+  if (!conversation.ends_with_answer())
+    throw DataError(where + ": '" + std::string(name) +
+                    "' is a conversation whose last message is not the assistant's");
+  Answer answer{conversation.take_answer(), {}};
+  answer.before = conversation.messages();
+  return answer;
 }
 
 std::string answer_text(const element& value, const Columns& columns, std::string_view name,

@@ -32,13 +32,28 @@ class Conversation {
   void add_message(Message::Role role, const simdjson::dom::element& content);
   void add_text(Message::Role role, std::string_view text);
   void set_system(std::string_view text);
+  // A system message goes in front where there is none yet; others are nothing to it.
+  void take_system(const Message& message);
+
+  // Alpaca: turns before the question, and the question with what stands in its record's input.
+  // Both only of questions that were found under a name of an instruction.
+  bool is_instruction(std::string_view name) const;
+  void add_history(const simdjson::dom::object& record);
+  std::string with_input(const simdjson::dom::object& record, std::string question) const;
 
   // The last message's text, which is taken off. It must be the assistant's.
   std::string take_answer();
   bool ends_with_answer() const {
     return !messages_.empty() && messages_.back().role == Message::Role::assistant;
   }
+  bool ends_with_answer(std::string_view text) const;
   bool empty() const { return messages_.empty(); }
+  const std::vector<Message>& messages() const { return messages_; }
+
+  // Whether `turns` say the same as the messages so far: by role and text, whichever of them have
+  // marks of pictures. Pictures of their own must be the same; a system message may be on one side
+  // alone.
+  bool says_the_same(const std::vector<Message>& turns) const;
 
   // Images and videos go to their places in order. Without any places they go in front of the first message of the user.
   // More or fewer than there are places is an error, and so are turns that do not alternate or end with the assistant.
@@ -57,6 +72,14 @@ class Conversation {
   const std::string where_;
   std::vector<Message> messages_;
 };
+
+// An answer, and the turns before it where the record gives a whole conversation.
+struct Answer {
+  std::string text;
+  std::vector<Message> before;
+};
+Answer answer_of(const simdjson::dom::element& value, const Columns& columns,
+                 const MediaSource& source, std::string_view name, const std::string& where);
 
 // A message's text: a string, the columns' content of an object, or the one message of a list.
 std::string answer_text(const simdjson::dom::element& value, const Columns& columns,

@@ -4,21 +4,13 @@
 #include <charconv>
 
 #include "dt2it/error.hpp"
+#include "dt2it/json_text.hpp"
 #include "plugins/datasets/records/ratings.hpp"
 
 namespace dt2it::records {
 namespace {
 
 constexpr char kUnusable[] = "unusable record";
-
-std::string quoted(const std::string& text) {
-  std::string json = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') json += '\\';
-    json += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  return json + '"';
-}
 
 std::string number(double value) {
   char text[40];
@@ -30,8 +22,8 @@ PreferencePair dropped(const std::string& id, const std::string& source, const s
   PreferencePair pair;
   pair.id = id;
   pair.source = source;
-  pair.extra = "{\"dropped\":" + quoted(reason);
-  if (!detail.empty()) pair.extra += ",\"detail\":" + quoted(detail);
+  pair.extra = "{\"dropped\":" + json_text(reason);
+  if (!detail.empty()) pair.extra += ",\"detail\":" + json_text(detail);
   pair.extra += '}';
   return pair;
 }
@@ -60,8 +52,8 @@ std::vector<PreferencePair> rated_pairs(const AnswerRecord& record, const std::s
         pair.rejected = rejected;
         pair.chosen.origin = pair.rejected.origin = "dataset";
         // By the responses' ids, as stage `pair` leaves scores: a flip must not turn them round.
-        pair.extra = R"({"scores":{"ratings":{)" + quoted(chosen.id) + ":" +
-                     number(first ? *a : *b) + "," + quoted(rejected.id) + ":" +
+        pair.extra = R"({"scores":{"ratings":{)" + json_text(chosen.id) + ":" +
+                     number(first ? *a : *b) + "," + json_text(rejected.id) + ":" +
                      number(first ? *b : *a) + "}}}";
       }
     }

@@ -16,9 +16,14 @@ using simdjson::dom::array;
 using simdjson::dom::element;
 using simdjson::dom::object;
 
-std::optional<element> get(const object& record, const std::vector<std::string>& names) {
+// `found`: the name that it is under.
+std::optional<element> get(const object& record, const std::vector<std::string>& names,
+                           std::string* found = nullptr) {
   for (const std::string& name : names)
-    if (const auto value = find(record, name)) return value;
+    if (const auto value = find(record, name)) {
+      if (found) *found = name;
+      return value;
+    }
   return std::nullopt;
 }
 
@@ -54,11 +59,12 @@ class Parser {
     } else if (const auto messages = get(record_, columns_.common.messages);
                messages && !messages->get(list)) {
       parse_messages(list);
-    } else if (const auto question = get(record_, columns_.common.question)) {
+    } else if (std::string name;
+               const auto question = get(record_, columns_.common.question, &name)) {
       if (!question->get(list))
         parse_messages(list);
       else
-        parse_question(plain_text(*question));
+        parse_question(name, plain_text(*question));
     } else {
       throw DataError(where_ + ": has no question (looked for " + words(columns_.turns) + ", " +
                       words(columns_.common.messages) + ", " + words(columns_.common.question) +
@@ -113,10 +119,14 @@ class Parser {
   std::vector<Message> one_question(std::string_view text) {
     Conversation conversation(columns_.common, source_, where_);
     conversation.add_text(Message::Role::user, text);
+    set_system(conversation);
+    return std::move(conversation).finish(images(), videos());
+  }
+
+  void set_system(Conversation& conversation) const {
     if (const std::string system = optional_text_of(record_, columns_.common.system);
         !system.empty())
       conversation.set_system(system);
-    return std::move(conversation).finish(images(), videos());
   }
 
   void parse_turns(const array& turns) {
@@ -145,14 +155,17 @@ class Parser {
   void parse_messages(const array& list) {
     Conversation conversation(columns_.common, source_, where_);
     conversation.add_messages(list);
-    if (const std::string system = optional_text_of(record_, columns_.common.system);
-        !system.empty())
-      conversation.set_system(system);
     std::string last;
     if (conversation.ends_with_answer())
       last = conversation.take_answer();
     else
       last = reference();
+    add_prompts(std::move(conversation), last);
+  }
+
+  // `last`: the answer to the last message.
+  void add_prompts(Conversation conversation, const std::string& last) {
+    set_system(conversation);
     const std::vector<Message> all = std::move(conversation).finish(images(), videos());
     const std::size_t start = all.front().role == Message::Role::system ? 1 : 0;
     for (std::size_t i = start; i < all.size(); i += 2) {
@@ -191,7 +204,12 @@ class Parser {
     return text;
   }
 
-  void parse_question(std::string question) {
+  void parse_question(const std::string& name, std::string question) {
+    Conversation conversation(columns_.common, source_, where_);
+    if (conversation.is_instruction(name)) {
+      conversation.add_history(record_);
+      question = conversation.with_input(record_, std::move(question));
+    }
     if (const std::string context = optional_text_of(record_, columns_.context); !context.empty())
       question = context + "\n" + question;
     std::vector<std::string> choices;
@@ -200,13 +218,12 @@ class Parser {
       for (const element& choice : list) choices.push_back(plain_text(choice));
     for (std::size_t i = 0; i < choices.size(); ++i)
       question += (i ? "\n(" : "\nOptions:\n(") + letter(i) + ") " + choices[i];
-    Prompt prompt;
-    prompt.messages = one_question(question);
-    prompt.reference = choices.empty() ? reference() : choice_reference(choices);
-    if (form_.rationale && !prompt.reference.empty())
+    conversation.add_text(Message::Role::user, question);
+    std::string answer = choices.empty() ? reference() : choice_reference(choices);
+    if (form_.rationale && !answer.empty())
       if (const std::string why = optional_text_of(record_, columns_.rationale); !why.empty())
-        prompt.reference += "\n" + why;
-    prompts_.push_back(std::move(prompt));
+        answer += "\n" + why;
+    add_prompts(std::move(conversation), answer);
   }
 
   static std::string letter(std::size_t i) {
@@ -218,11 +235,11 @@ class Parser {
     if (!value) return {};
     array list;
     object message;
-    if (!value->get(list)) {  // several accepted answers, or one message
+    if (!value->get(list)) {  // several accepted answers, or messages
       if (list.size() == 0) return {};
       const element first = *list.begin();
       if (first.get(message)) return plain_text(first);
-      return answer_text(*value, columns_.common, "reference", where_);
+      return answer_of(*value, columns_.common, source_, "reference", where_).text;
     }
     if (!value->get(message)) return answer_text(*value, columns_.common, "reference", where_);
     return plain_text(*value);
@@ -297,9 +314,10 @@ void PromptColumns::rename(const std::map<std::string, std::string>& names) {
 
 std::vector<std::string> PromptColumns::keys() const {
   std::vector<std::string> all;
-  for (const auto* names : {&common.id, &common.messages, &common.system, &common.question,
-                            &common.images, &common.videos, &turns, &reference, &choices, &context,
-                            &rationale, &source, &domain, &image_key})
+  for (const auto* names :
+       {&common.id, &common.messages, &common.system, &common.question, &common.more_question,
+        &common.history, &common.images, &common.videos, &turns, &reference, &choices, &context,
+        &rationale, &source, &domain, &image_key})
     all.insert(all.end(), names->begin(), names->end());
   return all;
 }

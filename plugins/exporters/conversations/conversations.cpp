@@ -43,6 +43,7 @@ class ConversationsExporter final : public Exporter {
     exported::TextFile out(folder / file);
     for (PreferencePair pair; pairs.next(pair);) {
       std::string problem = exported::objection(pair);
+      if (problem.empty()) problem = exported::mark_in_text(pair);
       if (problem.empty()) problem = own_objection(pair);
       if (!problem.empty()) {
         ++counts.left_out[problem];
@@ -192,7 +193,7 @@ class ConversationsExporter final : public Exporter {
       meta.close();
     }
     exported::TextFile card(folder / "README.md");
-    card.write(notes.card);
+    card.write(exported::valid_utf8(notes.card));
     card.close();
   }
 
@@ -203,7 +204,7 @@ class ConversationsExporter final : public Exporter {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("exporters/conversations", "1.0.0", registrar) {
+DT2IT_PLUGIN("exporters/conversations", "1.1.0", registrar) {
   registrar.add<dt2it::Exporter, dt2it::ConversationsExporter>(
       "conversations",
       "Pairs as JSON lines with a folder of images, for LLaMA-Factory, ms-swift and InternVL "

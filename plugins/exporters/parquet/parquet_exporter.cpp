@@ -70,7 +70,7 @@ class Messages {
   void text(const std::string& text) {
     must(part_->Append());
     must(type_->Append("text"));
-    must(text_->Append(text));
+    must(text_->Append(exported::valid_utf8(text)));  // which the type promises
   }
   void image() {
     must(part_->Append());
@@ -218,9 +218,8 @@ class ParquetExporter final : public Exporter {
       if (in_shard >= static_cast<std::size_t>(params_.shard_mb) << 20) close();
     };
     for (PreferencePair pair; pairs.next(pair);) {
-      std::string problem = exported::objection(pair);
-      if (problem == "a text has the mark <image> in it")
-        problem.clear();  // texts and images are apart here
+      std::string problem =
+          exported::objection(pair);  // marks are none: texts and images are apart
       if (problem.empty() && pair.rejected_prompt)
         problem = "the two sides have prompts of their own";
       if (!problem.empty()) {
@@ -248,7 +247,7 @@ class ParquetExporter final : public Exporter {
     card.write(
         "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: "
         "data/train-*\n---\n\n" +
-        notes.card);
+        exported::valid_utf8(notes.card));
     card.close();
     return counts;
   }
@@ -261,7 +260,7 @@ class ParquetExporter final : public Exporter {
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("exporters/parquet", "1.0.0", registrar) {
+DT2IT_PLUGIN("exporters/parquet", "1.1.0", registrar) {
   registrar.add<dt2it::Exporter, dt2it::ParquetExporter>(
       "parquet",
       "Pairs in TRL's vision form, images inside: a folder for Hugging Face datasets, with a data "

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/exporters/records/exported_pair.hpp"
 
+#include <simdjson.h>
+
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -15,6 +18,54 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kMark = "<image>";
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+
+bool is_utf8(std::string_view text) { return simdjson::validate_utf8(text.data(), text.size()); }
+
+// Length of the character at `at`; 0 when the bytes there are none.
+std::size_t character_length(std::string_view text, std::size_t at) {
+  for (std::size_t length = 1; length <= 4 && at + length <= text.size(); ++length)
+    if (is_utf8(text.substr(at, length))) return length;
+  return 0;
+}
+
+// The number of a lone surrogate, which readers give as three bytes (WTF-8); 0 when there is none.
+unsigned surrogate(std::string_view text, std::size_t at) {
+  if (at + 3 > text.size()) return 0;
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]); };
+  if (byte(0) != 0xED || byte(1) < 0xA0 || byte(1) > 0xBF || (byte(2) & 0xC0) != 0x80) return 0;
+  return 0xD000u | (byte(1) & 0x3Fu) << 6 | (byte(2) & 0x3Fu);
+}
+
+void append_escape(std::string& out, unsigned unit) {
+  char code[16];
+  std::snprintf(code, sizeof code, "\\u%04x", unit);
+  out += code;
+}
+
+// The number of a \uXXXX escape at `at`; -1 when there is none.
+int escape_at(std::string_view json, std::size_t at) {
+  if (json.size() < at + 6 || json[at] != '\\' || json[at + 1] != 'u') return -1;
+  int unit = -1;
+  std::from_chars(json.data() + at + 2, json.data() + at + 6, unit, 16);
+  return unit;
+}
+
+// Escapes of lone surrogates become U+FFFD, for of JSON that has one our readers keep nothing.
+std::string without_lone_surrogates(std::string json) {
+  for (std::size_t at = 0; (at = json.find('\\', at)) != std::string::npos;) {
+    const int unit = escape_at(json, at), next = escape_at(json, at + 6);
+    if (unit < 0xD800 || unit > 0xDFFF) {
+      at += 2;
+    } else if (unit < 0xDC00 && next >= 0xDC00 && next <= 0xDFFF) {
+      at += 12;
+    } else {
+      json.replace(at + 2, 4, "fffd");
+      at += 6;
+    }
+  }
+  return json;
+}
 
 // Members of an object, in order; empty texts are left out.
 class Object {
@@ -87,8 +138,10 @@ std::string prompt_json(const Prompt& prompt) {
 }  // namespace
 
 void append_json(std::string& out, std::string_view text) {
+  const bool valid = is_utf8(text);
   out += '"';
-  for (const char c : text) {
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
     const auto byte = static_cast<unsigned char>(c);
     if (c == '"' || c == '\\') {
       out += '\\';
@@ -96,14 +149,31 @@ void append_json(std::string& out, std::string_view text) {
     } else if (c == '\n') {
       out += "\\n";
     } else if (byte < 0x20) {
-      char code[8];
-      std::snprintf(code, sizeof code, "\\u%04x", byte);
-      out += code;
-    } else {
+      append_escape(out, byte);
+    } else if (valid || byte < 0x80) {
       out += c;
+    } else if (const std::size_t length = character_length(text, at)) {
+      out += text.substr(at, length);
+      at += length - 1;
+    } else if (const unsigned unit = surrogate(text, at)) {
+      append_escape(out, unit);
+      at += 2;
+    } else {
+      out += kReplacement;
     }
   }
   out += '"';
+}
+
+std::string valid_utf8(std::string_view text) {
+  if (is_utf8(text)) return std::string(text);
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = character_length(text, at);
+    out += length > 0 ? text.substr(at, length) : kReplacement;
+    at += length > 0 ? length : surrogate(text, at) ? 3 : 1;
+  }
+  return out;
 }
 
 std::string provenance(const PreferencePair& pair) {
@@ -126,7 +196,7 @@ std::string provenance(const PreferencePair& pair) {
     json.raw("strengths", list + "]");
   }
   json.raw("extra", pair.extra);
-  return json.close();
+  return without_lone_surrogates(json.close());
 }
 
 std::vector<const Media*> images_of(const Prompt& prompt) {
@@ -144,15 +214,38 @@ std::string objection(const PreferencePair& pair) {
     for (const Message& message : prompt->messages)
       for (const Part& part : message.content) {
         if (part.kind == Part::Kind::video || !part.media.frames.empty()) return "has a video";
-        if (part.kind == Part::Kind::text && part.text.find(kMark) != std::string::npos)
-          return "a text has the mark <image> in it";
         if (part.kind == Part::Kind::image && part.media.id.empty()) return "an image is absent";
       }
   }
-  if (pair.chosen.text.find(kMark) != std::string::npos ||
-      pair.rejected.text.find(kMark) != std::string::npos)
-    return "a text has the mark <image> in it";
   return {};
+}
+
+std::string mark_in_text(const PreferencePair& pair) {
+  const auto found = [](std::string_view text, std::size_t images) -> std::string {
+    for (const std::string_view mark :
+         {kMark, std::string_view("<video>"), std::string_view("<audio>")}) {
+      std::size_t count = 0;
+      for (std::size_t at = 0; (at = text.find(mark, at)) != std::string_view::npos; ++at) ++count;
+      if (count != (mark == kMark ? images : 0))
+        return "a text has the mark " + std::string(mark) + " in it";
+    }
+    return {};
+  };
+  std::string problem = found(pair.chosen.text, 0);
+  if (problem.empty()) problem = found(pair.rejected.text, 0);
+  for (const Prompt* prompt :
+       {&pair.prompt, pair.rejected_prompt ? &*pair.rejected_prompt : nullptr}) {
+    if (!prompt) continue;
+    for (const Message& message : prompt->messages) {
+      if (!problem.empty()) return problem;
+      // As it is written: a mark may also come about where two parts meet.
+      problem = found(
+          marked_text(message),
+          static_cast<std::size_t>(std::ranges::count_if(
+              message.content, [](const Part& part) { return part.kind != Part::Kind::text; })));
+    }
+  }
+  return problem;
 }
 
 std::string marked_text(const Message& message) {

@@ -11,18 +11,28 @@
 
 namespace dt2it::exported {
 
-void append_json(std::string& out, std::string_view text);  // as a JSON string
+// As a JSON string. A lone surrogate (three bytes, as readers give it) becomes its escape again,
+// other bytes that are no UTF-8 become U+FFFD.
+void append_json(std::string& out, std::string_view text);
+
+// The text, with U+FFFD for lone surrogates and other bytes that are no UTF-8: for what cannot
+// escape them.
+std::string valid_utf8(std::string_view text);
 
 // What other programs' records have no place for, as a JSON object under the key "dt2it": ids,
 // sources, reference answer, strengths, writers, extra. The readers put it back, so that a pair
-// survives the way there and back.
+// survives the way there and back, but for lone surrogates, which become U+FFFD.
 std::string provenance(const PreferencePair& pair);
 
 // The images of a prompt in reading order.
 std::vector<const Media*> images_of(const Prompt& prompt);
 
-// Why a pair cannot be written in a form of texts with "<image>" marks; empty: it can.
+// Why a pair cannot be written in any form; empty: it can.
 std::string objection(const PreferencePair& pair);
+
+// Why it cannot be written in a form of texts with "<image>" marks: such a mark is in a text, or
+// "<video>" or "<audio>", for which programs look as well. Empty: it can.
+std::string mark_in_text(const PreferencePair& pair);
 
 // A message with "<image>" where its images stand. Parts are joined as they are: texts keep their
 // bytes.

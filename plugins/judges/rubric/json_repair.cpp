@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 
@@ -77,6 +78,7 @@ class Mender {
 
   const std::string& json() const { return json_; }
   std::size_t end() const { return at_; }
+  bool repeated() const { return repeated_; }
 
  private:
   enum class Expect { key, colon, value, item };
@@ -153,8 +155,7 @@ class Mender {
     if (!(closing.empty() ? bare() : quoted(closing))) return false;
     // A key that comes twice may be foreign text that broke out of a string: better no value than a
     // wrong one.
-    hopeless_ = key && !stack_.back().keys.insert(json_.substr(begin)).second;
-    if (hopeless_) return false;
+    if (key && !stack_.back().keys.insert(json_.substr(begin)).second) repeated_ = true;
     after_token();
     return true;
   }
@@ -324,7 +325,58 @@ class Mender {
   std::size_t at_;
   std::string json_;
   std::vector<Level> stack_;
-  bool hopeless_ = false;
+  bool hopeless_ = false, repeated_ = false;
+};
+
+// Whether an object in strict JSON has a key twice with values that differ; Boost.JSON would keep
+// the last one and say nothing.
+class Repetition {
+ public:
+  explicit Repetition(std::string_view json) : json_(json) { value(); }
+  bool found() const { return found_; }
+
+ private:
+  char here() const { return at_ < json_.size() ? json_[at_] : ']'; }
+  void skip_blank() {
+    while (is_space(here())) ++at_;
+  }
+  std::string_view string() {
+    const std::size_t begin = at_++;
+    while (at_ < json_.size() && json_[at_] != '"') at_ += json_[at_] == '\\' ? 2 : 1;
+    return json_.substr(begin, ++at_ - begin);
+  }
+  std::string_view value() {
+    skip_blank();
+    const std::size_t begin = at_;
+    if (here() == '{' || here() == '[') {
+      const bool object = json_[at_++] == '{';
+      std::map<std::string, std::string_view, std::less<>> members;
+      for (skip_blank(); here() != '}' && here() != ']'; skip_blank()) {
+        if (here() == ',') {
+          ++at_;
+        } else if (object) {
+          const boost::json::value key = boost::json::parse(string());  // without escapes
+          skip_blank();
+          ++at_;  // the colon
+          const std::string_view given = value();
+          const auto [member, first] = members.emplace(key.as_string(), given);
+          found_ = found_ || (!first && member->second != given);
+        } else {
+          value();
+        }
+      }
+      ++at_;
+    } else if (here() == '"') {
+      string();
+    } else {
+      while (here() != ',' && here() != '}' && here() != ']' && !is_space(here())) ++at_;
+    }
+    return json_.substr(begin, at_ - begin);
+  }
+
+  std::string_view json_;
+  std::size_t at_ = 0;
+  bool found_ = false;
 };
 
 bool worth_keeping(const boost::json::value& value) {
@@ -345,15 +397,20 @@ FoundJson find_json(std::string_view text) {
     boost::json::stream_parser parser;
     boost::system::error_code error;
     const std::size_t used = parser.write_some(text.data() + at, text.size() - at, error);
+    const auto keep = [&](boost::json::value value, bool repeated) {
+      if (!worth_keeping(value)) return;
+      found.repeated = found.repeated || repeated;
+      if (!repeated) found.values.push_back(std::move(value));
+    };
     if (!error && parser.done()) {
-      boost::json::value value = parser.release();
+      keep(parser.release(), Repetition(text.substr(at, used)).found());
       at += used;
-      if (worth_keeping(value)) found.values.push_back(std::move(value));
       continue;
     }
     Mender mender(text, at);
     const Mender::Result result = mender.run();
-    if (result == Mender::Result::cut && text[at] == '{') {
+    // Prose has braces and the same word twice.
+    if (result == Mender::Result::cut && text[at] == '{' && !mender.repeated()) {
       found.cut = true;
       break;
     }
@@ -361,7 +418,7 @@ FoundJson find_json(std::string_view text) {
       boost::json::value value = boost::json::parse(mender.json(), error);
       if (!error) {
         at = mender.end();
-        if (worth_keeping(value)) found.values.push_back(std::move(value));
+        keep(std::move(value), mender.repeated() || Repetition(mender.json()).found());
         continue;
       }
     }

@@ -6,9 +6,10 @@
 // doubled and missing commas, single or curly quotes, unescaped line breaks and quotes in strings,
 // bad escapes, comments, unquoted keys and words, Python's True/False/None, "8/10" without quotes.
 //
-// In a mended value no key may come twice: that is how text that broke out of its string would
-// show. Nothing that was not written is added: a value that ends before it is closed is reported as
-// `cut` and not returned.
+// No key of an object may come twice, unless with the same value in strict JSON: which one is meant
+// nobody knows, and text that broke out of its string shows that way. Such a value is reported as
+// `repeated` and not returned. Nothing that was not written is added: a value that ends before it is
+// closed is reported as `cut` and not returned.
 
 #include <boost/json/value.hpp>
 #include <string>
@@ -20,6 +21,7 @@ namespace dt2it::rubric {
 struct FoundJson {
   std::vector<boost::json::value> values;  // objects and arrays of objects, in order of appearance
   bool cut = false;                        // the text ends inside a value (the last one looked at)
+  bool repeated = false;                   // a value has a key twice
 };
 
 // Never throws on bad text; work is bounded by a constant times the length. `text` must be valid

@@ -463,6 +463,7 @@ ParsedReply parse_reply(std::string_view raw, std::string_view finish_reason, st
       return all(Status::truncated, "the reply was cut at the token limit");
     return all(Status::unparsed, "the reply's JSON ends before it is closed");
   }
+  if (found.repeated) return all(Status::unparsed, "the reply's JSON has a key twice");
   std::optional<Report> best;
   for (const json::value& value : found.values) {
     Report report = read_report(value, expected, criteria);

@@ -25,6 +25,7 @@
 // the
 //   first ones would favour responses by their place. Truncated if the model stopped at its token
 //   limit, otherwise unparsed.
+// - A key that an object has twice, with different values, makes the whole reply unparsed.
 // - Two different readable reports in one reply: unparsed. Prose and reasoning around one report is
 // fine.
 // - No report and the words of a refusal: refused.

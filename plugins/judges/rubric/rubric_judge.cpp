@@ -269,7 +269,7 @@ class RubricJudge final : public Judge {
 }  // namespace
 }  // namespace dt2it::rubric
 
-DT2IT_PLUGIN("judges/rubric", "1.1.0", registrar) {
+DT2IT_PLUGIN("judges/rubric", "1.2.0", registrar) {
   registrar.add<dt2it::Judge, dt2it::rubric::RubricJudge>(
       "rubric",
       "An MLLM that grades responses by weighted criteria, in a list, one by one or in pairs.");

@@ -445,7 +445,7 @@ class OpenAiMllm final : public RemoteMllm {
 }  // namespace
 }  // namespace dt2it::openai
 
-DT2IT_PLUGIN("mllms/openai", "0.2.0", registrar) {
+DT2IT_PLUGIN("mllms/openai", "0.3.0", registrar) {
   registrar.add<dt2it::Mllm, dt2it::openai::OpenAiMllm>(
       "openai",
       "Asks a server that speaks OpenAI's chat completions or Anthropic's messages: services, "

@@ -197,15 +197,20 @@ Meaning judge_answer(long status, const ServerError& error, std::string_view sho
 
 namespace {
 
-// An answer that came without a form that could be read.
-ReadReply formless(const element& root, std::string_view body, const char* why) {
+// An answer that came without a form that could be read. Without `member`, which all answers have, and without what it
+// cost it is none of the model's: {"message": "upstream is starting"}.
+ReadReply formless(const element& root, std::string_view body, const char* why,
+                   const char* member) {
   ReadReply read = unreadable(why, body);
-  element error;
+  element error, answer, usage;
+  read.damaged = (root.at_key(member).get(answer) || answer.is_null()) &&
+                 (root.at_key("usage").get(usage) || !usage.is_object());
   if (!root.at_key("error").get(error) && !error.is_null()) {
     const std::string code = text_of(error, "code");
     long number = 0;
     std::from_chars(code.data(), code.data() + code.size(), number);
     read.error_status = number >= 400 && number < 600 ? number : 502;
+    read.damaged = false;
   }
   return read;
 }
@@ -275,7 +280,7 @@ ReadReply read_reply(std::string_view body) {
   element choice, message;
   if (root.at_key("choices").get(choices) || choices.size() == 0 || choices.at(0).get(choice) ||
       choice.at_key("message").get(message))
-    return formless(root, body, "the answer has no choices");
+    return formless(root, body, "the answer has no choices", "choices");
   ReadReply read;
   read.reply.model = text_of(root, "model");
   read.reply.usage = usage_of(root, read.usage_known);
@@ -289,7 +294,8 @@ ReadReply read_anthropic_reply(std::string_view body) {
   element root;
   if (!parse(trimmed(body), parser, root)) return damaged(body);
   simdjson::dom::array parts;
-  if (root.at_key("content").get(parts)) return formless(root, body, "the answer has no content");
+  if (root.at_key("content").get(parts))
+    return formless(root, body, "the answer has no content", "content");
   ReadReply read;
   read.reply.model = text_of(root, "model");
   read.reply.finish_reason = text_of(root, "stop_reason");

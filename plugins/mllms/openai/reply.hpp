@@ -30,7 +30,7 @@ enum class Meaning {
 Meaning judge_answer(long status, const ServerError& error, std::string_view should_retry);
 
 // An answer of status 200. A gateway's error in such an answer is told by `error_status`, 0 for
-// none; `damaged`: it is no JSON at all, cut short perhaps.
+// none; `damaged`: it is no JSON at all, cut short perhaps, or holds neither an answer nor what one cost: nobody was asked.
 struct ReadReply {
   ChatReply reply;
   long error_status = 0;

@@ -26,6 +26,7 @@ class ReplayMllm final : public Mllm {
   struct Params {
     std::filesystem::path file;
     std::string model;
+    std::string identity;
   };
   static void describe(Schema<Params>& schema) {
     schema
@@ -37,9 +38,14 @@ class ReplayMllm final : public Mllm {
         "model", &Params::model,
         "Take only lines with this \"model_asked\": a recording of several models answers in the "
         "name of one. Empty: all lines.");
+    schema.field(
+        "identity", &Params::identity,
+        "Take only lines with this \"identity\": where a model was asked with several seeds or "
+        "settings. As dt2it calls export or an error of this model says it. Empty: all lines.");
   }
 
-  ReplayMllm(const Params& params, Context&) : file_(params.file), model_(params.model) {
+  ReplayMllm(const Params& params, Context&)
+      : file_(params.file), model_(params.model), identity_(params.identity) {
     std::ifstream in(file_, std::ios::binary);
     if (!in) throw DataError(fmt::format("{}: {}", file_.string(), std::strerror(errno)));
     std::string line;
@@ -81,7 +87,9 @@ class ReplayMllm final : public Mllm {
     if (key.size() != 32 || key.find_first_not_of("0123456789abcdef") != std::string::npos)
       throw wrong("\"key\" must be a string of 32 hex digits");
     if (!object.if_contains("text")) throw wrong("\"text\" is missing");
-    if (!model_.empty() && text("model_asked") != model_) return;
+    const std::string model = text("model_asked"), identity = text("identity");
+    if (!model_.empty() && model != model_) return;
+    if (!identity_.empty() && identity != identity_) return;
     ChatReply reply;
     reply.status = Status::ok;
     reply.text = text("text");
@@ -113,18 +121,38 @@ class ReplayMllm final : public Mllm {
       return member->get_int64();
     };
     reply.usage = {count("prompt_tokens"), count("cached_tokens"), count("completion_tokens")};
-    if (!replies_.emplace(key, std::move(reply)).second)
-      throw wrong("key " + key + " stands in an earlier line");
+    const auto [first, is_new] = lines_.emplace(key, Line{number, model, identity});
+    if (!is_new) {
+      const Line& there = first->second;
+      std::string what = fmt::format("key {} stands in line {}, too", key, there.number);
+      const auto say = [&](const char* parameter, const std::string& one,
+                           const std::string& other) {
+        what += fmt::format(", of another {0}: say which by parameter '{0}', '{1}' or '{2}'",
+                            parameter, one, other);
+      };
+      if (there.model != model)
+        say("model", there.model, model);
+      else if (there.identity != identity)
+        say("identity", there.identity, identity);
+      throw wrong(what);
+    }
+    replies_.emplace(key, std::move(reply));
   }
 
+  struct Line {
+    std::size_t number;
+    std::string model, identity;
+  };
+
   std::filesystem::path file_;
-  std::string model_;
+  std::string model_, identity_;
   std::map<std::string, ChatReply> replies_;
+  std::map<std::string, Line> lines_;  // where a key was met first
 };
 
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("mllms/replay", "1.1.0", registrar) {
+DT2IT_PLUGIN("mllms/replay", "1.2.0", registrar) {
   registrar.add<dt2it::Mllm, dt2it::ReplayMllm>("replay", "Answers from a file of recorded calls.");
 }

@@ -17,8 +17,8 @@ namespace {
 
 using namespace endpoint;
 
-// A reward model behind HTTP: `dt2it serve`, or vLLM. Whatever goes wrong on the way is the status
-// of the rewards concerned.
+// A reward model behind HTTP: `dt2it serve`, or vLLM. What goes wrong with one request is the status
+// of its rewards; where no request will do, or the server is gone, there is no result: ModelError.
 class EndpointRewardModel final : public RewardModel {
  public:
   struct Params {
@@ -32,6 +32,7 @@ class EndpointRewardModel final : public RewardModel {
     int retries = 6;
     double retry_delay_seconds = 0.5;
     double max_retry_delay_seconds = 30;
+    int outage_limit = 30;
     int max_in_flight = 16;
     std::int64_t batch_size = 128;
 
@@ -71,6 +72,11 @@ class EndpointRewardModel final : public RewardModel {
       schema
           .field("max_retry_delay_seconds", &Params::max_retry_delay_seconds, "Longest such wait.")
           .min(0);
+      schema
+          .field("outage_limit", &Params::outage_limit,
+                 "After so many requests in a row without an answer the run stops with an error; "
+                 "0: never.")
+          .min(0);
       schema.field("max_in_flight", &Params::max_in_flight, "Most exchanges at the same time.")
           .min(1)
           .max(1024);
@@ -84,6 +90,15 @@ class EndpointRewardModel final : public RewardModel {
                                       : Api::rewards;
     std::string base = params.url;
     while (base.ends_with('/')) base.pop_back();
+    const std::size_t slashes = base.find("//");
+    const std::size_t host = slashes == std::string::npos ? 0 : slashes + 2;
+    if (base.substr(host, base.find_first_of("/?#", host) - host).find('@') != std::string::npos)
+      throw ConfigError(
+          "reward_models/endpoint: a url holds no user name or password; keys come from "
+          "api_key_env");
+    if (std::any_of(base.begin(), base.end(),
+                    [](unsigned char c) { return c <= 0x20 || c == 0x7f; }))
+      throw ConfigError("reward_models/endpoint: a url holds no blanks or line ends");
     if (!base.starts_with("http://") && !base.starts_with("https://"))
       throw ConfigError(fmt::format(
           "reward_models/endpoint: url '{}' must begin with http:// or https://", params.url));
@@ -107,6 +122,7 @@ class EndpointRewardModel final : public RewardModel {
         throw ModelError(fmt::format(
             "the key in {} has blanks, line ends or letters that no key has", params.api_key_env));
       post_.headers.push_back("Authorization: Bearer " + text);
+      key_ = text;
     }
   }
 
@@ -116,6 +132,8 @@ class EndpointRewardModel final : public RewardModel {
     struct Task {
       std::size_t request, first, count;
     };
+    if (for_good_) throw ModelError(reason_);
+    stopped_ = false;  // whoever asks again after an outage may find the server back
     std::vector<std::vector<Reward>> results(requests.size());
     std::vector<Task> tasks;
     for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -145,6 +163,7 @@ class EndpointRewardModel final : public RewardModel {
     for (std::size_t i = 0; i < threads; ++i)
       workers.emplace_back([&, i] { work(*connections_[i]); });
     workers.clear();
+    if (stopped_) throw ModelError(reason_);
     return results;
   }
 
@@ -154,30 +173,44 @@ class EndpointRewardModel final : public RewardModel {
                                Reward{status, std::numeric_limits<double>::quiet_NaN(), detail});
   }
 
-  // Never throws: it runs in a thread.
+  // Never throws: it runs in a thread. Once it is stopped, what it gives is of no account.
   std::vector<Reward> ask(HttpPost& connection, const Prompt& prompt,
                           std::span<const Response> responses) {
     const std::size_t count = responses.size();
-    if (stopped_) return all(count, Status::unavailable, stop_reason());
+    if (stopped_) return all(count, Status::unavailable, {});
     try {
       const std::string body =
           write_request(api_, params_.model, write_messages(prompt, context_.media()), responses);
-      const Posted answer = connection.send(url_, body);
-      if (answer.status == 200) return read_answer(api_, answer.body, count);
+      Posted answer = connection.send(url_, body, stopped_);
+      if (stopped_) return all(count, Status::unavailable, {});
+      blot_out(answer.body, key_);
+      blot_out(answer.problem, key_);
+      if (answer.status == 200) {
+        answered();
+        std::vector<Reward> rewards = read_answer(api_, answer.body, count);
+        for (Reward& reward : rewards) blot_out(reward.detail, key_);
+        return rewards;
+      }
       const std::string detail =
-          answer.status ? read_error(answer.status, answer.body) : answer.problem;
+          answer.status ? read_error(answer.status, answer.body, key_) : answer.problem;
       switch (answer.status) {
+        case 301:
+        case 302:
+        case 307:
+        case 308:
         case 401:
+        case 402:
         case 403:
         case 404:
         case 405:  // no request of this endpoint will do
-          stop(detail);
-          return all(count, Status::unavailable, detail);
+          stop(fmt::format("{} cannot be used: {}. What is done is kept", url_, detail), true);
+          break;
         case 400:
         case 413:
-        case 422: return all(count, Status::invalid, detail);
-        default: return all(count, Status::unavailable, detail);
+        case 422: answered(); return all(count, Status::invalid, detail);
+        default: not_answered(answer.fault, detail);
       }
+      return all(count, Status::unavailable, detail);
     } catch (const DataError& error) {
       return all(count, Status::missing_media, error.what());
     } catch (const std::exception& error) {
@@ -185,32 +218,53 @@ class EndpointRewardModel final : public RewardModel {
     }
   }
 
-  void stop(const std::string& reason) {
+  void answered() {
     std::lock_guard lock(mutex_);
-    if (stopped_.exchange(true)) return;
-    reason_ = reason;
-    context_.log(LogLevel::error, fmt::format("{}: {}; it is not asked any more", url_, reason));
+    without_answer_ = 0;
   }
-  std::string stop_reason() {
+  void not_answered(Posted::Fault fault, const std::string& detail) {
+    int in_a_row = 0;
+    {
+      std::lock_guard lock(mutex_);
+      in_a_row = ++without_answer_;
+    }
+    if (fault == Posted::Fault::lasting)
+      stop(fmt::format("{} cannot be used: {}. What is done is kept", url_, detail), true);
+    else if (fault == Posted::Fault::nobody)
+      stop(fmt::format("{} gave no answer: {}. What is done is kept; run again to go on", url_,
+                       detail),
+           false);
+    else if (params_.outage_limit > 0 && in_a_row >= params_.outage_limit)
+      stop(fmt::format("{} gave no answer to {} requests in a row, the last: {}. What is done is "
+                       "kept; run again to go on",
+                       url_, in_a_row, detail),
+           false);
+  }
+  void stop(const std::string& reason, bool for_good) {
     std::lock_guard lock(mutex_);
-    return reason_;
+    if (stopped_) return;
+    reason_ = reason;
+    for_good_ = for_good;
+    stopped_ = true;
   }
 
   const Params params_;
   Context& context_;
   Api api_ = Api::rewards;
-  std::string url_;
+  std::string url_, key_;
   PostOptions post_;
   std::vector<std::unique_ptr<HttpPost>> connections_;
   std::atomic<bool> stopped_{false};
-  std::mutex mutex_;
+  std::mutex mutex_;  // what follows, while workers are at it
+  int without_answer_ = 0;
   std::string reason_;
+  bool for_good_ = false;
 };
 
 }  // namespace
 }  // namespace dt2it
 
-DT2IT_PLUGIN("reward_models/endpoint", "1.0.0", registrar) {
+DT2IT_PLUGIN("reward_models/endpoint", "1.1.0", registrar) {
   registrar.add<dt2it::RewardModel, dt2it::EndpointRewardModel>(
       "endpoint", "A reward model behind HTTP: `dt2it serve`, or vLLM's pooling and classify.");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -22,6 +23,12 @@ struct Posted {
   long status = 0;  // of the last attempt; 0: no answer came
   std::string body;
   std::string problem;  // why not
+  enum class Fault : std::uint8_t {
+    passing,  // or none
+    nobody,   // no such host, or none that listens
+    lasting,  // a certificate that is not trusted, an address that is none
+  };
+  Fault fault = Fault::passing;
 };
 
 // One connection, kept between requests. From one thread at a time.
@@ -32,11 +39,12 @@ class HttpPost {
   HttpPost(HttpPost&&) = delete;
 
   // Tries again after broken connections, time-outs, 408, 429 and 5xx, as long as the server asks
-  // or twice as long each time; limits (429, 503) are waited for five times as often.
-  Posted send(const std::string& url, const std::string& body);
+  // or twice as long each time; limits (429, 503) are waited for five times as often. Soon ends when
+  // `stop` is set.
+  Posted send(const std::string& url, const std::string& body, const std::atomic<bool>& stop);
 
  private:
-  double attempt(const std::string& url, const std::string& body,
+  double attempt(const std::string& url, const std::string& body, const std::atomic<bool>& stop,
                  Posted& result);  // seconds that the server asks to wait
 
   const PostOptions& options_;

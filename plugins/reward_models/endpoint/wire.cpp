@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -15,6 +16,7 @@ namespace dt2it::endpoint {
 
 using openai::append_base64;
 using openai::append_json_string;
+using openai::valid_utf8;
 using simdjson::dom::array;
 using simdjson::dom::element;
 
@@ -32,6 +34,9 @@ void append_media(std::string& json, const Media& media, Part::Kind kind, MediaS
   append_base64(json, store.bytes(media));
   json += "\"}}";
 }
+
+constexpr std::size_t kShortestKey = 8;  // "EMPTY" and "none" are words of answers
+constexpr std::size_t kLongestWords = 500;
 
 constexpr std::array<std::string_view, 7> kStatuses{
     "ok", "unparsed", "refused", "truncated", "unavailable", "missing_media", "invalid"};
@@ -76,7 +81,65 @@ Reward own_reward(element entry) {
   return number(value);
 }
 
+// What is wrong with each field, as FastAPI says it: [{"loc":["body","messages"],"msg":"..."}].
+std::string field_errors(array list) {
+  std::string all;
+  for (const element one : list) {
+    std::string_view message;
+    if (one["msg"].get(message)) continue;
+    if (!all.empty()) all += "; ";
+    array place;
+    if (!one["loc"].get(place)) {
+      std::string where;
+      for (const element step : place) {
+        std::string_view name;
+        where += where.empty() ? "" : ".";
+        where += step.get(name) ? simdjson::minify(step) : std::string(name);
+      }
+      all += where + ": ";
+    }
+    all += message;
+  }
+  return all;
+}
+
+// The forms of dt2it serve, vLLM, OpenAI, FastAPI; empty where it is none of them.
+std::string words_of(std::string_view body) {
+  simdjson::dom::parser parser;
+  element root;
+  if (parser.parse(body.data(), body.size()).get(root)) return {};
+  std::string_view words;
+  if (!root["error"]["message"].get(words) || !root["error"].get(words) ||
+      !root["message"].get(words) || !root["detail"].get(words))
+    return std::string(words);
+  array list;
+  return root["detail"].get(list) ? std::string() : field_errors(list);
+}
+
+// In one line and cut between two characters.
+std::string in_short(const std::string& text) {
+  std::string line;
+  for (const char c : valid_utf8(text)) {
+    const bool blank = static_cast<unsigned char>(c) <= 0x20 || c == 0x7f;
+    if (!blank)
+      line += c;
+    else if (!line.empty() && line.back() != ' ')
+      line += ' ';
+  }
+  std::size_t end = std::min(line.size(), kLongestWords);
+  while (end < line.size() && end > 0 && (line[end] & 0xC0) == 0x80) --end;
+  line.resize(end);
+  while (line.ends_with(' ')) line.pop_back();
+  return line;
+}
+
 }  // namespace
+
+void blot_out(std::string& text, const std::string& key) {
+  if (key.size() < kShortestKey) return;
+  for (std::size_t at = 0; (at = text.find(key, at)) != std::string::npos;)
+    text.replace(at, key.size(), "[key]");
+}
 
 std::string write_messages(const Prompt& prompt, MediaStore& media) {
   constexpr std::array kRoles{"system", "user", "assistant"};
@@ -153,14 +216,14 @@ std::vector<Reward> read_answer(Api api, std::string_view body, std::size_t coun
   return rewards;
 }
 
-std::string read_error(long status, std::string_view body) {
-  simdjson::dom::parser parser;
-  element root;
-  std::string_view message;
-  if (!parser.parse(body.data(), body.size()).get(root) &&
-      (!root["error"]["message"].get(message) || !root["message"].get(message)))
-    return fmt::format("status {}: {}", status, message.substr(0, 500));
-  return fmt::format("status {}", status);
+std::string read_error(long status, std::string_view body, const std::string& key) {
+  std::string words = words_of(body);
+  if (words.empty()) words = body;
+  // Behind the escapes of JSON, and before it is cut.
+  blot_out(words, key);
+  words = in_short(words);
+  return words.empty() ? fmt::format("status {}", status)
+                       : fmt::format("status {}: {}", status, words);
 }
 
 }  // namespace dt2it::endpoint

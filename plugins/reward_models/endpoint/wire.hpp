@@ -25,7 +25,11 @@ std::string write_request(Api api, const std::string& model, const std::string& 
 // never a number.
 std::vector<Reward> read_answer(Api api, std::string_view body, std::size_t count);
 
-// What is wrong, in the server's own words where it has some.
-std::string read_error(long status, std::string_view body);
+// What is wrong, in the server's own words where it has some, else as it came; in one line, without
+// the key.
+std::string read_error(long status, std::string_view body, const std::string& key = {});
+
+// A server may send back what it was sent. As core/calls, which no plugin can reach.
+void blot_out(std::string& text, const std::string& key);
 
 }  // namespace dt2it::endpoint

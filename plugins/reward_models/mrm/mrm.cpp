@@ -341,24 +341,12 @@ class MrmRewardModel final : public RewardModel {
 
   HiddenState head_input() const {
     std::string input = params_.head_input;
-    const fs::path training = checkpoint() / "training.json";
-    if (input == "auto" && fs::exists(training)) {
-      simdjson::dom::parser parser;
-      simdjson::dom::element root;
-      std::string_view said;
-      if (!parser.load(training.string()).get(root) && !root["head_input"].get(said)) input = said;
+    if (input == "auto") input = stated_head_input(checkpoint());
+    if (input.empty()) {
+      const std::string doubt = doubt_about_head_input(checkpoint());
+      if (!doubt.empty()) context_.log(LogLevel::warning, doubt);
     }
-    // Every known program that trains Qwen2.5-VL reads the normed state.
-    if (input == "auto" && model_type() != "qwen2_5_vl")
-      context_.log(LogLevel::warning,
-                   fmt::format("{}: nothing says which hidden state its head was trained on; the "
-                               "one after the final norm is "
-                               "taken. LLaMA-Factory's Qwen3-VL models made with transformers 4.57 "
-                               "need head_input = "
-                               "\"before_norm\": `dt2it doctor {}` tells which is likely",
-                               checkpoint().string(), checkpoint().string()));
-    return input == "before_norm" || input == "unnormed" ? HiddenState::unnormed
-                                                         : HiddenState::normed;
+    return input == "before_norm" ? HiddenState::unnormed : HiddenState::normed;
   }
 
   const Params params_;

@@ -166,8 +166,7 @@ std::string key_of(const std::string& id, std::string question, std::string one,
 
 std::vector<StoredRow> read_stored(const std::filesystem::path& file) {
   records::RecordReader reader(
-      records::find_data_file(file, {"generated_predictions.jsonl", "verdicts.jsonl"}),
-      /*python_numbers=*/true);
+      records::find_data_file(file, {"generated_predictions.jsonl", "verdicts.jsonl"}));
   std::vector<StoredRow> rows;
   object record;
   while (reader.next(record)) {

@@ -132,7 +132,7 @@ void LlamaFactoryTrainer::collect(const fs::path& from, const fs::path& to) cons
                     fs::copy_options::overwrite_existing);
   for (const char* name :
        {"generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json",
-        "chat_template.json", "vocab.json", "merges.txt"})
+        "processor_config.json", "chat_template.json", "vocab.json", "merges.txt"})
     if (!fs::exists(to / name) && fs::exists(params_.checkpoint / name))
       fs::copy_file(params_.checkpoint / name, to / name);
 }

@@ -19,7 +19,7 @@ std::string training_json(const Params& params, const Facts& facts) {
       "\"steps\": {},\n  \"batch_size\": {},\n"
       "  \"learning_rate\": {},\n  \"warmup_ratio\": {},\n  \"weight_decay\": {},\n  "
       "\"optimizer\": {},\n  \"seed\": {},\n",
-      json_text(params.loss), json_text(params.recipe), json_text(params.head_input),
+      json_text(params.loss), json_text(params.recipe), json_text(facts.head_input),
       json_text(params.initial_head()), params.dropout(), json_text(params.pair_order()),
       facts.pairs, facts.left_out, facts.truncated, params.epochs, facts.last.total_steps,
       params.batch_size, params.learning_rate, params.warmup_ratio, params.weight_decay,
@@ -42,7 +42,7 @@ std::string model_card(const Params& params, const Facts& facts) {
     card += fmt::format(
         "The reward of an answer is a linear layer (`value_head.safetensors`) on the last token's "
         "hidden state {} the final norm.\n\n",
-        params.head_input == "final_norm" ? "after" : "before");
+        facts.head_input == "final_norm" ? "after" : "before");
   card += fmt::format("Trained from `{}` by dt2it {} on {} preference pairs", facts.base,
                       DT2IT_VERSION, facts.pairs);
   if (facts.left_out) card += fmt::format(" ({} left out)", facts.left_out);

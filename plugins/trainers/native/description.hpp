@@ -14,7 +14,8 @@
 namespace dt2it::native {
 
 struct Facts {
-  std::string base;  // name of the backbone's folder
+  std::string base;                       // name of the backbone's folder
+  std::string head_input = "final_norm";  // that is trained with
   std::uint64_t seed = 0;
   std::size_t pairs = 0, left_out = 0, truncated = 0;  // the last two over all epochs
   std::map<std::string, std::size_t> sources;          // pairs of each

@@ -126,8 +126,9 @@ void Params::describe(Schema<Params>& schema) {
   schema
       .field("head_input", &P::head_input,
              "Hidden state that the head reads: after or before the final norm (before_norm: as "
-             "LLaMA-Factory with transformers 4.57 trains Qwen3-VL).")
-      .choices({"final_norm", "before_norm"});
+             "LLaMA-Factory with transformers 4.57 trains Qwen3-VL); auto: for the checkpoint's "
+             "own head as its training.json says, else final_norm.")
+      .choices({"auto", "final_norm", "before_norm"});
   schema
       .field("head_dropout", &P::head_dropout,
              "Dropout before the head; not given: 0.1 (llamafactory), 0 (clean).")

@@ -50,7 +50,7 @@ struct Params {
   double max_grad_norm = 1;
   // head
   std::string head_init = "auto";
-  std::string head_input = "final_norm";
+  std::string head_input = "auto";
   std::optional<double> head_dropout;
   std::string positive = "right";
   std::string negative = "wrong";

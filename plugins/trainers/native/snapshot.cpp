@@ -93,4 +93,19 @@ std::optional<Snapshots::Resumed> Snapshots::load(const std::vector<NamedParamet
   return Resumed{*step, weights.metadata()};
 }
 
+void share_files(const fs::path& from, const fs::path& to) {
+  fs::create_directories(to);
+  for (const auto& entry : fs::directory_iterator(from)) {
+    const fs::path target = to / entry.path().filename();
+    if (entry.is_directory()) {
+      share_files(entry.path(), target);
+      continue;
+    }
+    fs::remove(target);
+    std::error_code no_link;
+    fs::create_hard_link(entry.path(), target, no_link);
+    if (no_link) fs::copy_file(entry.path(), target);
+  }
+}
+
 }  // namespace dt2it::native

@@ -7,8 +7,11 @@
 //   STATE/current               the number of the step whose folder is whole
 //   STATE/step-N/rank-R.safetensors   of each process; the weights are in that of rank 0
 //   STATE/reference.safetensors   DPO: log-probabilities under the reference
-//   STATE/checkpoints/step-N    kept checkpoints, moved into the result in the end
+//   STATE/checkpoints/step-N    kept checkpoints
 //   STATE/best                  the checkpoint with the best accuracy on held-out pairs so far
+//
+// The last two become part of the result in the end, and stay here too: who asked for the training puts the result in its
+// place and removes STATE after that. One that is killed in between goes on from a whole STATE.
 
 #include <cstdint>
 #include <filesystem>
@@ -47,6 +50,9 @@ class Snapshots {
   std::filesystem::path folder_;
   nn::ProcessGroup& group_;
 };
+
+// What is below `from` is below `to` too: the same files by hard links, or copies where there are none (another file system).
+void share_files(const std::filesystem::path& from, const std::filesystem::path& to);
 
 // A folder's new content, made by `fill` beside it and renamed into place.
 template <class Fill>

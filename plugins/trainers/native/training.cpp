@@ -28,6 +28,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kPairsLookedAt = 128;
+constexpr std::int64_t kUnitVectors = 256;
 
 std::vector<PreferencePair> read_all(Stream<PreferencePair>& stream) {
   std::vector<PreferencePair> records;
@@ -68,12 +69,41 @@ Training::Training(const Params& params, Context& context, const TrainRequest& r
   read_pairs();
   facts_.base = backbone_->checkpoint().filename().string();
   facts_.seed = request.seed;
+  facts_.head_input = head_input();
   facts_.pairs = train_.records.size();
   for (const PreferencePair& pair : train_.records) ++facts_.sources[pair.source];
 }
 
 HiddenState Training::state() const {
-  return params_.head_input == "before_norm" ? HiddenState::unnormed : HiddenState::normed;
+  return facts_.head_input == "before_norm" ? HiddenState::unnormed : HiddenState::normed;
+}
+
+// Whether the training goes on with a reward head that is there already.
+bool Training::head_of_checkpoint() const {
+  return objective_ == Objective::reward &&
+         (params_.initial_head() == "checkpoint" ||
+          (params_.head_init == "auto" &&
+           fs::exists(backbone_->checkpoint() / "value_head.safetensors")));
+}
+
+// A head that was trained on one hidden state means nothing on the other.
+std::string Training::head_input() const {
+  const std::string& wanted = params_.head_input;
+  if (!head_of_checkpoint()) return wanted == "auto" ? "final_norm" : wanted;
+  const std::string folder = backbone_->checkpoint().string(),
+                    stated = stated_head_input(backbone_->checkpoint());
+  if (wanted == "auto" && stated.empty()) {
+    const std::string doubt = doubt_about_head_input(backbone_->checkpoint());
+    if (leads() && !doubt.empty()) context_.log(LogLevel::warning, doubt);
+    return "final_norm";
+  }
+  if (wanted != "auto" && !stated.empty() && wanted != stated)
+    throw ConfigError(fmt::format(
+        "trainers/native: head_input = \"{}\", but the head of {} was trained on {}, as its "
+        "training.json says (leave head_input out to go on with it, or start a new head: "
+        "head_init = \"zeros\")",
+        wanted, folder, stated));
+  return wanted == "auto" ? stated : wanted;
 }
 
 void Training::read_pairs() {
@@ -119,9 +149,7 @@ nn::RewardHead Training::initial_head() const {
   const at::NoGradGuard no_grad;
   const std::int64_t width = backbone_->hidden_size();
   const std::string kind = params_.initial_head();
-  const bool own =
-      params_.head_init == "auto" && fs::exists(backbone_->checkpoint() / "value_head.safetensors");
-  if (kind == "checkpoint" || own) return nn::RewardHead::load(backbone_->checkpoint(), width);
+  if (head_of_checkpoint()) return nn::RewardHead::load(backbone_->checkpoint(), width);
   if (kind == "linear")
     return linear_head(params_.order_seed >= 0 ? static_cast<std::uint64_t>(params_.order_seed)
                                                : request_.seed & 0x7fffffff);
@@ -131,14 +159,27 @@ nn::RewardHead Training::initial_head() const {
     auto* weight = head.weight.data_ptr<float>();
     for (std::int64_t i = 0; i < width; ++i) weight[i] = static_cast<float>(rng.normal(0, 0.02));
   } else if (kind == "contrast") {
-    const auto column = [&](const std::string& word) {
+    const auto one_token = [&](const std::string& word) {
       const auto ids = backbone_->tokenize(word);
       if (ids.size() != 1)
         throw ConfigError(fmt::format(
             "trainers/native: '{}' is {} tokens, head_init contrast needs one", word, ids.size()));
-      return backbone_->logits(at::eye(width, at::kFloat)).select(1, ids[0]);
+      return ids[0];
     };
-    head.weight.copy_((column(params_.positive) - column(params_.negative)).unsqueeze(0));
+    const std::int64_t positive = one_token(params_.positive),
+                       negative = one_token(params_.negative);
+    // The output layer's weights are its logits of unit vectors: of some at a time, each has a logit for every token.
+    const at::Tensor units =
+        at::eye(width, parameters_.empty() ? at::TensorOptions(at::kFloat)
+                                           : parameters_[0].tensor.options().requires_grad(false));
+    for (std::int64_t i = 0; i < width; i += kUnitVectors) {
+      const std::int64_t count = std::min(kUnitVectors, width - i);
+      const at::Tensor logits = backbone_->logits(units.narrow(0, i, count));
+      const auto weights = [&](std::int64_t token) {
+        return logits.select(1, token).to(at::kFloat);
+      };
+      head.weight[0].narrow(0, i, count).copy_(weights(positive) - weights(negative));
+    }
   }
   return head;
 }
@@ -206,6 +247,16 @@ bool Training::run() {
     facts_.truncated = static_cast<std::size_t>(number_of(resumed->facts, "truncated"));
     facts_.best_step = static_cast<std::int64_t>(number_of(resumed->facts, "best_step"));
     facts_.best_accuracy = number_of(resumed->facts, "best_accuracy");
+    if (params_.keep == "best" && facts_.best_step > 0 &&
+        !fs::exists(best_folder() / "training.json")) {
+      if (leads())
+        context_.log(LogLevel::warning,
+                     fmt::format("{}: the weights of step {}, the best so far, are gone; the best "
+                                 "of the steps from {} on are kept",
+                                 best_folder().string(), facts_.best_step, done + 1));
+      facts_.best_step = 0;
+      facts_.best_accuracy = 0;
+    }
     facts_.last.loss = number_of(resumed->facts, "last_loss");
     watch_.at_ln2 = static_cast<std::int64_t>(number_of(resumed->facts, "at_ln2"));
     watch_.all_equal = static_cast<std::int64_t>(number_of(resumed->facts, "all_equal"));
@@ -316,8 +367,11 @@ void Training::look_at_held_out(TrainStep& step) {
   facts_.best_step = step.step;
   facts_.best_accuracy = step.held_out->accuracy;
   if (params_.keep != "best" || !leads()) return;
-  const fs::path folder = (snapshots_.possible() ? snapshots_.folder() : request_.output) / "best";
-  replace_folder(folder, [&](const fs::path& fresh) { write_checkpoint(fresh); });
+  replace_folder(best_folder(), [&](const fs::path& fresh) { write_checkpoint(fresh); });
+}
+
+fs::path Training::best_folder() const {
+  return (snapshots_.possible() ? snapshots_.folder() : request_.output) / "best";
 }
 
 void Training::save_snapshot(std::int64_t step) {
@@ -362,12 +416,11 @@ void Training::finish() {
                              train_.records.size() * static_cast<std::size_t>(params_.epochs)));
   optimizer_->zero_grad();
   if (leads()) {
-    const fs::path best = (snapshots_.possible() ? snapshots_.folder() : request_.output) / "best";
     if (params_.keep == "best") {
-      for (const auto& entry : fs::directory_iterator(best))
-        fs::rename(entry.path(), request_.output / entry.path().filename());
-      fs::remove(best);
-      // What it says of the training is said at its end.
+      const fs::path best = best_folder();
+      share_files(best, request_.output);
+      if (!snapshots_.possible()) fs::remove_all(best);
+      // What it says of the training is said at its end. Written anew: the state's own files stay as they are.
       nn::write_text_file(request_.output / "training.json", training_json(params_, facts_));
       nn::write_text_file(request_.output / "README.md", model_card(params_, facts_));
     } else {
@@ -375,7 +428,7 @@ void Training::finish() {
     }
     const fs::path kept = snapshots_.folder() / "checkpoints";
     if (snapshots_.possible() && params_.keep_checkpoints > 0 && fs::exists(kept))
-      fs::rename(kept, request_.output / "checkpoints");
+      share_files(kept, request_.output / "checkpoints");
   }
   group_.barrier();
 }

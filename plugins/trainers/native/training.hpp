@@ -57,6 +57,8 @@ class Training {
   HiddenState state() const;
   void read_pairs();
   void look_at_data();
+  bool head_of_checkpoint() const;
+  std::string head_input() const;
   nn::RewardHead initial_head() const;
   nn::RewardHead linear_head(std::uint64_t seed) const;
   nn::OptimizerConfig optimizer_config() const;
@@ -82,6 +84,7 @@ class Training {
   void save_snapshot(std::int64_t step);
   void write_checkpoint(const std::filesystem::path& folder) const;
   void keep_checkpoint(std::int64_t step);
+  std::filesystem::path best_folder() const;
   void finish();
   bool asked_to_stop();
 

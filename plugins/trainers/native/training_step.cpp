@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a step of a training computes.
-#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
@@ -238,8 +237,9 @@ void Training::tally(const Set& set, std::span<const Unit* const> pack, const Co
 }
 
 Training::Sums Training::step_on(const Batch& batch, std::int64_t step) {
-  // For what draws from it, such as the dropout of adapters: a step does not depend on those before it.
-  at::manual_seed(stable_hash(fmt::format("generator/{}/{}", step, group_.rank()), request_.seed));
+  // A step does not depend on those before it.
+  nn::seed_dropout(*backbone_,
+                   stable_hash(fmt::format("generator/{}/{}", step, group_.rank()), request_.seed));
   Sums sums;
   sums.source_pairs.assign(sources_.size(), 0);
   sums.source_right.assign(sources_.size(), 0);

@@ -21,7 +21,7 @@ TEST_CASE("A counted MLLM answers as before, and calls from many threads are all
   const auto counter = std::make_shared<CallCounter>();
   std::atomic<int> told{0};
   counter->on_reply = [&](const ChatReply&) { ++told; };
-  const auto counted = count_calls(plain, counter);
+  const auto counted = count_calls(plain, counter, true);
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&] {
@@ -40,12 +40,27 @@ TEST_CASE("A counted MLLM answers as before, and calls from many threads are all
   CHECK(told == 400);
 }
 
+TEST_CASE("Calls without an answer are counted of remote models only") {
+  const auto silent = std::make_shared<testing::FakeMllm>([](const ChatRequest&) {
+    ChatReply reply;
+    reply.status = Status::unavailable;
+    reply.detail = "gone";
+    return reply;
+  });
+  const auto counter = std::make_shared<CallCounter>();
+  count_calls(silent, counter, false)->chat({});
+  CHECK(counter->totals().unanswered == 0);
+  count_calls(silent, counter, true)->chat({});
+  CHECK(counter->totals().unanswered == 1);
+  CHECK(counter->why_unanswered() == "gone");
+}
+
 TEST_CASE("A call that throws is passed on and not counted as a reply") {
   const auto counter = std::make_shared<CallCounter>();
   const auto counted =
       count_calls(std::make_shared<testing::FakeMllm>(
                       [](const ChatRequest&) -> ChatReply { throw std::runtime_error("gone"); }),
-                  counter);
+                  counter, false);
   CHECK_THROWS_WITH(counted->chat({}), "gone");
   CHECK(counter->totals().calls == 0);
 }

@@ -152,7 +152,7 @@ TEST_CASE(
   std::vector<at::Tensor> outputs;
   for (const bool recompute : {false, true}) {
     made.model.set_recompute(recompute);
-    at::manual_seed(17);
+    made.model.seed_dropout(17);
     const at::Tensor hidden = made.hidden();
     CHECK(made.model.use_adapters(false));
     {
@@ -171,6 +171,57 @@ TEST_CASE(
   CHECK_FALSE(made.hidden().equal(made.hidden()));
   at::NoGradGuard no_grad;
   CHECK(made.hidden().equal(made.hidden()));
+}
+
+TEST_CASE("Dropout of one model is not disturbed by what else draws random numbers") {
+  const auto passes = [](bool disturbed) {
+    Made made, other;
+    LoraOptions chosen = options();
+    chosen.dropout = .3;
+    for (Made* one : {&made, &other}) {
+      one->model.add_adapters(chosen);
+      one->fill(.2);
+      one->model.seed_dropout(17);
+    }
+    std::vector<at::Tensor> outputs;
+    for (int i = 0; i < 3; ++i) {
+      if (disturbed) {
+        at::manual_seed(static_cast<std::uint64_t>(i));
+        other.hidden();
+      }
+      outputs.push_back(made.hidden().detach());
+    }
+    return outputs;
+  };
+  const auto alone = passes(false), disturbed = passes(true);
+  CHECK_FALSE(alone[0].equal(alone[1]));
+  for (std::size_t i = 0; i < alone.size(); ++i) CHECK(alone[i].equal(disturbed[i]));
+}
+
+TEST_CASE("Masks of dropout are the same bits by a loop, by threads and by tensor operations") {
+  const auto by_loop = [](std::int64_t count, double rate, std::uint64_t seed) {
+    at::Tensor mask = at::zeros({count}, at::kFloat);
+    for (std::int64_t i = 0; i < count; ++i) {
+      std::uint64_t bits = seed + 0x9e3779b97f4a7c15 * static_cast<std::uint64_t>(i + 1);
+      bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9;
+      bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
+      const bool kept =
+          (bits ^ (bits >> 31)) >= static_cast<std::uint64_t>(rate * 18446744073709551616.0);
+      if (kept) mask.data_ptr<float>()[i] = static_cast<float>(1 / (1 - rate));
+    }
+    return mask;
+  };
+  for (const double rate : {.05, .5, .9})
+    for (const std::uint64_t seed : {std::uint64_t{0}, std::uint64_t{1} << 63, ~std::uint64_t{4}}) {
+      CAPTURE(rate, seed);
+      const at::Tensor expected = by_loop(300 * 301, rate, seed).view({300, 301});
+      CHECK(dropout_mask({300, 301}, rate, seed, at::kCPU).equal(expected));
+      CHECK(dropout_mask_by_tensors({300, 301}, rate, seed, at::kCPU).equal(expected));
+    }
+  // More than one chunk.
+  const std::int64_t many = (std::int64_t{1} << 24) + 5;
+  CHECK(dropout_mask_by_tensors({many}, .1, 7, at::kCPU)
+            .equal(dropout_mask({many}, .1, 7, at::kCPU)));
 }
 
 TEST_CASE("Dropout keeps the mean of what an adapter reads") {

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "core/nn/optimizer.hpp"
 #include "core/nn/text_file.hpp"
 #include "dt2it/error.hpp"
 #include "tests/core/nn/tiny_model.hpp"
@@ -26,8 +27,9 @@ struct Seeing {
   VlModel model;
   FeatureCache* cache = nullptr;
   ImageProcessorConfig images = tiny_images();
-  explicit Seeing(Family family = Family::qwen3_vl, std::uint64_t seed = 31)
-      : model(tiny_config(family)) {
+  explicit Seeing(Family family = Family::qwen3_vl, std::uint64_t seed = 31,
+                  at::ScalarType type = at::kFloat)
+      : model(tiny_config(family), type) {
     Rng rng(seed);
     model.initialise(rng);
     freeze(true);
@@ -155,6 +157,33 @@ TEST_CASE("Features of changed weights are never used, and none while the tower 
   const std::uint64_t made = seeing.cache->made();
   seeing.see(all);
   CHECK(seeing.cache->made() == made);  // the weights are as they were
+}
+
+TEST_CASE("Features are made anew after a step of the optimiser") {
+  const std::vector<TokenTree> trees = some_trees();
+  const std::vector<const TokenTree*> all{&trees[0], &trees[1]};
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    Seeing seeing(Family::qwen3_vl, 31, type);
+    seeing.with({.memory_bytes = kMuch});
+    std::vector<NamedParameter> trained;
+    for (const auto& [name, tensor] : seeing.model.parameters())
+      trained.push_back({name, tensor, true});
+    Optimizer optimizer(trained, {.learning_rate = .1});
+    at::Tensor before;
+    {
+      at::NoGradGuard no_grad;
+      before = seeing.see(all).output.clone();
+    }
+    seeing.freeze(false);
+    seeing.see(all).output.sum().backward();
+    optimizer.clip_gradients(0);
+    optimizer.step(1);
+    at::NoGradGuard no_grad;
+    const std::uint64_t made = seeing.cache->made();
+    const at::Tensor after = seeing.see(all).output;
+    CHECK(seeing.cache->made() == 2 * made);
+    CHECK_FALSE(after.equal(before));
+  }
 }
 
 TEST_CASE("A folder serves later processes; damaged files and those of other weights do not") {

@@ -276,3 +276,39 @@ TEST_CASE("Video limits come from the video's own file, else from the images' on
   write("video_preprocessor_config.json", R"({"patch_size": 16})");
   CHECK_THROWS_AS(VideoLimits::read(folder.path(), images), ModelError);
 }
+
+// Layout: ProcessorMixin.save_pretrained of transformers 5.6.
+TEST_CASE("Processors are read from processor_config.json where transformers 5 left only that") {
+  const TemporaryFolder folder;
+  const auto write = [&](const char* name, const char* text) {
+    std::ofstream(folder.path() / name) << text;
+  };
+  CHECK_THROWS_WITH(
+      ImageProcessorConfig::of(folder.path()),
+      Catch::Contains("preprocessor_config.json") && Catch::Contains("processor_config.json"));
+  write("processor_config.json", R"({"processor_class": "Qwen3VLProcessor"})");  // of 4.x
+  CHECK_THROWS_AS(ImageProcessorConfig::of(folder.path()), ModelError);
+  write("processor_config.json", R"({
+    "image_processor": {"image_mean": [0.5, 0.5, 0.25], "image_std": [0.5, 0.5, 0.5], "merge_size": 2,
+      "patch_size": 14, "size": {"longest_edge": 12845056, "shortest_edge": 3136}, "temporal_patch_size": 2},
+    "processor_class": "Qwen2_5_VLProcessor",
+    "video_processor": {"image_mean": [0.5, 0.5, 0.25], "image_std": [0.5, 0.5, 0.5], "merge_size": 2,
+      "patch_size": 14, "size": {"longest_edge": 5000, "shortest_edge": 100}, "temporal_patch_size": 2}})");
+  const auto images = ImageProcessorConfig::of(folder.path());
+  CHECK(images.patch == 14);
+  CHECK(images.min_pixels == 3136);
+  CHECK(images.max_pixels == 12845056);
+  CHECK(images.mean[2] == .25f);
+  CHECK(VideoLimits::read(folder.path(), images).min_pixels == 100);
+  CHECK(VideoLimits::read(folder.path(), images).max_pixels == 5000);
+  // Files of their own count before.
+  write(
+      "preprocessor_config.json",
+      R"({"patch_size": 14, "image_mean": [0.5, 0.5, 0.25], "min_pixels": 90, "max_pixels": 7000})");
+  CHECK(ImageProcessorConfig::of(folder.path()).max_pixels == 7000);
+  CHECK(VideoLimits::read(folder.path(), images).max_pixels == 5000);
+  write(
+      "video_preprocessor_config.json",
+      R"({"patch_size": 14, "image_mean": [0.5, 0.5, 0.25], "min_pixels": 90, "max_pixels": 6000})");
+  CHECK(VideoLimits::read(folder.path(), images).max_pixels == 6000);
+}

@@ -99,6 +99,32 @@ TEST_CASE("expectations are checked against the other runs and printed as they c
              Catch::Contains("DOES NOT HOLD") && Catch::Contains("cannot be told"));
 }
 
+TEST_CASE("an expectation may ask for more than the other row, or allow less") {
+  TemporaryFolder root;  // 83.5 % against 75.5 %
+  const auto state = [&](const std::string& relation) {
+    static int number = 0;
+    const std::string folder = "claim" + std::to_string(number++);
+    const std::vector runs{
+        load_run(make_run(root.path(),
+                          {.name = "table7/pointwise",
+                           .folder = folder,
+                           .expect = R"({"vl_rewardbench.overall_accuracy":")" + relation + R"("})"})),
+        load_run(make_run(root.path(),
+                          {.name = "table7/listwise", .folder = folder + ".other", .less = 100}))};
+    const auto results = check_expectations(runs);
+    REQUIRE(results.size() == 1);
+    INFO(results[0].claim << ": " << results[0].detail);
+    CHECK(results[0].detail.find("83.5 % against") != std::string::npos);
+    return results[0].state;
+  };
+  using State = Expectation::State;
+  CHECK(state(">= listwise + 0.07") == State::holds);
+  CHECK(state(">= listwise + 0.09") == State::fails);
+  CHECK(state("< listwise +0.09") == State::holds);
+  CHECK(state("<= listwise - 0.01") == State::fails);
+  CHECK(state(">= 0.8") == State::holds);
+}
+
 TEST_CASE("several seeds: means over them, and expectations within one seed") {
   TemporaryFolder root;
   const std::string expect = R"({"overall_accuracy":"> listwise"})";

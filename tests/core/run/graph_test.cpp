@@ -142,6 +142,22 @@ pairs = ["c"]
   CHECK(graph.find("b")->key == graph.find("d")->key);
   CHECK(graph.find("b")->identity == graph.find("d")->identity);
   CHECK(graph.find("a")->key != graph.find("b")->key);
+
+  // Unless the result holds them.
+  const std::string measured = renamed + R"(
+[stages.bias_b]
+type = "bias"
+pairs = ["b"]
+[stages.bias_d]
+type = "bias"
+pairs = ["d"]
+[stages.again]
+type = "bias"
+pairs = ["d"]
+)";
+  const StageGraph named = host.plan(measured);
+  CHECK(named.find("bias_b")->key != named.find("bias_d")->key);
+  CHECK(named.find("again")->key == named.find("bias_d")->key);
 }
 
 TEST_CASE("Keys change with everything that a result depends on, and with nothing else") {
@@ -172,11 +188,14 @@ TEST_CASE("Keys change with everything that a result depends on, and with nothin
   CHECK(key({"mllms.critic.reply=x"}, "distil.candidates") == key({}, "distil.candidates"));
   CHECK(key({"mllms.critic.reply=x"}, "distil.listwise") != key({}, "distil.listwise"));
 
-  // The content of files counts, not where they are.
+  // The content of files counts, and for data sets their names; not where they are.
   changed({"datasets.prompts.file=" + notes.string()});
   const std::string first = key({"datasets.prompts.file=" + notes.string()});
-  const fs::path copy = host.write("copy.txt", "first");
+  fs::create_directories(host.path() / "elsewhere");
+  const fs::path copy = host.write("elsewhere/notes.txt", "first");
   CHECK(key({"datasets.prompts.file=" + copy.string()}) == first);
+  const fs::path renamed = host.write("other.txt", "first");
+  CHECK(key({"datasets.prompts.file=" + renamed.string()}) != first);
   host.write("notes.txt", "second");
   CHECK(key({"datasets.prompts.file=" + notes.string()}) != first);
   CHECK(key({"datasets.prompts.file=" + (host.path() / "none").string()}) != first);
@@ -185,18 +204,6 @@ TEST_CASE("Keys change with everything that a result depends on, and with nothin
   HostFixture newer(host_plugins("_2"));
   CHECK(newer.key(kDistil, "distil") != base);
   CHECK(HostFixture().key(kDistil, "distil") == base);
-}
-
-TEST_CASE("A folder's fingerprint is its names and bytes") {
-  testing::TemporaryFolder folder;
-  fs::create_directories(folder.path() / "a" / "inner");
-  fs::create_directories(folder.path() / "b" / "inner");
-  folder.write("a/inner/x", "1");
-  folder.write("b/inner/x", "1");
-  CHECK(fingerprint(folder.path() / "a") == fingerprint(folder.path() / "b"));
-  folder.write("b/y", "");
-  CHECK(fingerprint(folder.path() / "a") != fingerprint(folder.path() / "b"));
-  CHECK(fingerprint(folder.path() / "c") == "absent");
 }
 
 TEST_CASE("distil expands into the five steps") {

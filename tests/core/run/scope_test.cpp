@@ -41,6 +41,16 @@ TEST_CASE("Only components within reach can be had") {
   CHECK_THROWS_WITH(ask(fixture.scope, "hidden"),
                     Catch::Contains("no [judges.hidden] within reach"));
   CHECK_THROWS_AS(ask(fixture.scope, "curious"), ConfigError);
+  // What a component finds wrong when it is made names the place where it was asked for, once.
+  ComponentConfig placed = component("judges", "curious", {{"peek", text("hidden")}});
+  placed.where = {"row.toml", 7, 3};
+  ComponentConfig outer = component("judges", "outer", {{"other", text("curious")}});
+  outer.where = {"row.toml", 9, 1};
+  ScopeFixture told({placed, outer});
+  for (const char* asked : {"curious", "outer"})
+    CHECK_THROWS_WITH(ask(told.scope, asked),
+                      Catch::StartsWith("row.toml:7:3: [judges.curious]: plugin mllms/fixture: no "
+                                        "[judges.hidden] within reach"));
   // The planner gives a stage exactly what it names, directly or through others.
   HostFixture host;
   const StageGraph graph = host.plan(R"(

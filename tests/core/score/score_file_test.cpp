@@ -140,6 +140,63 @@ TEST_CASE("A file of scores is taken up wherever its writing ended") {
   }
 }
 
+TEST_CASE("What was unavailable is asked again, what is finished is kept") {
+  const auto unavailable = [](std::size_t row) {
+    ScoreLine line = pair_line(row, 0, 0);
+    line.status = line.rewards[0].status = line.rewards[1].status = Status::unavailable;
+    return line;
+  };
+  const auto rows_missing = [](const ScoreFile& scores) {
+    const auto missing = scores.missing();
+    std::vector<std::size_t> rows;
+    for (std::size_t row = 0; row < 10; ++row)
+      if (missing(row)) rows.push_back(row);
+    return rows;
+  };
+  using Rows = std::vector<std::size_t>;
+  TemporaryFolder folder;
+  const fs::path file = folder.path() / "scores.jsonl";
+  std::vector<ScoreLine> first = lines(0, 10);
+  for (const std::size_t row : {2, 6, 7}) first[row] = unavailable(row);
+  const bool whole = GENERATE(true, false);
+  {
+    ScoreFile scores(file, kSettings, every_row, 4);
+    scores.append(first);
+    if (whole) scores.finish();
+  }
+  const std::string then = whole ? read_file(file) : "";
+  {
+    ScoreFile scores(file, kSettings, every_row, 4);
+    CHECK_FALSE(scores.complete());
+    CHECK(rows_missing(scores) == Rows{2, 6, 7});
+    CHECK(scores.totals().records == 7);
+    CHECK(scores.next_row() == 10);
+    const ScoreLine again[] = {pair_line(2, 2 / 3.0, 0.25), unavailable(6)};
+    scores.append(again);
+  }  // interrupted
+  if (whole) CHECK(read_file(file) == then);
+  {
+    ScoreFile scores(file, kSettings, every_row, 4);
+    CHECK(rows_missing(scores) == Rows{6, 7});
+    CHECK(scores.totals().records == 8);
+    const ScoreLine again[] = {pair_line(6, 6 / 3.0, 0.25), unavailable(7)};
+    scores.append(again);
+    scores.finish();
+    CHECK(scores.totals().records == 10);
+    CHECK(scores.totals().failed() == 1);
+  }
+  CHECK_FALSE(fs::exists(file.string() + ".part"));
+  {
+    ScoreFile scores(file, kSettings, every_row, 4);
+    CHECK(rows_missing(scores) == Rows{7});
+    const ScoreLine again[] = {pair_line(7, 7 / 3.0, 0.25)};
+    scores.append(again);
+    scores.finish();
+  }
+  CHECK(read_file(file) == whole_text(10));
+  CHECK(ScoreFile(file, kSettings, every_row, 4).complete());
+}
+
 TEST_CASE("What is damaged goes, and all behind it; rows of another order are damage") {
   for (const std::string& bad : {std::string("{\"id\":\"r5\",\"row\""), std::string(30, '\0'),
                                  to_json(pair_line(6, 1, 0))}) {
@@ -198,8 +255,18 @@ TEST_CASE("Shards share the rows and are put together again") {
     return found == variables.end() ? nullptr : found->second.c_str();
   };
   CHECK_FALSE(Shard::from_environment(variable));
-  variables = {{"SLURM_PROCID", "3"}, {"SLURM_NTASKS", "4"}};
+  variables = {{"SLURM_PROCID", "3"}, {"SLURM_NTASKS", "4"}, {"SLURM_STEP_ID", "0"}};
   CHECK(Shard::from_environment(variable)->text() == "3/4");
+  variables["SLURM_STEP_NUM_TASKS"] = "6";  // of the step, when SLURM_NTASKS is still the job's
+  CHECK(Shard::from_environment(variable)->text() == "3/6");
+  // A script of sbatch without srun is one process, whatever the job asked for.
+  variables = {{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}, {"SLURM_JOB_ID", "17"}};
+  CHECK_FALSE(Shard::from_environment(variable));
+  for (const char* step : {"4294967291", "4294967290", "-5", "batch", ""}) {
+    CAPTURE(step);
+    variables["SLURM_STEP_ID"] = step;
+    CHECK_FALSE(Shard::from_environment(variable));
+  }
   variables["RANK"] = "1", variables["WORLD_SIZE"] = "2";
   CHECK(Shard::from_environment(variable)->text() == "1/2");
   variables["WORLD_SIZE"] = "1";

@@ -148,6 +148,28 @@ TEST_CASE("Candidates, single answers, two prompts, and what cannot be scored") 
       R"({"id":"4","row":4,"status":"refused","chosen":1,"rejected":null,"detail":"nothing there"})");
 }
 
+TEST_CASE("A line of which a reward is unavailable is so, and rows that are there count") {
+  class Halves final : public RewardModel {
+   public:
+    std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
+      return std::vector<std::vector<Reward>>(
+          requests.size(), {{Status::refused, 0, "no"}, {Status::unavailable, 0, "gone"}});
+    }
+    void finish(std::size_t rows) override { finished = rows; }
+    std::size_t finished = 0;
+  } model;
+  VectorStream<AnswerRecord> records({record_of(3, {"a", "b"}, false)});
+  std::vector<ScoreLine> lines;
+  Scoring scoring;
+  scoring.rows_there = 9;
+  scoring.write = [&](auto some) { lines.insert(lines.end(), some.begin(), some.end()); };
+  score_answers(records, model, scoring);
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].status == Status::unavailable);
+  CHECK(lines[0].detail == "gone");
+  CHECK(model.finished == 9);
+}
+
 TEST_CASE("What was scored before an error or a stop has been written") {
   std::vector<ScoreLine> lines;
   Scoring scoring;

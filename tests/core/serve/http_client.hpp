@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -51,10 +52,29 @@ inline HttpReply http(const std::string& method, const std::string& url,
   return reply;
 }
 
-// Listens at a loopback address and gives each of `answers` to one connection.
+// Sends bytes as they are and returns what comes back until the other side closes.
+inline std::string exchange_bytes(int port, const std::string& bytes) {
+  const int one = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_port = htons(static_cast<std::uint16_t>(port));
+  ::inet_pton(AF_INET, "127.0.0.1", &where.sin_addr);
+  REQUIRE(::connect(one, reinterpret_cast<sockaddr*>(&where), sizeof where) == 0);
+  REQUIRE(::send(one, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+          static_cast<ssize_t>(bytes.size()));
+  std::string all;
+  char some[4096];
+  for (ssize_t got; (got = ::read(one, some, sizeof some)) > 0;)
+    all.append(some, static_cast<std::size_t>(got));
+  ::close(one);
+  return all;
+}
+
+// Listens at a loopback address and gives each of `answers` to one connection, after a while.
 class CannedServer {
  public:
-  explicit CannedServer(std::vector<std::string> answers, const char* address = "127.0.0.1") {
+  explicit CannedServer(std::vector<std::string> answers, const char* address = "127.0.0.1",
+                        std::chrono::milliseconds pause = {}) {
     socket_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in where{};
     where.sin_family = AF_INET;
@@ -65,7 +85,7 @@ class CannedServer {
     ::getsockname(socket_, reinterpret_cast<sockaddr*>(&where), &length);
     port_ = ntohs(where.sin_port);
     url_ = "http://" + std::string(address) + ":" + std::to_string(port_);
-    thread_ = std::thread([this, answers = std::move(answers)] {
+    thread_ = std::thread([this, pause, answers = std::move(answers)] {
       for (const std::string& answer : answers) {
         const int one = ::accept(socket_, nullptr, nullptr);
         if (one < 0) return;
@@ -83,7 +103,8 @@ class CannedServer {
           seen.append(some, static_cast<std::size_t>(got));
         }
         ++asked_;
-        [[maybe_unused]] const auto sent = ::write(one, answer.data(), answer.size());
+        std::this_thread::sleep_for(pause);
+        [[maybe_unused]] const auto sent = ::send(one, answer.data(), answer.size(), MSG_NOSIGNAL);
         ::close(one);
       }
     });

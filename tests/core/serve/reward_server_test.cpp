@@ -359,3 +359,109 @@ TEST_CASE("A half request ends with its time") {
   REQUIRE(served.wait_until("dt2it_requests_in_house 0"));
   CHECK(served.rewards("a").status == 200);  // its place is free again
 }
+
+TEST_CASE("Where no body is expected a long one is refused before it comes") {
+  ServeOptions options;
+  options.read_seconds = 3;
+  options.key = "secret-1";
+  Served served(options);
+  for (const char* length : {"Content-Length: 62914560", "Transfer-Encoding: chunked"})
+    for (const char* what : {"POST /health", "GET /health"}) {
+      INFO(what << " " << length);
+      CHECK_THAT(
+          exchange_bytes(served.server->port(),
+                         std::string(what) + " HTTP/1.1\r\nHost: x\r\n" + length + "\r\n\r\n"),
+          Catch::StartsWith("HTTP/1.1 413 "));
+    }
+  // A short one is read on, and the connection stays.
+  const std::string short_one = "GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+  const std::string twice =
+      exchange_bytes(served.server->port(),
+                     short_one + "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  CHECK_THAT(twice, Catch::StartsWith("HTTP/1.1 200 "));
+  CHECK(twice.find("HTTP/1.1 200 ", 1) != std::string::npos);
+}
+
+TEST_CASE("HEAD is answered as GET, without a body") {
+  Served served;
+  const auto head = [&](const std::string& path) {
+    return exchange_bytes(served.server->port(),
+                          "HEAD " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  };
+  const std::pair<const char*, const char*> cases[] = {{"/health", "200"},
+                                                       {"/metrics", "200"},
+                                                       {"/v1/models", "200"},
+                                                       {"/v1/rewards", "405"},
+                                                       {"/nowhere", "404"}};
+  for (const auto& [path, status] : cases) {
+    INFO(path);
+    const std::string reply = head(path);
+    CHECK_THAT(reply, Catch::StartsWith("HTTP/1.1 " + std::string(status)));
+    CHECK_THAT(reply, Catch::EndsWith("\r\n\r\n"));
+    CHECK_THAT(reply, !Catch::Contains("Content-Length: 0\r\n"));
+  }
+}
+
+TEST_CASE("What is refused at its head is counted") {
+  ServeOptions options;
+  options.body_bytes = 20000;
+  Served served(options);
+  CHECK(served.post("/v1/rewards", std::string(30000, ' ')).status == 413);
+  const int port = served.server->port();
+  CHECK_THAT(
+      exchange_bytes(port, "POST /secret HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n"),
+      Catch::StartsWith("HTTP/1.1 413 "));
+  CHECK_THAT(exchange_bytes(port, "GET /x HTTP/1.1\r\nX: " + std::string(40000, 'x') + "\r\n\r\n"),
+             Catch::StartsWith("HTTP/1.1 431 "));
+  CHECK_THAT(exchange_bytes(port, "nonsense\r\n\r\n"), Catch::StartsWith("HTTP/1.1 400 "));
+  // A body that turns out too long on the way.
+  CHECK_THAT(exchange_bytes(port,
+                            "POST /pooling HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+                            "chunked\r\n\r\n7530\r\n" +
+                                std::string(30000, ' ') + "\r\n0\r\n\r\n"),
+             Catch::StartsWith("HTTP/1.1 413 "));
+  const std::string metrics = http("GET", served.url + "/metrics").body;
+  for (const char* line :
+       {"{route=\"/v1/rewards\",code=\"413\"} 1\n", "{route=\"/pooling\",code=\"413\"} 1\n",
+        "{route=\"other\",code=\"413\"} 1\n", "{route=\"other\",code=\"431\"} 1\n",
+        "{route=\"other\",code=\"400\"} 1\n"})
+    CHECK_THAT(metrics, Catch::Contains("dt2it_requests_total" + std::string(line)));
+}
+
+TEST_CASE("The pictures of a request share one time, and a stop ends their fetching") {
+  const std::string png =
+      "\x89PNG\r\n\x1a\n" + std::string("\0\0\0\rIHDR\0\0\0\2\0\0\0\3", 16) + "rest";
+  const std::string picture =
+      "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " + std::to_string(png.size()) +
+      "\r\n\r\n" + png;
+  CannedServer slow(std::vector<std::string>(40, picture), "127.0.0.1", milliseconds(200));
+  std::string parts;
+  for (int i = 0; i < 20; ++i)
+    parts += (i ? "," : "") + (R"({"type":"image_url","image_url":{"url":")" + slow.url() + "\"}}");
+  const std::string body =
+      R"({"messages":[{"role":"user","content":[)" + parts + R"(]}],"candidates":["a"]})";
+  ServeOptions options;
+  options.api.remote_images = true;
+  options.remote.allowed = [](const sockaddr&) { return true; };
+  SECTION("time") {
+    options.read_seconds = 0.7;
+    Served served(options);
+    const HttpReply reply = served.post("/v1/rewards", body);
+    CHECK(reply.status == 400);
+    CHECK_THAT(reply.body, Catch::Contains("could not be fetched"));
+    CHECK(slow.asked() >= 1);
+    CHECK(slow.asked() <= 5);
+    CHECK(served.media.size() == 0);
+  }
+  SECTION("stop") {
+    Served served(options);
+    HttpReply reply;
+    std::thread client([&] { reply = served.post("/v1/rewards", body); });
+    while (slow.asked() == 0) std::this_thread::sleep_for(milliseconds(5));
+    served.server->stop();
+    client.join();
+    CHECK(reply.status == 503);
+    CHECK(slow.asked() < 10);
+    CHECK(served.media.size() == 0);
+  }
+}

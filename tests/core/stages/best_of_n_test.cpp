@@ -174,7 +174,9 @@ TEST_CASE("Rewards that an interrupted run has are not asked for again") {
            "[stages.reward]\ncandidates = \"given\"\nreward_model = \"rm\"\n";
   };
   for (HostFixture* one : {&host, &whole}) one->write("candidates.jsonl", candidates_file(sets));
-  const std::string fails = toml("fail_once = \"" + (host.path() / "failed").string() + "\"\n");
+  const fs::path asked = host.path() / "asked";
+  const std::string fails = toml("fail_once = \"" + (host.path() / "failed").string() +
+                                 "\"\nasked = \"" + asked.string() + "\"\n");
   CHECK_THROWS_WITH(host.run(fails), Catch::Contains("out of memory"));
   const auto expected = read_rewards(whole.run(toml("")).at("reward") / "rewards.jsonl");
   for (const auto& stage : fs::directory_iterator(host.path() / "runs" / ".work"))
@@ -182,15 +184,21 @@ TEST_CASE("Rewards that an interrupted run has are not asked for again") {
       CHECK(Journal(stage.path() / "rewards.journal").size() == 4);  // two groups of two
       fs::remove(stage.path() / "rewards.journal");
       Journal marked(stage.path() / "rewards.journal");
-      auto rewards = expected[1];
-      rewards[0].value = 77;
-      marked.append(1, rewards_line("q1", rewards));
+      for (const std::size_t row : {2, 3, 4}) {  // one group, and half of the next
+        auto rewards = expected[row];
+        if (row != 4) rewards[0].value = 77;
+        marked.append(row, rewards_line("q" + std::to_string(row), rewards));
+      }
     }
+  fs::remove(asked);
   const auto resumed = read_rewards(host.run(fails).at("reward") / "rewards.jsonl");
   REQUIRE(resumed.size() == 7);
   for (std::size_t row = 0; row < 7; ++row)
     for (const std::size_t k : {0, 2})
-      CHECK(resumed[row][k].value == (row == 1 && k == 0 ? 77 : expected[row][k].value));
+      CHECK(resumed[row][k].value ==
+            ((row == 2 || row == 3) && k == 0 ? 77 : expected[row][k].value));
+  // Those that are asked together are so whatever was there: rewards depend on it in their last bits.
+  CHECK(read_file(asked) == "q0 q1\nq4 q5\nq6\n");
 }
 
 TEST_CASE(
@@ -256,6 +264,70 @@ rewards = "reward"
   CHECK(pairs[0].prompt.extra == R"({"truth":{"secret":1}})");  // for an audit; models never see it
   CHECK(pairs[1].chosen.text == "2 a");
   CHECK(read_pairs(host.run(toml + "min_gap = 1.0\n").at("prefer") / "pairs.jsonl").size() == 1);
+}
+
+TEST_CASE("Rewards that a model out of reach did not give are asked for by the next run") {
+  HostFixture host;
+  std::vector<std::vector<std::string>> sets;
+  for (int row = 0; row < 5; ++row) sets.push_back({std::to_string(row) + " a", "2 b"});
+  host.write("candidates.jsonl", candidates_file(sets));
+  const fs::path outage = host.write("outage", ""), asked = host.path() / "asked";
+  const auto toml = [&](const std::string& stage) {
+    return "[reward_models.rm]\ntype = \"fixture\"\noutage = \"" + outage.string() +
+           "\"\nasked = \"" + asked.string() + "\"\n[stages.given]\nfile = \"candidates.jsonl\"\n" +
+           stage;
+  };
+  const std::string reward =
+      toml("[stages.reward]\ncandidates = \"given\"\nreward_model = \"rm\"\n");
+  CHECK_THROWS_WITH(host.run(reward), Catch::Contains("1 of 5 prompts got no answer") &&
+                                          Catch::Contains("run again"));
+  CHECK(read_file(asked) == "q0 q1\nq2 q3\nq4\n");  // the rest is worked on all the same
+  fs::remove(outage);
+  const auto rewards = read_rewards(host.run(reward).at("reward") / "rewards.jsonl");
+  CHECK(rewards.at(3).at(0).value == 3);
+  CHECK(read_file(asked) == "q0 q1\nq2 q3\nq4\nq2 q3\n");
+}
+
+TEST_CASE("Rewards of other candidates are told by stages and row") {
+  HostFixture host;
+  host.write("candidates.jsonl", candidates_file({{"1 a", "2 a"}, {"3 a", "1 a"}}));
+  const auto made = [](const std::string& id, std::vector<double> values) {
+    std::vector<Reward> rewards;
+    for (const double value : values) rewards.push_back({Status::ok, value, {}});
+    return rewards_line(id, rewards) + "\n";
+  };
+  const auto run = [&](const std::string& lines) {
+    host.write("rewards.jsonl", lines);
+    return host
+        .run(R"(
+[stages.drawn]
+type = "given"
+file = "candidates.jsonl"
+[stages.judged]
+type = "given"
+file = "rewards.jsonl"
+[stages.prefer]
+candidates = "drawn"
+rewards = "judged"
+)")
+        .at("prefer");
+  };
+  const std::string good = made("q0", {1, 2});
+  const auto refused = [&](const std::string& lines, const std::string& what) {
+    using Catch::Contains;
+    try {
+      run(lines);
+      FAIL("it ran");
+    } catch (const DataError& error) {
+      CHECK_THAT(error.what(), Contains("'judged'") && Contains("'drawn'") && Contains(what));
+    }
+  };
+  refused(good + made("q1", {3, 1, 9}), "row 1 is 3 rewards for prompt 'q1'");
+  refused(good + made("q1", {3}), "row 1 is 1 rewards");
+  refused(made("q1", {3, 1}) + good, "row 0 is 2 rewards for prompt 'q1'");
+  refused(good + made("other", {3, 1}), "'other'");
+  refused(good, "rewards of 1 prompts");
+  CHECK(read_pairs(run(good + made("q1", {3, 1})) / "pairs.jsonl").size() == 2);
 }
 
 TEST_CASE("Sets at equal volume: each is cut to as many pairs as the other has") {

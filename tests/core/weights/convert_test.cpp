@@ -225,14 +225,119 @@ TEST_CASE("Folders that are in use are not written over") {
       complaint<ConfigError>([&] { convert_to(folder.path() / "a", folder.path() / "full", {}); }),
       Contains("not empty"));
   CHECK(read_file(folder.path() / "full/mine") == "x");
-  ConvertRequest request{folder.path() / "a", folder.path() / "full"};
-  request.overwrite = true;
-  convert_checkpoint(request);
-  CHECK_FALSE(fs::exists(folder.path() / "full/mine"));
   fs::create_directories(folder.path() / "empty");
   convert_to(folder.path() / "a", folder.path() / "empty/", HeadLayout::v_head);
   CHECK(Weights(folder.path() / "empty").contains("v_head.weight"));
   CHECK((files_of(folder.path()) == std::vector<std::string>{"a", "empty", "file", "full"}));
+}
+
+TEST_CASE("Only a checkpoint with nothing beside it is overwritten") {
+  const testing::TemporaryFolder folder;
+  const fs::path a = folder.path() / "a", to = folder.path() / "to";
+  write_model(a, {{"score.weight", made("w", {1, 8})}}, {});
+  write_text(a / "notes of the maker.txt", "x");  // comes along
+  const auto overwrite = [&](const fs::path& target) {
+    ConvertRequest request{a, target};
+    request.head = HeadLayout::v_head;
+    request.overwrite = true;
+    return complaint<ConfigError>([&] { convert_checkpoint(request); });
+  };
+  const auto refused = [&](const std::string& why) {
+    const std::vector<std::string> there = files_of(to);
+    CHECK_THAT(overwrite(to), Contains("is not replaced") && Contains(why));
+    CHECK(files_of(to) == there);
+    CHECK((files_of(folder.path()) == std::vector<std::string>{"a", "to"}));
+    fs::remove_all(to);
+  };
+  write_model(to, {{"score.weight", made("other", {1, 8})}}, {});
+  fs::remove(to / "checkpoint-5");
+  CHECK(overwrite(to) == "nothing");
+  CHECK(Weights(to).contains("v_head.weight"));
+  CHECK(fs::exists(to / "notes of the maker.txt"));
+  CHECK(overwrite(to) == "nothing");  // what a conversion wrote
+  CHECK((files_of(folder.path()) == std::vector<std::string>{"a", "to"}));
+
+  write_text(to / "notes of the maker.txt", "mine");
+  refused("'notes of the maker.txt'");
+  write_model(to, {}, {});
+  fs::remove(to / "checkpoint-5");
+  write_text(to / "precious.txt", "x");
+  refused("'precious.txt' is in it, which is no file of a checkpoint");
+  write_model(to, {}, {});
+  write_text(to / "checkpoint-5/model.safetensors", "x");
+  refused("'checkpoint-5'");
+  fs::create_directories(to);
+  write_text(to / "config.json", "{}");  // many programs have one
+  write_text(to / "README.md", "x");
+  refused("no weights");
+  fs::create_directories(to);
+  fs::create_symlink("nowhere", to / "model.safetensors");
+  refused("'model.safetensors'");
+  write_model(folder.path() / ".to.old", {}, {});  // where the old one would wait
+  CHECK_THAT(overwrite(to), Contains(".to.old") && Contains("'checkpoint-5'"));
+  CHECK(fs::exists(folder.path() / ".to.old/checkpoint-5"));
+}
+
+TEST_CASE("What is read is never written over, whatever way leads there") {
+  const testing::TemporaryFolder folder;
+  const fs::path w = folder.path() / "w";
+  const Tensors head{{"score.weight", made("w", {1, 8})}};
+  const auto overwrite = [&](ConvertRequest request) {
+    request.merge_adapter = request.overwrite = true;
+    return complaint<ConfigError>([&] { convert_checkpoint(request); });
+  };
+  const auto refused = [&](const ConvertRequest& request) {
+    CHECK_THAT(overwrite(request), Contains("is read"));
+  };
+  // The source lies in the target, which is a checkpoint too.
+  write_model(w, head, {});
+  fs::remove(w / "checkpoint-5");
+  write_model(w / "src", head, {});
+  fs::create_directory_symlink(w, folder.path() / "link");
+  fs::create_directory_symlink(w / "src", folder.path() / "src_link");
+  for (const fs::path& target : {w, w / "", w / ".", w / "src" / "..", folder.path() / "link"})
+    for (const fs::path& source :
+         {w / "src", folder.path() / "link/src", folder.path() / "src_link"}) {
+      CAPTURE(target.string(), source.string());
+      refused({source, target});
+    }
+  CHECK(Weights(w / "src").contains("score.weight"));
+  CHECK(Weights(w).contains("score.weight"));
+  fs::remove_all(w / "src");
+  fs::remove(folder.path() / "src_link");
+
+  // A file of the source is a link into the target.
+  const fs::path linked = folder.path() / "linked";
+  fs::create_directories(linked);
+  fs::copy_file(w / "config.json", linked / "config.json");
+  fs::create_symlink("../w/model.safetensors", linked / "model.safetensors");
+  refused({linked, w});
+
+  // Base and adapter, given or named by adapter_config.json; and the folders that are only used on the way.
+  const fs::path adapter = folder.path() / "adapter";
+  fs::create_directories(adapter);
+  write_text(
+      adapter / "adapter_config.json",
+      R"({"peft_type": "LORA", "r": 2, "lora_alpha": 2, "base_model_name_or_path": "../w"})");
+  const std::string q = "base_model.model.model.language_model.layers.0.self_attn.q_proj.";
+  write_one(adapter / "adapter_model.safetensors",
+            {{q + "lora_A.weight", made("A", {2, 8})}, {q + "lora_B.weight", made("B", {6, 2})}});
+  ConvertRequest request{adapter, w};
+  refused(request);
+  request.options.base = folder.path() / "link";
+  refused(request);
+  request = {w, adapter};
+  request.options.adapter = adapter;
+  refused(request);
+  fs::rename(w, folder.path() / ".new.partial");
+  refused({folder.path() / ".new.partial", folder.path() / "new"});
+  fs::rename(folder.path() / ".new.partial", w);
+
+  // Below the source there is nothing that is read.
+  CHECK(overwrite({w, w / "converted"}) == "nothing");
+  CHECK(overwrite({w, w / "converted"}) == "nothing");
+  CHECK(Weights(w / "converted").contains("score.weight"));
+  CHECK(Weights(w).contains("score.weight"));
 }
 
 TEST_CASE("config.json keeps its text, however it is written") {

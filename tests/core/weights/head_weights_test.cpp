@@ -192,4 +192,25 @@ TEST_CASE("Names of a head in each layout") {
              Contains("'trl'") && Contains("llama_factory, score"));
 }
 
+TEST_CASE(
+    "training.json says which hidden state a head reads; where it does not, there is a doubt") {
+  const testing::TemporaryFolder folder;
+  write_config(folder.path());
+  CHECK(stated_head_input(folder.path()).empty());
+  CHECK_THAT(doubt_about_head_input(folder.path()),
+             Contains("before_norm") && Contains("dt2it doctor"));
+  for (const auto& [word, input] : {std::pair{"final_norm", "final_norm"},
+                                    {"before_norm", "before_norm"},
+                                    {"normed", "final_norm"},
+                                    {"unnormed", "before_norm"},
+                                    {"other", ""}}) {
+    write_text(folder.path() / "training.json", fmt::format("{{\"head_input\": \"{}\"}}", word));
+    CHECK(stated_head_input(folder.path()) == input);
+  }
+  write_text(folder.path() / "training.json", "no JSON");
+  CHECK(stated_head_input(folder.path()).empty());
+  write_text(folder.path() / "config.json", R"({"model_type": "qwen2_5_vl"})");
+  CHECK(doubt_about_head_input(folder.path()).empty());
+}
+
 }  // namespace dt2it

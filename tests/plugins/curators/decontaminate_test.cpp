@@ -107,7 +107,7 @@ TEST_CASE("The index finds exactly what a look at every image finds") {
       for (std::uint32_t i = 0; i < hashes.size(); ++i)
         if (const int distance = std::popcount(hashes[i] ^ hash); distance <= radius)
           expected.insert({i, distance});
-      const auto hits = index.find(~std::uint64_t{0}, hash, radius, 100'000);
+      const auto hits = index.find(~std::uint64_t{0}, hash, radius);
       for (const auto& hit : hits) found.insert({hit.image, hit.distance});
       CHECK(found == expected);
       CHECK(found.size() == hits.size());
@@ -221,6 +221,59 @@ TEST_CASE("Only the image and the question together are a leak, each with its ev
   CHECK(context.logged("1 images of the benchmarks are absent"));
   check_curator_contract(curator, pairs);
   CHECK_THROWS_AS(DecontaminateCurator({}, context), ConfigError);
+}
+
+TEST_CASE("However many items share a picture, or nearly, each is compared") {
+  FakeContext context;
+  const cv::Mat picture = drawn(1);
+  const auto put = [&](const Bytes& bytes) {
+    Media media = context.media().put(bytes, "given");
+    media.width = picture.cols;
+    media.height = picture.rows;
+    return media;
+  };
+  const auto question = [](int i) {
+    return "What stands at place number " + std::to_string(i) + " of the long street?";
+  };
+  const Media shared = put(encoded(picture, ".png")), near = put(encoded(picture, ".jpg", 50));
+  auto benchmark = std::make_shared<FixedBenchmark>();
+  std::vector<PreferencePair> pairs;
+  std::set<std::string> contents{shared.id};
+  for (int i = 0; i < 100; ++i) {
+    benchmark->pairs.push_back(pair_of("shared" + std::to_string(i), question(i), shared));
+    pairs.push_back(pair_of("pair", question(i), shared));
+    pairs.push_back(pair_of("pair", question(i), near));
+  }
+  for (int i = 0; i < 100; ++i) {  // 100 contents that are nearly one
+    cv::Mat changed = picture.clone();
+    changed.at<cv::Vec3b>(i, 0) = cv::Vec3b(1, 2, 3);
+    const Media media = put(encoded(changed, ".png"));
+    contents.insert(media.id);
+    benchmark->pairs.push_back(pair_of("near" + std::to_string(i), question(1000 + i), media));
+    pairs.push_back(pair_of("pair", question(1000 + i), shared));
+  }
+  CHECK(contents.size() == 101);
+  // An item that came earlier wins where all else is equal, also by another content as near.
+  benchmark->pairs.push_back(pair_of("again", question(7), shared));
+  context.add<Benchmark>("bench", benchmark);
+  DecontaminateCurator::Params params;
+  params.benchmarks = {"bench"};
+  DecontaminateCurator curator(params, context);
+  const auto decisions = curator.review(pairs);
+  int kept = 0;
+  for (const Decision& decision : decisions) kept += decision.action != Decision::Action::discard;
+  CHECK(kept == 0);
+  for (const int i : {7, 69, 99}) {
+    const std::string item = "'shared" + std::to_string(i) + "'";
+    CHECK(decisions[static_cast<std::size_t>(2 * i)].reason ==
+          "same image as item " + item + " of bench, same question");
+    CHECK_THAT(decisions[static_cast<std::size_t>(2 * i + 1)].reason, Contains(item));
+    CHECK_THAT(decisions[static_cast<std::size_t>(200 + i)].reason,
+               Contains("'near" + std::to_string(i) + "'"));
+  }
+  const std::vector<PreferencePair> other{pair_of("other", "Who painted this?", shared)};
+  CHECK(curator.review(other)[0].reason ==
+        "same image as item 'shared0' of bench, another question");
 }
 
 TEST_CASE("A million images: at most 100 bytes each, at least 5,000 look-ups a second",

@@ -3,6 +3,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <locale.h>
 
 #include <catch2/catch.hpp>
 #include <fstream>
@@ -59,6 +60,20 @@ fs::path pack(const fs::path& file, const std::vector<Member>& members) {
 std::string read(const fs::path& file) {
   std::ifstream stream(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+// A zip archive with another name of the same length, which is marked to be UTF-8.
+std::string renamed(std::string zip, const std::string& from, const std::string& to) {
+  REQUIRE(from.size() == to.size());
+  // Header before the name: its bytes, and where its flags are.
+  for (const auto& [header, flags] : {std::pair<std::size_t, std::size_t>{30, 6}, {46, 8}})
+    for (std::size_t at = zip.find(header == 30 ? "PK\3\4" : "PK\1\2"); at != zip.npos;
+         at = zip.find(header == 30 ? "PK\3\4" : "PK\1\2", at + 1))
+      if (zip.compare(at + header, from.size(), from) == 0) {
+        zip.replace(at + header, to.size(), to);
+        zip[at + flags + 1] |= 8;
+      }
+  return zip;
 }
 
 struct Unpacked {
@@ -240,4 +255,30 @@ TEST_CASE(
   CHECK(places.put_file(wrapped[0].media_root / "merged_images/v.png", "v.png").present());
   CHECK_FALSE(places.put_file(wrapped[0].media_root / "../v.png", "v.png").present());
   CHECK_FALSE(places.put_file(wrapped[0].media_root / "w.png", "w.png").present());
+}
+
+TEST_CASE("Names beyond ASCII come out as they are, whatever the locale") {
+  FakeContext context;
+  const fs::path root = context.scratch();
+  const std::string name = "d/\xC3\xA9t\xC3\xA9 \xE7\x8C\xAB.png";
+  const std::string locale = setlocale(LC_CTYPE, nullptr);
+  CHECK(locale == "C");  // as in programs that never ask for another one
+  const locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  REQUIRE(utf8);
+  const locale_t thread = uselocale(utf8);
+  const fs::path tar = pack(root / "b.tar", {{name, "cat"}});
+  uselocale(thread);
+  freelocale(utf8);
+  CHECK(tree(unpack(tar, root / "out").folder) == std::set<std::string>{name});
+
+  std::string zip = read(pack(root / "a.zip", {{"1.png", "cat"}, {"2.png", "x"}, {"e.txt", "e"}}));
+  zip = renamed(renamed(std::move(zip), "1.png", "\xE7\x8C\xAB.g"), "2.png", "\xFF\xFEpng");
+  std::ofstream(root / "a.zip", std::ios::binary) << zip;
+  const Unpacked result = unpack(root / "a.zip", root / "out");
+  CHECK(tree(result.folder) == std::set<std::string>{"\xE7\x8C\xAB.g", "e.txt"});
+  REQUIRE(result.warnings.size() == 1);  // of the name that is no UTF-8
+  CHECK_THAT(result.warnings[0],
+             Contains("a.zip: member 2") && Contains("cannot be read as UTF-8"));
+  CHECK(setlocale(LC_CTYPE, nullptr) == locale);
+  CHECK(uselocale(nullptr) == thread);
 }

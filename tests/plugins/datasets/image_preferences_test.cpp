@@ -103,3 +103,23 @@ TEST_CASE("Omni-Reward: the caption is both answers, the preferred image comes f
   CHECK_THAT(all[3], Contains("omni.json:1") && Contains("HPDv2"));
   CHECK_THROWS_AS(read(file, context, {{"bad_records", value_of("stop")}}), DataError);
 }
+
+TEST_CASE("A value that is no image is one unusable preference; the rest is read") {
+  FakeContext context;
+  const auto file = put(
+      context.scratch() / "set/train.json",
+      R"([{"prompt":"cat","file_path":["a.png","b.png"],"human_preference":[0,1]},)"
+      R"({"prompt":"dog","file_path":["data:image/png;base64,###","b.png"],"human_preference":[0,1]},)"
+      R"({"prompt":"cow","file_path":["a.png",7],"human_preference":[0,1]},)"
+      R"({"prompt":"sun","file_path":["a.png","b.png"],"human_preference":[1,0],"hash":123456789012345678901234567890},)"
+      R"({"prompt":"sky","file_path":["a.png","b.png"],"human_preference":[NaN,0]}])");
+  const auto all = read(file, context);
+  REQUIRE(all.size() == 5);
+  CHECK(all[0] == "cat: b.png>a.png");
+  CHECK_THAT(all[1], Contains("bad set/1") && Contains("data URL"));
+  CHECK_THAT(all[2], Contains("bad set/2") && Contains("is no image"));
+  CHECK(all[3] == "sun: a.png>b.png");
+  CHECK_THAT(all[4], Contains("train.json:1") && Contains("'human_preference' must hold numbers"));
+  CHECK_THROWS_WITH(read(file, context, {{"bad_records", value_of("stop")}}),
+                    Contains("set/1") && Contains("data URL"));
+}

@@ -313,3 +313,37 @@ TEST_CASE(
   CHECK(some > 10);
   CHECK(peak_mib() - before < 600);
 }
+
+TEST_CASE("Files of a pattern keep each its own source and folder of images") {
+  FakeContext context;
+  const fs::path root = context.scratch();
+  for (const std::string name : {"one", "two"}) {
+    write(root / name / "train-00000-of-00001.parquet", {{"question", strings({"Q"})},
+                                                         {"chosen", strings({"good"})},
+                                                         {"rejected", strings({"bad"})},
+                                                         {"image", images({name + ".png"})}});
+    std::ofstream(root / name / (name + ".png")) << "picture of " << name;
+  }
+  const auto dataset = open(root / "*/train-*.parquet", context);
+  const auto pairs = drain(*dataset->pairs());
+  const auto records = drain(*dataset->answers({}));
+  REQUIRE(pairs.size() == 2);
+  REQUIRE(records.size() == 2);
+  for (const std::size_t i : {0, 1}) {
+    const std::string name = i == 0 ? "one" : "two";
+    CHECK(pairs[i].source == name);
+    CHECK(records[i].prompt.source == name);
+    const Media& picture = pairs[i].prompt.messages[0].content[0].media;
+    REQUIRE(picture.present());
+    const Bytes bytes = context.media().bytes(picture);
+    CHECK(std::string(bytes.begin(), bytes.end()) == "picture of " + name);
+  }
+  for (const auto& pair :
+       drain(*open(root / "*/train-*.parquet", context, {{"source", value_of("mine")}})->pairs()))
+    CHECK(pair.source == "mine");
+  std::ofstream(root / "two/train-00000-of-00001.parquet") << "PAR1 this was never finished";
+  const auto rest = drain(*dataset->pairs());
+  REQUIRE(rest.size() == 2);
+  CHECK_THAT(rest[1].extra, Contains("unusable record"));
+  CHECK(rest[1].source == "two");
+}

@@ -537,3 +537,133 @@ TEST_CASE_METHOD(Pictures, "What gives no pair can be made an error") {
   CHECK(pair.chosen.text == "good");
   CHECK_THROWS_WITH(stream->next(pair), Contains("some.jsonl:3"));
 }
+
+TEST_CASE_METHOD(Pictures,
+                 "distilabel and ultrafeedback_binarized: whole conversations on both sides of a "
+                 "prompt, which must be the same turns") {
+  const std::string asked = R"({"role":"user","content":"Q"})",
+                    good = R"({"role":"assistant","content":"good"})",
+                    bad = R"({"role":"assistant","content":"bad"})",
+                    system = R"({"role":"system","content":"S"})";
+  const auto sides = [&](const std::string& before, const std::string& other) {
+    return R"("chosen":[)" + before + "," + good + R"(],"rejected":[)" + other + "," + bad + "]}";
+  };
+  for (const std::string& start :
+       {std::string(R"({"prompt":"Q",)"), R"({"prompt":[)" + asked + "],",
+        R"({"prompt":"Q","messages":[)" + asked + "," + good + "],"}) {
+    const AnswerRecord record = one(context, start + sides(asked, asked));
+    CHECK(shown(record.prompt) == "user: Q");
+    CHECK(record.pair);
+    REQUIRE(record.responses.size() == 2);
+    CHECK(record.responses[0].text == "good");
+    CHECK(record.responses[1].text == "bad");
+  }
+  // Marks of pictures may be in the prompt alone; a system message in the conversations alone.
+  const AnswerRecord marked =
+      one(context, R"({"prompt":"<image>\nQ","image":"a.png",)" + sides(asked, asked));
+  CHECK(shown(marked.prompt) == "user: [a.png]\nQ");
+  const std::string with_system = system + "," + asked;
+  CHECK(shown(one(context, R"({"prompt":"Q",)" + sides(with_system, with_system)).prompt) ==
+        "system: S | user: Q");
+  CHECK_THAT(
+      problem(context, R"({"prompt":"Q","system":"T",)" + sides(with_system, asked)),
+      Contains("'chosen' is a conversation whose turns before the answer are not the prompt"));
+  const std::string more = asked + "," + good + R"(,{"role":"user","content":"R"})";
+  CHECK(shown(one(context, R"({"prompt":[)" + more + "]," + sides(more, more)).prompt) ==
+        "user: Q | assistant: good | user: R");
+  CHECK_THAT(problem(context, R"({"prompt":"Q",)" + sides(asked, more)),
+             Contains("'rejected' is a conversation whose turns before the answer"));
+  CHECK_THAT(problem(context, R"({"prompt":"R",)" + sides(asked, asked)), Contains("'chosen'"));
+  CHECK_THAT(problem(context, R"({"prompt":"Q","chosen":[)" + asked + "," + asked +
+                                  R"(],"rejected":"bad"})"),
+             Contains("'chosen'") && Contains("not the assistant's"));
+  // POVID's and ms-swift's rejected conversations as well.
+  CHECK_THAT(problem(context, R"({"messages":[)" + asked + "," + good +
+                                  R"(],"rejected_messages":[)" + more + "," + bad + "]}"),
+             Contains("'rejected'"));
+}
+
+TEST_CASE_METHOD(Pictures,
+                 "Alpaca without a dataset_info.json: an instruction's input and history") {
+  const std::string answers = R"("chosen":"good","rejected":"bad"})";
+  CHECK(shown(one(context, R"({"instruction":"Q?","input":"ctx",)" + answers).prompt) ==
+        "user: Q?\nctx");
+  CHECK(shown(one(context, R"({"instruction":"Q?","input":"",)" + answers).prompt) == "user: Q?");
+  CHECK(shown(one(context, R"({"instruction":"","input":"ctx",)" + answers).prompt) == "user: ctx");
+  CHECK(shown(one(context, R"({"prompt":"Q?","input":"not alpaca's",)" + answers).prompt) ==
+        "user: Q?");
+  CHECK(shown(one(context, R"({"instruction":"Q?","input":"ctx","system":"S","image":"a.png",)"
+                           R"("history":[["one","1"],["<image>two","2"]],)" +
+                               answers)
+                  .prompt) ==
+        "system: S | user: one | assistant: 1 | user: [a.png]two | assistant: 2 | user: Q?\nctx");
+  CHECK(shown(one(context, R"({"instruction":"Q?","history":[],)" + answers).prompt) == "user: Q?");
+  for (const char* history : {R"("one")", R"(["one","1"])", R"([["one"]])", R"([["one",2]])"})
+    CHECK_THAT(problem(context,
+                       R"({"instruction":"Q?","history":)" + std::string(history) + "," + answers),
+               Contains("'history' must be a list of turns [question, answer]"));
+  CHECK_THAT(problem(context, R"({"instruction":"Q?","input":{"a":1},)" + answers),
+             Contains("'input' must be a text"));
+  write_file(
+      context, "dataset_info.json",
+      R"({"mine":{"file_name":"data.jsonl","ranking":true,"columns":{"prompt":"q","query":"more","history":"before"}}})");
+  CHECK(shown(one(context, R"({"q":"Q?","more":"ctx","before":[["one","1"]],)" + answers).prompt) ==
+        "user: one | assistant: 1 | user: Q?\nctx");
+  write_file(context, "dataset_info.json",
+             R"({"mine":{"file_name":"data.jsonl","formatting":"sharegpt","ranking":true}})");
+  CHECK(shown(one(context, R"({"prompt":"Q?","input":"not alpaca's",)" + answers).prompt) ==
+        "user: Q?");
+}
+
+TEST_CASE_METHOD(Pictures, "Numbers that do not fit cost nothing where nobody asked for them") {
+  const std::string odd =
+      R"(,"hash":123456789012345678901234567890,"less":-9223372036854775809,"e":[1e400,-1.5E+999],)"
+      R"("n":{"a":NaN,"b":[-Infinity, Infinity]},"text":"NaN 1e400 \" 123456789012345678901234567890"})";
+  const AnswerRecord record = one(
+      context,
+      R"({"id":18446744073709551615,"prompt":"NaN\ud800","chosen":"good","rejected":"bad")" + odd);
+  CHECK(record.id == "18446744073709551615");
+  CHECK(shown(record.prompt) == "user: NaN\xEF\xBF\xBD");
+  REQUIRE(record.responses.size() == 2);
+  CHECK(record.responses[0].text == "good");
+  // An id keeps its digits, also where another value is odd.
+  CHECK(one(context,
+            R"({"id":123456789012345678901234567890,"prompt":"Q","chosen":"a","rejected":"b"})")
+            .id == "123456789012345678901234567890");
+  CHECK(
+      one(context, R"({"id":1234567890123456789,"prompt":"Q","chosen":"a","rejected":"b","x":NaN})")
+          .id == "1234567890123456789");
+  // Where they are asked for, they are as good as absent.
+  CHECK_THAT(problem(context, R"({"prompt":1e400,"chosen":"a","rejected":"b"})"),
+             Contains("has no prompt"));
+  CHECK_THAT(problem(context, R"({"prompt":"Q","chosen":"a","rejected":NaN})"),
+             Contains("'rejected'"));
+  // What is no JSON stays so.
+  for (const char* number : {"01e400", "1.e400", "-", "+1e400", "00123456789012345678901234567890",
+                             "1e400e", "nan", "Inf", "1.2.3"})
+    CHECK_THAT(problem(context, R"({"prompt":"Q","chosen":"a","rejected":"b","x":)" +
+                                    std::string(number) + "}"),
+               Contains("not valid JSON"));
+}
+
+TEST_CASE_METHOD(Pictures, "Only candidates have numbers: the sides of a pair have no places") {
+  // Stage bias reads numbers as the places in which candidates were written.
+  for (
+      const char* text :
+      {R"({"prompt":"Q","chosen":"good","rejected":"bad"})",
+       R"({"prompt":"Q","chosen":"good","rejected":"bad","is_tie":true})",
+       R"({"prompt":{"messages":[{"role":"user","content":"Q"}]},"chosen":{"text":"good"},"rejected":{"text":"bad"}})"}) {
+    const AnswerRecord record = one(context, text);
+    REQUIRE(record.responses.size() == 2);
+    CHECK(record.responses[0].id == "chosen");
+    CHECK(record.responses[1].id == "rejected");
+  }
+  const AnswerRecord given = one(
+      context,
+      R"({"prompt":{"messages":[{"role":"user","content":"Q"}]},"chosen":{"id":"3","text":"good"},"rejected":{"id":"1","text":"bad"}})");
+  CHECK(given.responses[0].id == "3");
+  CHECK(given.responses[1].id == "1");
+  const AnswerRecord candidates = one(context, R"({"prompt":"Q","responses":["a","b"]})");
+  CHECK(candidates.responses[0].id == "0");
+  CHECK(candidates.responses[1].id == "1");
+}

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <set>
@@ -284,4 +285,70 @@ TEST_CASE("A chain puts data sets one after the other; the same ids stay apart")
   check_dataset_contract(*chain, context);
   CHECK_THROWS_AS(plugin.make<Dataset>("chain", {{"parts", names({"left", "left"})}}, context),
                   ConfigError);
+}
+
+TEST_CASE("A sample loses nothing at the ends of files, and is drawn of what shares leave") {
+  FakeContext context;
+  const fs::path root = context.scratch();
+  for (int shard = 0; shard < 10; ++shard)
+    put(root / ("set/train-0" + std::to_string(shard) + ".jsonl"),
+        R"({"question":"Q)" + std::to_string(shard) + "\"}\n");
+  CHECK(read(root / "set", context, {{"sample", value_of(10)}}).size() == 10);
+  for (const int sample : {1, 4, 9})
+    CHECK(read(root / "set", context, {{"sample", value_of(sample)}}).size() ==
+          static_cast<std::size_t>(sample));
+  std::string many;
+  for (int i = 0; i < 40; ++i)
+    many += R"({"image":"","question":"Q)" + std::to_string(i) + "\",\"answer\":\"A\"}\n";
+  put(root / "mmpr/one.jsonl", many);
+  put(root / "mmpr/two.jsonl", many);
+  const auto meta = put(root / "mmpr/meta.json",
+                        R"({"one":{"root":"p","annotation":"one.jsonl","repeat_time":0.25},)"
+                        R"("two":{"root":"p","annotation":"two.jsonl","repeat_time":0.5}})");
+  for (const int sample : {1, 12, 29, 30, 31}) {
+    const auto some = read(meta, context, {{"sample", value_of(sample)}});
+    CHECK(some.size() == static_cast<std::size_t>(std::min(sample, 30)));
+    std::set<std::string> ids;
+    for (const Prompt& prompt : some) ids.insert(prompt.id);
+    CHECK(ids.size() == some.size());
+  }
+  // A shard cut short has one record more, which tells of it; one that cannot be read is told, too.
+  put(root / "torn/a.json", R"([{"question":"1"},{"question":"2"},{"question")");
+  put(root / "torn/b.parquet", "PAR1 this was never finished");
+  put(root / "torn/c.jsonl", "{\"question\":\"3\"}\n{\"question\":\"4\"}\n");
+  std::size_t good = 0, bad = 0;
+  for (const Prompt& prompt : read(root / "torn", context, {{"sample", value_of(5)}}))
+    ++(prompt.messages.empty() ? bad : good);
+  CHECK(good == 4);
+  CHECK(bad == 2);
+}
+
+TEST_CASE("Alpaca's input and history, and references that are whole conversations") {
+  FakeContext context;
+  const auto file = put(
+      context.scratch() / "alpaca.jsonl",
+      R"({"instruction":"Q?","input":"ctx","output":"A"})"
+      "\n"
+      R"({"instruction":"Q?","input":"ctx","output":"A","system":"S","history":[["one","1"]]})"
+      "\n"
+      R"({"question":"Q?","input":"not alpaca's","output":"A"})"
+      "\n"
+      R"({"instruction":"Q?","history":"one","output":"A"})"
+      "\n"
+      R"({"prompt":"Q?","chosen":[{"role":"user","content":"Q?"},{"role":"assistant","content":"A"}]})"
+      "\n");
+  const auto prompts = read(file, context);
+  REQUIRE(prompts.size() == 6);
+  CHECK(text_of(prompts[0].messages.at(0)) == "Q?\nctx");
+  CHECK(prompts[0].reference == "A");
+  REQUIRE(prompts[1].messages.size() == 2);  // a prompt for each turn, with those before it
+  CHECK(prompts[1].reference == "1");
+  REQUIRE(prompts[2].messages.size() == 4);
+  CHECK(text_of(prompts[2].messages[1]) == "one");
+  CHECK(text_of(prompts[2].messages[3]) == "Q?\nctx");
+  CHECK(prompts[2].reference == "A");
+  CHECK(text_of(prompts[3].messages.at(0)) == "Q?");
+  CHECK_THAT(prompts[4].extra, Contains("alpaca.jsonl:4") && Contains("'history' must be"));
+  CHECK(prompts[5].reference == "A");
+  CHECK(read(file, context, {{"turns", value_of("last")}}).size() == 5);
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pairs out and back again: the same pairs, images byte for byte.
+#include <simdjson.h>
+
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <iterator>
@@ -187,6 +189,81 @@ TEST_CASE("What a form cannot hold is left out and counted") {
   REQUIRE(back.size() == 5);
   REQUIRE(back[3].rejected_prompt);
   CHECK(back[3].rejected_prompt->messages == pairs[6].rejected_prompt->messages);
+}
+
+TEST_CASE("Marks of videos and sounds in a text are none of a conversation's, either") {
+  FakeContext context;
+  std::vector<PreferencePair> pairs = plain_pairs(context);
+  for (const char* mark : {"<image>", "<video>", "<audio>"}) {
+    const std::string text = std::string("What does ") + mark + " mean?";
+    pairs.push_back(pair_of(context, "question", text, 1));
+    pairs.push_back(pair_of(context, "chosen", "What?", 1));
+    pairs.back().chosen.text = text;
+    pairs.push_back(pair_of(context, "rejected", "What?", 1));
+    pairs.back().rejected.text = text;
+    pairs.push_back(pair_of(context, "two parts", "What?", 1));
+    pairs.back().prompt.messages[0].content = {pairs.back().prompt.messages[0].content[0],
+                                               Part::of_text(std::string(mark).substr(0, 3)),
+                                               Part::of_text(std::string(mark).substr(3))};
+  }
+  for (const char* form : {"llama_factory", "ms_swift", "mmpr"}) {
+    INFO(form);
+    const auto counts = write("conversations", {{"form", value_of(form)}}, pairs,
+                              context.scratch() / form, context);
+    CHECK(counts.written == 3);
+    CHECK(counts.left_out ==
+          std::map<std::string, std::size_t>{{"a text has the mark <image> in it", 4},
+                                             {"a text has the mark <video> in it", 4},
+                                             {"a text has the mark <audio> in it", 4}});
+  }
+  if (!fs::exists(build_path("/lib/dt2it/plugins/exporters/parquet.so"))) return;
+  CHECK(write("parquet", {}, pairs, context.scratch() / "out", context).written == 15);
+}
+
+TEST_CASE("Texts that are no UTF-8 make files that are: escapes in JSON, U+FFFD in Parquet") {
+  const std::string high = "\xED\xA0\x80", low = "\xED\xBF\xBF", fffd = "\xEF\xBF\xBD";
+  FakeContext context;
+  std::vector<PreferencePair> pairs = plain_pairs(context);
+  PreferencePair& odd = pairs[1];
+  odd.chosen.text = "half " + high + " \U0001F642 " + low;
+  odd.rejected.text = "bytes \xFF\xC3(\xF0\x9F\x99";
+  odd.prompt.messages[0].content.back().text += high;
+  odd.prompt.reference = "reference " + high;
+  odd.group = "group " + low;
+  odd.extra = R"({"half":"\ud800","pair":"\ud83d\ude42","text":"\\ud800"})";
+  const auto check_back = [&](const std::vector<PreferencePair>& back) {
+    REQUIRE(back.size() == 3);
+    CHECK(back[0] == pairs[0]);
+    CHECK(back[2] == pairs[2]);
+    CHECK(back[1].id == odd.id);  // the provenance was read
+    CHECK(back[1].strengths == odd.strengths);
+    CHECK(back[1].prompt.reference == "reference " + fffd);
+    CHECK(back[1].group == "group " + fffd);
+    CHECK_THAT(back[1].extra, Contains("text"));
+    CHECK(back[1].chosen.text.starts_with("half "));
+    CHECK_THAT(back[1].chosen.text, Contains("\U0001F642"));
+    CHECK(back[1].rejected.text == "bytes " + fffd + fffd + "(" + fffd + fffd + fffd);
+  };
+  for (const char* form : {"llama_factory", "ms_swift", "mmpr"}) {
+    INFO(form);
+    const fs::path folder = context.scratch() / form;
+    CHECK(write("conversations", {{"form", value_of(form)}}, pairs, folder, context).written == 3);
+    const std::string lines = text(folder / "my_set.jsonl");
+    CHECK(simdjson::validate_utf8(lines));
+    CHECK_THAT(lines, Contains("\"half \\ud800 \U0001F642 \\udfff\"") &&
+                          Contains("bytes " + fffd + fffd + "(" + fffd) &&
+                          Contains("Compare.\\ud800"));
+    CHECK_THAT(lines, Contains(R"({"half":"\ufffd","pair":"\ud83d\ude42","text":"\\ud800"})"));
+    check_back(read("preferences",
+                    std::string(form) == "mmpr" ? folder / "meta.json" : folder / "my_set.jsonl",
+                    context));
+  }
+  if (!fs::exists(build_path("/lib/dt2it/plugins/exporters/parquet.so"))) return;
+  CHECK(write("parquet", {}, pairs, context.scratch() / "out", context).written == 3);
+  const auto back = read("parquet", context.scratch() / "out/data", context);
+  check_back(back);
+  CHECK(back[1].chosen.text == "half " + fffd + " \U0001F642 " + fffd);
+  CHECK_THAT(back[1].prompt.messages[0].content.back().text, Contains("Compare." + fffd));
 }
 
 TEST_CASE("Without provenance only the form itself is written") {

@@ -31,11 +31,11 @@ ChatRequest request() {
 struct Bench {
   FakeContext context;
   std::shared_ptr<Mllm> mllm;
-  explicit Bench(const std::string& lines) {
+  explicit Bench(const std::string& lines, Table more = {}) {
     const auto path = context.scratch() / "calls.jsonl";
     std::ofstream(path, std::ios::binary) << lines;
-    mllm = PluginLibrary("mllms/replay")
-               .make<Mllm>("replay", {{"file", value_of(path.string())}}, context);
+    more["file"] = value_of(path.string());
+    mllm = PluginLibrary("mllms/replay").make<Mllm>("replay", more, context);
   }
 };
 
@@ -98,6 +98,29 @@ TEST_CASE("the key depends on all that decides the answer and on nothing else") 
   same.purpose = "elsewhere";
   same.messages[1].content[0].media.source = "other.png";
   CHECK(request_key(same) == key);
+}
+
+TEST_CASE("a recording of several models or seeds answers as one of them") {
+  const auto line = [](const std::string& model, int seed) {
+    return "{\"key\":\"" + request_key(request()) + "\",\"text\":\"" + model +
+           std::to_string(seed) + "\",\"model_asked\":\"" + model +
+           R"(","identity":"{\"model\":\")" + model + R"(\",\"seed\":)" + std::to_string(seed) +
+           "}\"}\n";
+  };
+  const std::string lines = line("a", 1) + line("a", 2) + line("b", 1);
+  const auto said = [&](const Table& more) {
+    return Bench(lines, more).mllm->chat(request()).text;
+  };
+  CHECK(said({{"model", value_of("b")}}) == "b1");
+  CHECK(said({{"identity", value_of(R"({"model":"a","seed":2})")}}) == "a2");
+  CHECK(said({{"model", value_of("a")}, {"identity", value_of(R"({"model":"a","seed":1})")}}) ==
+        "a1");
+  CHECK_THROWS_WITH(Bench(lines, {{"model", value_of("a")}}),
+                    Catch::Contains("calls.jsonl:2: ") && Catch::Contains("stands in line 1") &&
+                        Catch::Contains("parameter 'identity'") &&
+                        Catch::Contains(R"('{"model":"a","seed":2}')"));
+  CHECK_THROWS_WITH(Bench(line("a", 1) + line("b", 1)),
+                    Catch::Contains("parameter 'model', 'a' or 'b'"));
 }
 
 TEST_CASE("a broken recording is named by file and line") {

@@ -186,6 +186,19 @@ TEST_CASE("what is no JSON is asked for again, and no answer in the end") {
   CHECK(bench.asked() == 4);
 }
 
+TEST_CASE(
+    "what holds neither an answer nor its cost is asked for again, and no answer in the end") {
+  Bench bench({http(200, R"({"message":"upstream is starting"})"), http(200, said("Yes.")),
+               http(200, R"({"message":"upstream is starting"})")},
+              {{"retries", value_of(1)}});
+  CHECK(bench.ask().text == "Yes.");
+  const ChatReply reply = bench.ask();
+  CHECK(reply.status == Status::unavailable);
+  CHECK(holds(reply.detail, "upstream is starting"));
+  CHECK(bench.asked() == 4);
+  CHECK(bench.asked_by->calls.store().count() == 1);
+}
+
 TEST_CASE("passing trouble is tried again on the same connection") {
   Bench bench(
       {http(429, error("slow", "requests", "rate_limit_exceeded"), "Retry-After: 0.2\r\n"),

@@ -58,6 +58,20 @@ TEST_CASE("contents are read as servers write them") {
   CHECK(read_reply("{\"choices\":[{\"message\":{\"content\":\"a\xff\"}}]}").reply.text ==
         "a\xef\xbf\xbd");
   CHECK(read_reply("{\"choices\":[{\"mess").damaged);
+  // Nobody was asked where neither an answer stands nor what it cost; a paid one is kept as it is.
+  for (const char* none :
+       {R"({"message":"upstream is starting"})", R"({"choices":null,"usage":null})", "{}", "[]"}) {
+    CHECK(read_reply(none).damaged);
+    CHECK(read_anthropic_reply(none).damaged);
+  }
+  for (const char* paid : {R"({"choices":[],"usage":{"prompt_tokens":7}})",
+                           R"({"usage":{"prompt_tokens":7}})", R"({"choices":[{}]})"}) {
+    CHECK_FALSE(read_reply(paid).damaged);
+    CHECK(read_reply(paid).reply.status == Status::unparsed);
+  }
+  CHECK_FALSE(read_anthropic_reply(R"({"usage":{"input_tokens":7}})").damaged);
+  CHECK_FALSE(read_anthropic_reply(R"({"content":"odd"})").damaged);
+  CHECK_FALSE(read_reply(R"({"error":{"code":429}})").damaged);
   CHECK(read_reply(R"({"error":{"code":429}})").error_status == 429);
   CHECK(read_reply(R"({"error":{"code":"odd"}})").error_status == 502);
   const Usage usage =

@@ -132,8 +132,10 @@ TEST_CASE("Trouble is a status, passing trouble is tried again") {
   CHECK(outcome({answer(200, R"({"data":[{"index":0,"status":"ok","reward":null}]})")}).status ==
         Status::unparsed);
   const auto nobody = endpoint("http://127.0.0.1:1", {{"retries", value_of(1)}}, context);
-  CHECK(ask(*nobody, {"a", "b"}).at(1).status == Status::unavailable);
   REQUIRE_THROWS_AS(endpoint("ftp://x", {}, context), ConfigError);
+  REQUIRE_THROWS_AS(endpoint("http://x y", {}, context), ConfigError);
+  REQUIRE_THROWS_WITH(endpoint("https://me:word@host/v1", {}, context),
+                      Catch::Contains("api_key_env") && !Catch::Contains("word@"));
   Prompt absent = sample_prompt("p", "?");
   Media media;
   media.source = "gone.png";
@@ -149,10 +151,10 @@ TEST_CASE("A wrong key stops the endpoint, the right one opens it") {
   ::setenv("DT2IT_TEST_ENDPOINT_KEY", "other", 1);
   const auto wrong =
       endpoint(served.url, {{"api_key_env", value_of("DT2IT_TEST_ENDPOINT_KEY")}}, context);
-  CHECK(ask(*wrong, {"a"}).at(0).status == Status::unavailable);
+  REQUIRE_THROWS_WITH(ask(*wrong, {"a"}), Catch::Contains("cannot be used: status 401"));
   const auto before =
       http("GET", served.url + "/metrics", "", {"Authorization: Bearer letters"}).body;
-  CHECK(ask(*wrong, {"a"}).at(0).status == Status::unavailable);  // not sent
+  REQUIRE_THROWS_AS(ask(*wrong, {"a"}), ModelError);  // not sent
   const auto count = [](const std::string& text) {
     return text.substr(text.find("code=\"401\"}"), 13);
   };
@@ -166,4 +168,115 @@ TEST_CASE("A wrong key stops the endpoint, the right one opens it") {
   REQUIRE_THROWS_AS(
       endpoint(served.url, {{"api_key_env", value_of("DT2IT_TEST_NO_SUCH_KEY")}}, context),
       ModelError);
+}
+
+TEST_CASE("An outage is an error and no result, and the next run finds the server back") {
+  FakeContext context;
+  const std::string good = answer(200, R"({"data":[{"index":0,"data":[2.5]}]})");
+  const std::string broken = answer(500, "{}"), refused = answer(400, "{}");
+  const Table one_by_one{{"api", value_of("pooling")},
+                         {"retries", value_of(0)},
+                         {"outage_limit", value_of(3)},
+                         {"max_in_flight", value_of(1)}};
+  const std::vector<std::string> five(5, "a");
+  {
+    CannedServer server({broken, broken, broken, good, good});
+    const auto model = endpoint(server.url(), one_by_one, context);
+    REQUIRE_THROWS_AS(ask(*model, five), ModelError);
+    CHECK(server.asked() == 3);
+    CHECK(ask(*model, {"a", "a"}).at(1).value == 2.5);
+  }
+  {  // an answer in between, of whatever kind, and it is none
+    CannedServer server({broken, broken, refused, broken, broken});
+    CHECK(ask(*endpoint(server.url(), one_by_one, context), five).at(4).status ==
+          Status::unavailable);
+  }
+  {  // attempts are not counted, requests are; and calls are counted through
+    CannedServer server(std::vector<std::string>(6, broken));
+    Table params = one_by_one;
+    params["retries"] = value_of(1);
+    const auto model = endpoint(server.url(), params, context);
+    CHECK(ask(*model, {"a"}).at(0).status == Status::unavailable);
+    CHECK(ask(*model, {"a"}).at(0).status == Status::unavailable);
+    REQUIRE_THROWS_WITH(ask(*model, {"a"}),
+                        Catch::Contains("3 requests in a row") && Catch::Contains("status 500"));
+  }
+  {
+    CannedServer server(std::vector<std::string>(5, broken));
+    Table params = one_by_one;
+    params["outage_limit"] = value_of(0);
+    CHECK(ask(*endpoint(server.url(), params, context), five).size() == 5);
+  }
+}
+
+TEST_CASE("What no further request would change ends it at once") {
+  FakeContext context;
+  const auto nobody = endpoint("http://127.0.0.1:1", {{"retries", value_of(1)}}, context);
+  REQUIRE_THROWS_WITH(ask(*nobody, {"a"}), Catch::Contains("http://127.0.0.1:1/v1/rewards") &&
+                                               Catch::Contains("gave no answer"));
+  for (const int status : {302, 401, 403, 404}) {
+    INFO(status);
+    CannedServer server({answer(status, "{}", "Location: http://127.0.0.1:1/\r\n")});
+    const auto model = endpoint(server.url(), {}, context);
+    REQUIRE_THROWS_AS(ask(*model, {"a"}), ModelError);
+    REQUIRE_THROWS_AS(ask(*model, {"a"}), ModelError);
+    CHECK(server.asked() == 1);
+  }
+  // Certificates that cannot be read: no attempt after the first would fare better.
+  CannedServer server({"", "", ""});
+  const std::string tls = "https" + server.url().substr(4);
+  REQUIRE_THROWS_WITH(ask(*endpoint(tls, {{"ca_file", value_of("/no/such.pem")}}, context), {"a"}),
+                      Catch::Contains("cannot be used"));
+  CHECK(server.asked() <= 1);
+}
+
+TEST_CASE("What is wrong is said in the server's words") {
+  FakeContext context;
+  const auto detail = [&](const std::string& body) {
+    CannedServer server({answer(400, body)});
+    return ask(*endpoint(server.url(), {}, context), {"a"}).at(0).detail;
+  };
+  CHECK(detail(R"({"error":{"message":"no such thing"}})") == "status 400: no such thing");
+  CHECK(detail(R"({"error":"too long"})") == "status 400: too long");
+  CHECK(detail(R"({"object":"error","message":"too wide"})") == "status 400: too wide");
+  CHECK(detail(R"({"detail":"Not here"})") == "status 400: Not here");
+  CHECK(
+      detail(R"({"detail":[{"loc":["body","messages",0],"msg":"Field required"},{"msg":"x"}]})") ==
+      "status 400: body.messages.0: Field required; x");
+  CHECK(detail("<html>\r\n  <h1>Bad\tgateway</h1>\n") == "status 400: <html> <h1>Bad gateway</h1>");
+  CHECK(detail(R"({"reason":7})") == R"(status 400: {"reason":7})");
+  CHECK(detail("") == "status 400");
+  std::string euros;
+  for (int i = 0; i < 300; ++i) euros += "\xE2\x82\xAC";  // three bytes each
+  CHECK(detail(euros) == "status 400: " + euros.substr(0, 498));
+}
+
+TEST_CASE("A key that a server sends back is blotted out") {
+  FakeContext context;
+  ::setenv("DT2IT_TEST_ENDPOINT_KEY", "sk-1234/5678", 1);
+  const auto said = [&](int status, const std::string& body) {
+    CannedServer server({answer(status, body)});
+    try {
+      return ask(*endpoint(server.url(), {{"api_key_env", value_of("DT2IT_TEST_ENDPOINT_KEY")}},
+                           context),
+                 {"a"})
+          .at(0)
+          .detail;
+    } catch (const ModelError& error) {
+      return std::string(error.what());
+    }
+  };
+  const std::string filler(490, 'x');  // what is cut in two is no less a key
+  for (const std::string key :
+       {R"(sk-1234/5678)", R"(sk-1234\/5678)", R"(\u0073k-1234\/567\u0038)"})
+    for (const std::string& text :
+         {said(401, R"({"error":{"message":"wrong key )" + key + "\"}}"),
+          said(400, R"({"detail":")" + filler + key + "\"}"),
+          said(400, R"({"detail":[{"msg":"wrong )" + key + "\"}]}"),
+          said(200, R"({"data":[{"index":0,"status":"invalid","detail":")" + key + "\"}]}")}) {
+      INFO(text);
+      CHECK_THAT(text, Catch::Contains("[key]"));
+      CHECK_THAT(text, !Catch::Contains("sk-12"));
+    }
+  CHECK_THAT(said(400, "<html>" + filler + "sk-1234/5678"), !Catch::Contains("sk-1"));
 }

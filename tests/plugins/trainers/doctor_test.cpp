@@ -217,6 +217,13 @@ TEST_CASE("dt2it doctor says what a folder is, and what is missing") {
   CHECK_THAT(built_in.out, Catch::Contains("value_head.safetensors") &&
                                Catch::Contains("built in") && Catch::Contains("final_norm") &&
                                Catch::Contains("before_norm") && Catch::Contains("head_input: "));
-  CHECK_THAT(::dt2it::dt2it({"doctor", folder.string(), "--no-probe"}).out,
-             !Catch::Contains("built in"));
+  const auto facts = [&] { return ::dt2it::dt2it({"doctor", folder.string(), "--no-probe"}).out; };
+  CHECK_THAT(facts(), !Catch::Contains("built in"));
+  // As transformers 5 saves it, and without an image processor.
+  fs::rename(folder / "preprocessor_config.json", folder / "kept");
+  CHECK_THAT(facts(), Catch::Contains("preprocessor_config.json is not there"));
+  std::ofstream(folder / "processor_config.json")
+      << "{\"image_processor\": " << nn::read_text_file(folder / "kept") << "}";
+  CHECK_THAT(facts(), !Catch::Contains("is not there") &&
+                          Catch::Contains("tokenizer.json, processor_config.json"));
 }

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/TensorOperators.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <cstdlib>
 
 #include "core/nn/reward_head.hpp"
 #include "core/nn/safetensors.hpp"
+#include "core/nn/text_file.hpp"
 #include "dt2it/testing/fakes.hpp"
 #include "dt2it/testing/model_contracts.hpp"
 #include "tests/plugins/trainers/tiny_models.hpp"
@@ -396,4 +401,163 @@ TEST_CASE("Nothing to train on, and parameters that make no sense, are errors") 
   request.pairs = [&] { return std::make_unique<VectorStream<PreferencePair>>(none); };
   CHECK_THROWS_AS(native_trainer(context)->train(request), DataError);
   CHECK_THROWS_AS(native_trainer(context, {{"betas", Value{List{value_of(.9)}}}}), ConfigError);
+}
+
+TEST_CASE("A head made of the output layer's weights starts alike in either type") {
+  const auto head_of = [](const char* type) {
+    FakeContext context;
+    add_backbone(context, {{"dtype", value_of(type)}});
+    const Trained result = trained(context, red_pairs(context, 8),
+                                   {{"head_init", value_of("contrast")},
+                                    {"learning_rate", value_of(0.0)},
+                                    {"batch_size", value_of(8)}},
+                                   "contrast");
+    CHECK(std::isfinite(result.steps[0].loss));
+    return nn::SafetensorsFile(result.folder / "value_head.safetensors")
+        .load("v_head.summary.weight");
+  };
+  const at::Tensor wide = head_of("float32"), narrow = head_of("bfloat16");
+  CHECK(wide.abs().max().item<double>() > 0);
+  CHECK((wide - narrow).abs().max().item<double>() < .01 * wide.abs().max().item<double>());
+}
+
+TEST_CASE(
+    "A training goes on with its checkpoint's head on the state that the head was trained on") {
+  FakeContext context;
+  add_backbone(context);
+  const auto pairs = red_pairs(context, 16);
+  Table params = {{"learning_rate", value_of(1e-3)}, {"batch_size", value_of(16)}};
+  Table before = params;
+  before["head_input"] = value_of("before_norm");
+  before["epochs"] = value_of(4);
+  const Trained first = trained(context, pairs, before, "first");
+  const auto stated = [](const Trained& result) { return stated_head_input(result.folder); };
+  CHECK(stated(first) == "before_norm");
+  CHECK(stated(trained(context, pairs, params, "plain")) == "final_norm");
+
+  FakeContext later;
+  add_backbone(later, {{"checkpoint", value_of(first.folder.string())}});
+  const auto same = red_pairs(later, 16);
+  const Trained on = trained(later, same, params, "on");
+  CHECK(stated(on) == "before_norm");
+  CHECK_FALSE(later.logged("dt2it doctor"));
+  params["head_input"] = value_of("before_norm");
+  CHECK(trained(later, same, params, "said").steps[0].loss == on.steps[0].loss);
+  CHECK(on.steps[0].loss < first.steps[0].loss);
+  // The other state would be a contradiction, but for a new head.
+  params["head_input"] = value_of("final_norm");
+  TrainRequest request;
+  request.pairs = [&] { return std::make_unique<VectorStream<PreferencePair>>(same); };
+  CHECK_THROWS_WITH(native_trainer(later, params)->train(request),
+                    Catch::Contains("training.json") && Catch::Contains("before_norm"));
+  params["head_init"] = value_of("zeros");
+  CHECK(stated(trained(later, same, params, "new")) == "final_norm");
+  // Where nothing says it, the guess is said.
+  params.erase("head_init");
+  params.erase("head_input");
+  fs::remove(first.folder / "training.json");
+  CHECK(stated(trained(later, same, params, "guessed")) == "final_norm");
+  CHECK(later.logged("dt2it doctor"));
+}
+
+namespace {
+
+// Where files cannot be linked or moved to from the temporary folder; empty: there is none such.
+struct OtherFileSystem {
+  fs::path folder;
+  OtherFileSystem() {
+    struct stat here{}, there{};
+    if (stat(fs::temp_directory_path().c_str(), &here) != 0 || stat("/dev/shm", &there) != 0 ||
+        here.st_dev == there.st_dev)
+      return;
+    std::string name = "/dev/shm/dt2it_test_XXXXXX";
+    if (mkdtemp(name.data())) folder = name;
+  }
+  ~OtherFileSystem() {
+    std::error_code ignored;
+    if (!folder.empty()) fs::remove_all(folder, ignored);
+  }
+};
+
+struct Kept {
+  FakeContext context;
+  std::vector<PreferencePair> pairs, held_out;
+  Table params = quick();
+  Kept() {
+    add_backbone(context);
+    pairs = red_pairs(context, 32);
+    held_out = red_pairs(context, 12);
+    params["epochs"] = value_of(2);
+    params["evaluate_every"] = value_of(2);
+    params["keep"] = value_of("best");
+    params["save_every"] = value_of(3);
+    params["keep_checkpoints"] = value_of(1);
+  }
+  bool train(const fs::path& output, const fs::path& state, int steps = 1000) {
+    TrainRequest request;
+    request.pairs = [&] { return std::make_unique<VectorStream<PreferencePair>>(pairs); };
+    request.held_out = [&] { return std::make_unique<VectorStream<PreferencePair>>(held_out); };
+    request.output = output;
+    request.state = state;
+    request.seed = 7;
+    int done = 0;
+    request.on_step = [&](const TrainStep&) { ++done; };
+    request.stop_requested = [&] { return done >= steps; };
+    fs::create_directories(output);
+    fs::create_directories(state);
+    return native_trainer(context, params)->train(request);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("The best weights outlive a kill before the result is in its place") {
+  Kept kept;
+  const fs::path state = kept.context.scratch() / "state", first = kept.context.scratch() / "first",
+                 second = kept.context.scratch() / "second";
+  REQUIRE(kept.train(first, state));
+  const auto expected = testing::detail::files_below(first);
+  CHECK(expected.contains("model.safetensors"));
+  CHECK(expected.contains("checkpoints/step-6/model.safetensors"));
+  // Killed now: who asked for the training starts over with an empty folder.
+  fs::remove_all(first);
+  REQUIRE(kept.train(second, state));
+  CHECK(testing::detail::files_below(second) == expected);
+  // Without those weights the best of the rest counts, and that is said.
+  fs::remove_all(state / "best");
+  fs::remove_all(second);
+  REQUIRE(kept.train(second, state));
+  CHECK(fs::exists(second / "model.safetensors"));
+  CHECK(kept.context.logged("are gone"));
+}
+
+TEST_CASE("The state of a training may be on another file system than its result") {
+  const OtherFileSystem other;
+  if (other.folder.empty()) {
+    WARN("not run: /dev/shm is no other file system here");
+    return;
+  }
+  Kept kept;
+  const fs::path here = kept.context.scratch() / "here", there = kept.context.scratch() / "there";
+  REQUIRE(kept.train(here, kept.context.scratch() / "state"));
+  REQUIRE(kept.train(there, other.folder / "state"));
+  CHECK(testing::detail::files_below(there) == testing::detail::files_below(here));
+}
+
+TEST_CASE("A checkpoint as transformers 5 saves it is trained, and its files come along") {
+  FakeContext context;
+  const fs::path folder = context.scratch() / "five";
+  fs::copy(tiny_checkpoint(), folder);
+  const std::string images = nn::read_text_file(folder / "preprocessor_config.json");
+  fs::remove(folder / "preprocessor_config.json");
+  fs::remove(folder / "video_preprocessor_config.json");
+  nn::write_text_file(folder / "processor_config.json",
+                      "{\"image_processor\": " + images + ", \"video_processor\": " + images + "}");
+  add_backbone(context, {{"checkpoint", value_of(folder.string())}});
+  FakeContext plain;
+  add_backbone(plain);
+  const Trained five = trained(context, red_pairs(context, 8), quick(), "trained"),
+                four = trained(plain, red_pairs(plain, 8), quick(), "trained");
+  CHECK(five.steps[0].gradient_norm == four.steps[0].gradient_norm);
+  CHECK(fs::exists(five.folder / "processor_config.json"));
 }
