@@ -41,3 +41,10 @@ function(dt2it_add_test name)
   add_test(NAME ${name} COMMAND ${name}_test WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
 endfunction()
+
+# The profile of the mini world names plugins that need LibTorch: without it (preset asan) these tests of the calling folder are off.
+function(dt2it_tests_need_torch)
+  if(NOT DT2IT_TORCH)
+    set_tests_properties(${ARGN} PROPERTIES DISABLED ON)
+  endif()
+endfunction()

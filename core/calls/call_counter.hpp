@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What every model call passes. So far: counting; every MLLM that a plugin gets is wrapped.
+// Counts the calls of every MLLM that a plugin gets.
 
 #include <atomic>
 #include <cstdint>

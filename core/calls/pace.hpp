@@ -23,7 +23,7 @@
 
 namespace dt2it {
 
-// One use of a limit per minute, spread evenly: at most `burst` seconds' worth at once.
+// One use of a limit per minute, spread evenly: at most kBurst seconds' worth at once.
 class Spread {
  public:
   void set(double per_minute) { per_second_ = per_minute / 60; }

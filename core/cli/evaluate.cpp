@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 
 #include "core/cli/model_options.hpp"
@@ -52,12 +53,6 @@ void print_table(const std::string& benchmark, const std::string& model,
               {{convention + ": " + metric.name, metric.value, metric.correct, metric.total}});
 }
 
-void write_metrics(JsonWriter& json, const std::vector<Metric>& metrics) {
-  json.begin_array();
-  for (const Metric& metric : metrics) json.raw(to_json(metric));
-  json.end_array();
-}
-
 void print_json(const std::string& benchmark, const std::string& model,
                 const Evaluation& evaluation) {
   JsonWriter json;
@@ -66,17 +61,7 @@ void print_json(const std::string& benchmark, const std::string& model,
   json.key("edition").value(evaluation.edition);
   json.key("items").value(static_cast<std::int64_t>(evaluation.outcomes.size()));
   json.key("absent_media").value(static_cast<std::int64_t>(evaluation.absent_media));
-  if (!evaluation.convention.empty()) json.key("convention").value(evaluation.convention);
-  json.key("metrics");
-  write_metrics(json, evaluation.metrics);
-  if (!evaluation.by_convention.empty()) {
-    json.key("conventions").begin_object();
-    for (const auto& [convention, metrics] : evaluation.by_convention) {
-      json.key(convention);
-      write_metrics(json, metrics);
-    }
-    json.end_object();
-  }
+  write_figures(json, evaluation);
   json.end_object();
   std::cout << json.text() << '\n';
 }
@@ -126,10 +111,9 @@ int evaluate(const Arguments& arguments) {
   if (!verdicts.empty() && !(data.empty() && model.model.empty()))
     throw ConfigError(
         "dt2it evaluate: --verdicts are counted as they are, without --data and --model");
-  if (convention != "official" && convention != "lmms" && convention != "vlmeval" &&
-      convention != "strict")
-    throw ConfigError("dt2it evaluate: --convention is '" + convention +
-                      "' (allowed: official, lmms, vlmeval, strict)");
+  if (std::ranges::find(kConventions, convention) == kConventions.end())
+    throw ConfigError(fmt::format("dt2it evaluate: --convention is '{}' (allowed: {})", convention,
+                                  fmt::join(kConventions, ", ")));
   if (data.empty()) data = verdicts;  // the benchmark has to have some; it never reads them then
   if (!fs::exists(data)) throw DataError(data.string() + ": no such file or folder");
 

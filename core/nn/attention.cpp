@@ -9,11 +9,14 @@
 #include <ATen/ops/logaddexp.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <string_view>
 
 #include "core/nn/cpu_attention.hpp"
 #include "core/nn/ops.hpp"
@@ -284,7 +287,9 @@ at::Tensor Attention::operator()(const at::Tensor& q_in, const at::Tensor& k_in,
 }
 
 at::Tensor Attention::on_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) const {
-  const bool flash = (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) &&
+  static std::atomic<bool> refused{false};  // by a GPU older than Ampere
+  const bool flash = !refused &&
+                     (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) &&
                      q.size(2) % 8 == 0 && q.size(2) <= 256;
   if (!flash) return masked_attention(plan_, q, k, v);
   if (!device_) {
@@ -301,9 +306,17 @@ at::Tensor Attention::on_cuda(const at::Tensor& q, const at::Tensor& k, const at
   const auto held = c10::make_intrusive<FlashAttention::Held>(device_->calls);
   const bool records =
       at::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad());
-  const at::Tensor out = records ? FlashAttention::apply(q, k, v, held)
-                                 : FlashAttention::run(device_->calls, q, k, v).first;
-  return out.reshape({q.size(0), q.size(1) * q.size(2)});
+  try {
+    const at::Tensor out = records ? FlashAttention::apply(q, k, v, held)
+                                   : FlashAttention::run(device_->calls, q, k, v).first;
+    return out.reshape({q.size(0), q.size(1) * q.size(2)});
+  } catch (const c10::Error& error) {
+    if (std::string_view(error.what_without_backtrace()).find("FlashAttention only supports") ==
+        std::string_view::npos)
+      throw;
+    refused = true;
+    return masked_attention(plan_, q, k, v);
+  }
 }
 
 at::Tensor reference_attention(const AttentionPlan& plan, const at::Tensor& q, const at::Tensor& k,

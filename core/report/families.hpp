@@ -24,7 +24,6 @@ class Families {
   std::string of_writer(const std::string& mllm) const;
   std::string of_judge(const std::string& judge) const;
   std::string of_scorer(const std::string& scorer) const;
-  std::string mllm_of_judge(const std::string& judge) const { return find(mllms_, judge); }
   // What the calls of a scorer's stages have cost, and of a judge in stages that curate.
   double cost_of_scorer(const std::string& scorer) const;
   double cost_of_judge(const std::string& judge) const;

@@ -205,6 +205,18 @@ class Planner {
 
 }  // namespace
 
+std::set<std::string> accelerators_of(const PlannedStage& stage, bool present) {
+  std::set<std::string> devices;
+  for (const ComponentConfig& component : stage.components) {
+    const auto it = component.params.find("device");
+    if (it == component.params.end()) continue;
+    const auto* device = std::get_if<std::string>(&it->second.data);
+    if (!device || device->empty() || *device == "cpu" || (*device == "auto" && !present)) continue;
+    devices.insert(*device == "auto" || *device == "cuda" ? "cuda:0" : *device);
+  }
+  return devices;
+}
+
 const PlannedStage* StageGraph::find(std::string_view name) const {
   for (const PlannedStage& stage : stages)
     if (stage.config.name == name) return &stage;

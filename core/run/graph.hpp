@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct PlannedStage {
   std::string identity;                     // JSON of all that the key covers
   std::string folder() const { return config.type + "-" + key.substr(0, 16); }
 };
+
+// The accelerators that a stage's components name by a parameter `device` ("cuda", "cuda:1"; "auto" where there is one), by
+// index. `present`: whether the machine has any.
+std::set<std::string> accelerators_of(const PlannedStage& stage, bool present);
 
 // Every stage after its inputs.
 struct StageGraph {

@@ -66,6 +66,9 @@ int default_jobs() {
   return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
 }
 
+// Of NVIDIA or AMD; core knows no LibTorch.
+bool has_accelerator() { return fs::exists("/dev/nvidiactl") || fs::exists("/dev/kfd"); }
+
 // Whether the stage whose folder this is says that what comes after it is passed by.
 bool ended(const fs::path& gate) {
   simdjson::dom::parser parser;
@@ -122,6 +125,7 @@ void Runner::run(const std::atomic<bool>& stop) {
   std::set<std::string> done;  // keys
   std::set<std::string> planned;
   const std::set<std::string> to_run = wanted();
+  const bool accelerator = has_accelerator();
   for (const auto& entry : entries_)
     for (const PlannedStage& stage : entry->graph.stages) {
       if (!to_run.contains(stage.key) || !planned.insert(stage.key).second) continue;
@@ -130,7 +134,7 @@ void Runner::run(const std::atomic<bool>& stop) {
         done.insert(stage.key);
         continue;
       }
-      Job job{entry.get(), &stage, {}};
+      Job job{entry.get(), &stage, {}, accelerators_of(stage, accelerator)};
       for (const std::string& input : stage.inputs)
         job.waits_for.push_back(entry->graph.find(input)->key);
       todo.push_back(std::move(job));
@@ -148,6 +152,7 @@ void Runner::run(const std::atomic<bool>& stop) {
   std::exception_ptr failure;
   std::atomic<bool> halt{false};  // the user's stop, or a failure elsewhere
   int running = 0;
+  std::set<std::string> busy;  // a large model fills an accelerator: its stages take turns
 
   auto worker = [&] {
     std::unique_lock lock(mutex);
@@ -155,8 +160,10 @@ void Runner::run(const std::atomic<bool>& stop) {
       if (stop.load()) halt = true;
       if (halt || (todo.empty() && running == 0)) break;
       const auto ready = std::find_if(todo.begin(), todo.end(), [&](const Job& job) {
-        return std::all_of(job.waits_for.begin(), job.waits_for.end(),
-                           [&](const std::string& key) { return done.contains(key); });
+        return std::ranges::all_of(job.waits_for,
+                                   [&](const std::string& key) { return done.contains(key); }) &&
+               std::ranges::none_of(
+                   job.devices, [&](const std::string& device) { return busy.contains(device); });
       });
       if (ready == todo.end()) {
         changed.wait_for(lock, std::chrono::milliseconds(100));
@@ -165,6 +172,7 @@ void Runner::run(const std::atomic<bool>& stop) {
       const Job job = *ready;
       todo.erase(ready);
       ++running;
+      busy.insert(job.devices.begin(), job.devices.end());
       lock.unlock();
       std::exception_ptr error;
       try {
@@ -174,6 +182,7 @@ void Runner::run(const std::atomic<bool>& stop) {
       }
       lock.lock();
       --running;
+      for (const std::string& device : job.devices) busy.erase(device);
       if (error) {
         if (!failure) failure = error;
         halt = true;

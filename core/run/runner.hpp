@@ -73,6 +73,7 @@ class Runner {
     const Entry* entry;
     const PlannedStage* stage;
     std::vector<std::string> waits_for;  // keys
+    std::set<std::string> devices;       // accelerators
   };
   // What a stage gets to run with: inputs, and its configuration with the paths of this runs folder.
   struct Resolved {

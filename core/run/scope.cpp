@@ -4,42 +4,62 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "core/util/files.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it {
 
+// May outlive the scope: a remote model whose batch is waited for is held until that has ended. Then it gives no components any
+// more.
 class StageScope::ComponentContext final : public Context {
  public:
-  ComponentContext(StageScope& scope, std::string name) : scope_(scope), name_(std::move(name)) {}
+  ComponentContext(StageScope& scope, std::string name)
+      : scope_(&scope),
+        media_(scope.media_),
+        seed_(scope.seed_),
+        scratch_(scope.scratch_),
+        log_(scope.log_),
+        name_(std::move(name)) {}
 
   void log(LogLevel level, std::string_view message) override {
-    scope_.log_(level, fmt::format("{}: {}", name_, message));
+    log_(level, fmt::format("{}: {}", name_, message));
   }
   Rng rng(std::string_view stream) override {
-    return Rng(stable_hash(stream, stable_hash(name_, scope_.seed_)));
+    return Rng(stable_hash(stream, stable_hash(name_, seed_)));
   }
-  MediaStore& media() override { return scope_.media_; }
+  MediaStore& media() override { return media_; }
   std::filesystem::path scratch() override {
     std::string folder = name_;
     std::replace(folder.begin(), folder.end(), '/', '.');
-    const auto path = scope_.scratch_ / folder;
+    const auto path = scratch_ / folder;
     make_folder(path);
     return path;
   }
+  void leave_scope() { scope_ = nullptr; }
 
  protected:
   std::shared_ptr<void> find(std::string_view kind, std::string_view name) override {
-    return scope_.find(kind, name);
+    return scope().find(kind, name);
   }
   std::shared_ptr<void> create(std::string_view kind, std::string_view type,
                                const Table& params) override {
-    return scope_.make(kind, type, fmt::format("{}+{}", name_, type), params);
+    return scope().make(kind, type, fmt::format("{}+{}", name_, type), params);
   }
 
  private:
-  StageScope& scope_;
+  StageScope& scope() const {
+    StageScope* const scope = scope_;
+    if (!scope) throw PluginError(name_ + ": asks for a component after its stage has ended");
+    return *scope;
+  }
+
+  std::atomic<StageScope*> scope_;
+  MediaStore& media_;
+  const std::uint64_t seed_;
+  const std::filesystem::path scratch_;
+  const std::function<void(LogLevel, std::string_view)> log_;
   const std::string name_;
 };
 
@@ -53,10 +73,13 @@ StageScope::StageScope(PluginRegistry& registry, std::vector<ComponentConfig> co
       scratch_(std::move(scratch)),
       log_(std::move(log)),
       counter_(std::make_shared<CallCounter>()),
-      own_context_(std::make_unique<ComponentContext>(*this, "stage")) {}
+      own_context_(std::make_shared<ComponentContext>(*this, "stage")) {}
 
 // Components may hold each other and their contexts: instances go first, contexts last.
-StageScope::~StageScope() { instances_.clear(); }
+StageScope::~StageScope() {
+  instances_.clear();
+  for (const auto& context : contexts_) context->leave_scope();
+}
 
 Context& StageScope::context() { return *own_context_; }
 
@@ -112,10 +135,18 @@ std::shared_ptr<void> StageScope::find(std::string_view kind, std::string_view n
 std::shared_ptr<void> StageScope::make(std::string_view kind, std::string_view type,
                                        std::string_view name, const Table& params) {
   std::lock_guard lock(mutex_);
-  contexts_.push_back(std::make_unique<ComponentContext>(*this, std::string(name)));
-  std::shared_ptr<void> made = registry_.make(kind, type, params, *contexts_.back());
+  const auto context =
+      contexts_.emplace_back(std::make_shared<ComponentContext>(*this, std::string(name)));
+  std::shared_ptr<void> made = registry_.make(kind, type, params, *context);
   if (kind == Mllm::kKind) {
-    auto mllm = std::static_pointer_cast<Mllm>(std::move(made));
+    // Whoever holds the model holds its context.
+    struct Held {
+      std::shared_ptr<ComponentContext> context;
+      std::shared_ptr<void> model;  // goes first
+    };
+    auto held = std::make_shared<Held>(context, std::move(made));
+    auto* const model = static_cast<Mllm*>(held->model.get());
+    std::shared_ptr<Mllm> mllm(std::move(held), model);
     const std::size_t slash = name.find('/');  // "mllms/teacher"
     const std::shared_ptr<Mllm> own = mllm;
     if (calls_)

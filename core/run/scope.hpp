@@ -45,7 +45,6 @@ class StageScope {
 
  private:
   class ComponentContext;
-  struct Instance;
 
   std::shared_ptr<void> find(std::string_view kind, std::string_view name);
   std::shared_ptr<void> make(std::string_view kind, std::string_view type, std::string_view name,
@@ -60,12 +59,12 @@ class StageScope {
   std::recursive_mutex mutex_;  // a component may ask for others while it is made
   std::vector<std::string> in_making_;
   std::string said_;  // of a component that could not be made
-  std::vector<std::unique_ptr<ComponentContext>> contexts_;
+  std::vector<std::shared_ptr<ComponentContext>> contexts_;
   std::map<std::pair<std::string, std::string>, std::shared_ptr<void>, std::less<>> instances_;
   std::shared_ptr<CallCounter> counter_;
   CallService* calls_ = nullptr;
   std::string stage_;
-  std::unique_ptr<ComponentContext> own_context_;
+  std::shared_ptr<ComponentContext> own_context_;
 };
 
 }  // namespace dt2it

@@ -61,16 +61,21 @@ Reward reward_from(const JsonRef& json, const std::string& where) {
 }
 
 template <class Item, auto from>
+std::vector<Item> list_of(const JsonRef& line, std::string_view key, const std::string& where) {
+  const auto list = line.member(key);
+  if (!list || !list->is_array())
+    throw DataError(where + ": a list '" + std::string(key) + "' is expected");
+  std::vector<Item> items;
+  for (const JsonRef& item : list->items()) items.push_back(from(item, where));
+  return items;
+}
+
+template <class Item, auto from>
 std::vector<std::vector<Item>> read_lists(const std::filesystem::path& file, std::string_view key) {
   std::vector<std::vector<Item>> all;
   JsonLineReader lines(file);
-  for (JsonRef line; lines.next(line);) {
-    const auto list = line.member(key);
-    if (!list || !list->is_array())
-      throw DataError(lines.where() + ": a list '" + std::string(key) + "' is expected");
-    std::vector<Item>& items = all.emplace_back();
-    for (const JsonRef& item : list->items()) items.push_back(from(item, lines.where()));
-  }
+  for (JsonRef line; lines.next(line);)
+    all.push_back(list_of<Item, from>(line, key, lines.where()));
   return all;
 }
 
@@ -125,6 +130,11 @@ std::string rewards_line(const std::string& id, std::span<const Reward> rewards)
 
 std::vector<std::vector<Reward>> read_rewards(const std::filesystem::path& file) {
   return read_lists<Reward, reward_from>(file, "rewards");
+}
+
+std::vector<Reward> rewards_of_line(const std::string& line, const std::string& where) {
+  JsonParser parser;
+  return list_of<Reward, reward_from>(parser.parse(line, where), "rewards", where);
 }
 
 std::size_t pick_best(std::span<const double> values) {

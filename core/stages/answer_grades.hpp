@@ -21,6 +21,7 @@ std::vector<std::vector<AnswerGrade>> read_grades(const std::filesystem::path& f
 // One line of rewards.jsonl: {"id":"...","rewards":[{"value":0.5},{"status":"unavailable","detail":"..."}]}.
 std::string rewards_line(const std::string& id, std::span<const Reward> rewards);
 std::vector<std::vector<Reward>> read_rewards(const std::filesystem::path& file);
+std::vector<Reward> rewards_of_line(const std::string& line, const std::string& where);
 
 // The position of the highest value, the lowest position among equal ones; values.size() where all are NaN, which is never
 // picked.

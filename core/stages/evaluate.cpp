@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
 #include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "core/data/records.hpp"
+#include "core/stages/answer_grades.hpp"
 #include "core/stages/evaluation.hpp"
 #include "core/stages/stages.hpp"
 #include "core/stages/style.hpp"
 #include "core/stages/verdicts.hpp"
 #include "core/util/files.hpp"
+#include "core/util/journal.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
@@ -36,7 +45,7 @@ struct EvaluateParams {
                "strictly: a vote each, what cannot be read is wrong. \"strict\" where a suite has "
                "no such script. All are kept, "
                "this one comes first.")
-        .choices({"official", "lmms", "vlmeval", "strict"});
+        .choices({kConventions.begin(), kConventions.end()});
     schema
         .field("pictures", &EvaluateParams::pictures,
                "What the model sees instead of the items' own pictures, to tell whether it looks: "
@@ -68,10 +77,47 @@ std::string item_line(const std::string& benchmark, const PreferencePair& pair) 
   return line.text();
 }
 
-void write_metrics(JsonWriter& json, const std::vector<Metric>& metrics) {
-  json.begin_array();
-  for (const Metric& metric : metrics) json.raw(to_json(metric));
-  json.end_array();
+// A model whose rewards are kept, so that an evaluation that was killed goes on where it was. Those that are asked together are so
+// whatever was there: rewards depend on it in their last bits.
+class KeptRewards final : public RewardModel {
+ public:
+  KeptRewards(RewardModel& model, std::filesystem::path file, bool keep_unanswered)
+      : model_(model), file_(std::move(file)), journal_(file_), keep_unanswered_(keep_unanswered) {}
+
+  std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
+    if (std::ranges::all_of(requests,
+                            [&](const auto& request) { return journal_.contains(request.row); })) {
+      std::vector<std::vector<Reward>> kept;
+      for (const RewardRequest& request : requests)
+        kept.push_back(rewards_of_line(journal_.read(request.row), file_.string()));
+      return kept;
+    }
+    std::vector<std::vector<Reward>> given = model_.rewards(requests);
+    for (std::size_t i = 0; i < std::min(given.size(), requests.size()); ++i) {
+      bool answered = true;
+      for (Reward& reward : given[i]) {
+        if (reward.ok() && !std::isfinite(reward.value))
+          reward = {Status::invalid, 0, "the reward is no finite number"};
+        answered &= reward.status != Status::unavailable;
+      }
+      if (answered || keep_unanswered_)
+        journal_.append(requests[i].row, rewards_line(requests[i].prompt->id, given[i]));
+    }
+    return given;
+  }
+  void finish(std::size_t rows) override { model_.finish(rows); }
+  std::size_t batch_size() const override { return model_.batch_size(); }
+
+ private:
+  RewardModel& model_;
+  const std::filesystem::path file_;
+  Journal journal_;
+  const bool keep_unanswered_;
+};
+
+bool gives_verdicts(RewardModel& model) {
+  const auto* judge = dynamic_cast<VerdictModel*>(&model);
+  return judge && judge->gives_verdicts();
 }
 
 void run(const EvaluateParams& params, StageRun& stage) {
@@ -96,8 +142,11 @@ void run(const EvaluateParams& params, StageRun& stage) {
     for (const PreferencePair& pair : items[i]) item_lines.write(item_line(name, pair));
     const std::size_t changed =
         change_pictures(items[i], pictures_named(params.pictures), stage.context());
+    std::optional<KeptRewards> kept;  // what judges say is kept with their calls
+    if (!gives_verdicts(*model))
+      kept.emplace(*model, stage.work / ("rewards." + name + ".journal"), stage.keep_unanswered);
     const Evaluation evaluation = evaluate_benchmark(
-        *benchmark, std::move(items[i]), *model, stage.context(),
+        *benchmark, std::move(items[i]), kept ? *kept : *model, stage.context(),
         [&](std::size_t done) {
           stage.check_stop();
           stage.progress->add(done);
@@ -120,17 +169,7 @@ void run(const EvaluateParams& params, StageRun& stage) {
     metrics.key("absent_media").value(static_cast<std::int64_t>(evaluation.absent_media));
     if (params.pictures != "own")
       metrics.key("pictures").value(params.pictures).key("changed_pictures").value(changed);
-    if (!evaluation.convention.empty()) metrics.key("convention").value(evaluation.convention);
-    metrics.key("metrics");
-    write_metrics(metrics, evaluation.metrics);
-    if (!evaluation.by_convention.empty()) {
-      metrics.key("conventions").begin_object();
-      for (const auto& [convention, figures] : evaluation.by_convention) {
-        metrics.key(convention);
-        write_metrics(metrics, figures);
-      }
-      metrics.end_object();
-    }
+    write_figures(metrics, evaluation);
     metrics.end_object();
   }
   metrics.end_object();

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "core/data/records.hpp"
 #include "core/util/sha256.hpp"
 #include "dt2it/error.hpp"
 
@@ -102,7 +103,26 @@ JudgedItem judged_of(const Shown& shown, std::size_t row, std::vector<ShownVerdi
   return item;
 }
 
+void write_metrics(JsonWriter& json, const std::vector<Metric>& metrics) {
+  json.begin_array();
+  for (const Metric& metric : metrics) json.raw(to_json(metric));
+  json.end_array();
+}
+
 }  // namespace
+
+void write_figures(JsonWriter& json, const Evaluation& evaluation) {
+  if (!evaluation.convention.empty()) json.key("convention").value(evaluation.convention);
+  json.key("metrics");
+  write_metrics(json, evaluation.metrics);
+  if (evaluation.by_convention.empty()) return;
+  json.key("conventions").begin_object();
+  for (const auto& [convention, metrics] : evaluation.by_convention) {
+    json.key(convention);
+    write_metrics(json, metrics);
+  }
+  json.end_object();
+}
 
 std::vector<PreferencePair> read_items(Benchmark& benchmark) {
   std::vector<PreferencePair> items;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/util/json.hpp"
 #include "dt2it/benchmark.hpp"
 #include "dt2it/context.hpp"
 #include "dt2it/reward_model.hpp"
@@ -25,6 +27,12 @@ struct Evaluation {
   std::vector<std::pair<std::string, std::vector<Metric>>>
       by_convention;  // all that the benchmark knows, "strict" last
 };
+
+// How verdicts may be counted.
+inline constexpr std::array<const char*, 4> kConventions{"official", "lmms", "vlmeval", "strict"};
+
+// "convention", "metrics" and "conventions" of an object that was begun.
+void write_figures(JsonWriter& json, const Evaluation& evaluation);
 
 // All items of a benchmark, in its order. Throws DataError where there are none.
 std::vector<PreferencePair> read_items(Benchmark& benchmark);

@@ -5,7 +5,7 @@
 
 namespace dt2it {
 
-// Every stage type of the host. One file of core/stages each.
+// Every stage type of the host, in a file of its name (collect_pairs in collect.cpp).
 StageTypes all_stages();
 
 StageType collect_stage();        // prompts of a data set

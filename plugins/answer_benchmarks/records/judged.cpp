@@ -112,16 +112,6 @@ std::string text_member(std::string_view json, std::string_view key) {
   return std::string(text);
 }
 
-std::vector<std::string> text_members(std::string_view json, std::string_view key) {
-  simdjson::dom::parser parser;
-  simdjson::dom::array list;
-  std::vector<std::string> texts;
-  if (parser.parse(json.data(), json.size())[key].get(list)) return texts;
-  for (const auto item : list)
-    if (std::string_view text; !item.get(text)) texts.emplace_back(text);
-  return texts;
-}
-
 std::vector<Metric> ratio_metrics(std::span<const Prompt> questions,
                                   std::span<const AnswerGrade> grades) {
   struct Ratio {

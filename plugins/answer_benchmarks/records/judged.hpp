@@ -77,9 +77,8 @@ struct Mean {
 // The questions of a vector.
 std::unique_ptr<Stream<Prompt>> stream_of(const std::vector<Prompt>& questions);
 
-// Of a JSON object text; empty, or none, where there is no such member.
+// Of a JSON object text; empty where there is no such member.
 std::string text_member(std::string_view json, std::string_view key);
-std::vector<std::string> text_members(std::string_view json, std::string_view key);
 
 // LLaVA-in-the-Wild and LLaVA-Wilder: 100 * mean(candidate) / mean(reference) as a fraction, of all and by category. Unread
 // replies are -1 for both and stay in the means, as in the published script; score_read is without them.

@@ -206,6 +206,22 @@ TEST_CASE("Keys change with everything that a result depends on, and with nothin
   CHECK(HostFixture().key(kDistil, "distil") == base);
 }
 
+TEST_CASE("Stages name the accelerators that they compute on") {
+  PlannedStage stage;
+  const auto add = [&](const char* kind, const char* device) {
+    stage.components.push_back({kind, "m", "any", {{"device", {std::string(device)}}}, {}, {}});
+  };
+  add("backbones", "cpu");
+  stage.components.push_back({"judges", "j", "any", {}, {}, {}});
+  CHECK(accelerators_of(stage, true).empty());
+  add("backbones", "auto");
+  CHECK(accelerators_of(stage, false).empty());
+  CHECK((accelerators_of(stage, true) == std::set<std::string>{"cuda:0"}));
+  add("mllms", "cuda:1");
+  add("backbones", "cuda");
+  CHECK((accelerators_of(stage, true) == std::set<std::string>{"cuda:0", "cuda:1"}));
+}
+
 TEST_CASE("distil expands into the five steps") {
   HostFixture host;
   const StageGraph graph = host.plan(kDistil);

@@ -123,6 +123,19 @@ TEST_CASE("A component has its own log, scratch folder and random streams") {
   CHECK(*ask(other.scope, "two")[0].stated_overall != two);
 }
 
+TEST_CASE("A model that is held longer than its stage has its context") {
+  HostFixture host;
+  testing::FakeMediaStore media;
+  std::string log;
+  auto scope = std::make_unique<StageScope>(
+      host.registry(), std::vector{component("mllms", "m")}, media, 0, host.path() / "scratch",
+      [&](LogLevel, std::string_view message) { log += std::string(message) + "\n"; });
+  const auto mllm = scope->context().component<Mllm>("m");
+  scope.reset();
+  CHECK(mllm->chat({}).status == Status::ok);
+  CHECK(log.find("mllms/m: asked") != std::string::npos);
+}
+
 TEST_CASE("Every call of an MLLM is counted, whoever makes it") {
   ScopeFixture fixture({component("mllms", "m", {{"fail_every", {std::int64_t{2}}}}),
                         component("judges", "j", {{"mllm", text("m")}})});

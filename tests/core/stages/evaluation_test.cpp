@@ -202,4 +202,33 @@ benchmarks = ["one", "two"]
                           Catch::Contains(R"("correct":1,"total":1)"));
 }
 
+TEST_CASE("An evaluation that was interrupted goes on where it was, to the same files") {
+  HostFixture host, whole;
+  const auto asked = host.path() / "asked", outage = host.path() / "outage";
+  const auto toml = [](const std::string& more) {
+    return "[reward_models.m]\ntype = \"fixture\"\n" + more + R"(
+[benchmarks.one]
+type = "fixture"
+items = ["2|1", "1|2", "3|3", "x|1", "nan|1"]
+[benchmarks.two]
+type = "fixture"
+items = ["2|1", "5|4", "7|9", "4|1"]
+[stages.evaluate]
+reward_model = "m"
+benchmarks = ["one", "two"]
+)";
+  };
+  const std::string fails =
+      toml("fail_once = \"" + (host.path() / "failed").string() + "\"\nasked = \"" +
+           asked.string() + "\"\noutage = \"" + outage.string() + "\"\n");
+  CHECK_THROWS_WITH(host.run(fails), Catch::Contains("out of memory"));  // at the third group
+  const auto groups = [&] { return std::ranges::count(read_file(asked), '\n'); };
+  CHECK(groups() == 2);
+  const auto expected = whole.run(toml("")).at("evaluate");
+  const auto folder = host.run(fails).at("evaluate");
+  CHECK(groups() == 5);
+  for (const char* file : {"outcomes.jsonl", "items.jsonl", "metrics.json"})
+    CHECK(read_file(folder / file) == read_file(expected / file));
+}
+
 }  // namespace dt2it

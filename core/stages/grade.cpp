@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Best of n (paper section 4.5, Table 5): the grade of every answer to the questions of a benchmark, shared by all who pick.
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/data/records.hpp"
+#include "core/stages/answer_grades.hpp"
+#include "core/stages/answering.hpp"
+#include "core/stages/funnel.hpp"
+#include "core/stages/stages.hpp"
+#include "dt2it/answer_benchmark.hpp"
+
+namespace dt2it {
+namespace {
+
+struct GradeParams {
+  std::string answers;
+  std::string benchmark;
+
+  static void describe(Schema<GradeParams>& schema) {
+    schema
+        .component<StageInputs>("answers", &GradeParams::answers, "Stage whose answers are graded.")
+        .required();
+    schema
+        .component<AnswerBenchmark>("benchmark", &GradeParams::benchmark,
+                                    "Benchmark that they were given to.")
+        .required();
+  }
+};
+
+void grade(const GradeParams& params, StageRun& stage) {
+  const CandidateFile sets(stage.input(params.answers) / "candidates.jsonl");
+  stage.for_each_item("grades.jsonl", sets.size(), [&](std::size_t i) {
+    const CandidateSet set = sets.read(i);
+    const auto benchmark = stage.context().component<AnswerBenchmark>(params.benchmark);
+    std::vector<AnswerGrade> grades;
+    for (const Response& response : set.candidates) {
+      if (is_answer(response)) {
+        grades.push_back(benchmark->grade(set.prompt, response));
+        continue;
+      }
+      AnswerGrade& none = grades.emplace_back();
+      none.status = response.status == Status::ok ? Status::unparsed : response.status;
+      none.detail = "there is no answer to grade";
+    }
+    return grades_line(set.prompt.id, grades);
+  });
+  Funnel funnel;
+  std::size_t all = 0, good = 0;
+  std::map<std::string, std::size_t> failed;
+  for (const auto& grades : read_grades(stage.output / "grades.jsonl"))
+    for (const AnswerGrade& one : grades) {
+      ++all;
+      one.ok() ? ++good : ++failed[std::string(to_string(one.status))];
+    }
+  funnel.step("answers", all);
+  funnel.step("graded", good);
+  for (const auto& [reason, count] : failed) funnel.drop(reason, count);
+  funnel.write(stage.output);
+}
+
+}  // namespace
+
+StageType grade_stage() {
+  return make_stage<GradeParams>(
+      "grade", "Has a benchmark grade every answer, so that whoever picks can be compared.", "1",
+      grade);
+}
+
+}  // namespace dt2it
