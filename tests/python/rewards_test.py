@@ -57,6 +57,14 @@ class LengthTest(unittest.TestCase):
                 call()
             self.assertIn(words, str(caught.exception))
 
+    def test_parameters_of_all_types(self):
+        for value, words in ((True, "true"), (np.bool_(False), "false"), (3, "3"), (np.int64(3), "3"), (np.float32(0.5), "0.5"),
+                             (["a", "b"], '["a", "b"]'), (pathlib.Path("a b"), '"a b"'), ('"\\', '"\\"\\\\"'), ("a\nb", '"a\\u000ab"'),
+                             ("${HOME}", '"$${HOME}"')):
+            self.assertEqual(dt2it._toml(value), words)
+        self.assertEqual(list(RewardModel("constant", value=np.float32(0.5)).score(
+            [{"role": "user", "content": "Q"}], candidates=["a"])), [0.5])
+
     def test_images_of_all_kinds(self):
         red = picture("red")
         with tempfile.NamedTemporaryFile(suffix=".png") as file:

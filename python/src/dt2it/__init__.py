@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import numbers
 import os
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Sequence, Union
@@ -171,12 +172,18 @@ def load_pairs(path: str | os.PathLike[str], *, format: str = "auto", image_root
 
 
 def _toml(value: Any) -> str:
-    if isinstance(value, bool):
+    """A parameter as a setting says it; numbers may be NumPy's."""
+    if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
+    if isinstance(value, numbers.Real):
+        return repr(float(value))
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
     text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "$${")  # no variable
+    return '"' + "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in text) + '"'
 
 
 def _text_of(messages: Sequence[Message]) -> str:
