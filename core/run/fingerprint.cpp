@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 constexpr std::uintmax_t kReadWhole = 256u << 20;        // of a file, or of a folder's files
 constexpr std::uintmax_t kReadInFullFolder = 64u << 10;  // of a file in a folder of more
 constexpr std::uintmax_t kMetaFile = 16u << 20;
+constexpr std::size_t kLongestPath = 4096;
 
 std::string file_fingerprint(const fs::path& file, std::uintmax_t read_whole = kReadWhole) {
   const std::uintmax_t size = fs::file_size(file);
@@ -96,13 +97,27 @@ void add_what_is_read_with(const fs::path& file, std::vector<std::string>& lines
     lines.push_back("columns " + file_fingerprint(info));
   if (file.extension() != ".json" || fs::file_size(file) > kMetaFile) return;
   // No JSON parser: files written by hand have commas that do not belong there.
-  static const std::regex kNamed(R"re("annotation"\s*:\s*"([^"]+)")re");
+  constexpr std::string_view kKey = "\"annotation\"", kSpace = " \t\r\n";
   const std::string text = read_file(file);
-  for (std::sregex_iterator it(text.begin(), text.end(), kNamed), end; it != end; ++it) {
-    const fs::path named((*it)[1].str());
-    std::string behind = fingerprint(folder / named);
-    if (behind == "absent") behind = fingerprint(folder.parent_path() / named);
-    lines.push_back("annotation " + named.string() + " " + behind);
+  if (const std::size_t first = text.find_first_not_of(kSpace);
+      first == text.npos || text[first] != '{')
+    return;  // records
+  for (std::size_t at = text.find(kKey); at != text.npos; at = text.find(kKey, at)) {
+    at += kKey.size();
+    const std::size_t colon = text.find_first_not_of(kSpace, at);
+    const std::size_t begin = colon == text.npos || text[colon] != ':'
+                                  ? text.npos
+                                  : text.find_first_not_of(kSpace, colon + 1);
+    if (begin == text.npos || text[begin] != '"') continue;
+    const std::size_t end = text.find('"', begin + 1);
+    if (end == text.npos || end - begin > kLongestPath) continue;
+    const fs::path named(text.substr(begin + 1, end - begin - 1));
+    for (const fs::path& place : {folder / named, folder.parent_path() / named}) {
+      const std::string behind = fs::is_directory(place, error) ? "absent" : fingerprint(place);
+      if (behind == "absent") continue;
+      lines.push_back("annotation " + named.string() + " " + behind);
+      break;
+    }
   }
 }
 

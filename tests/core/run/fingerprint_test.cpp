@@ -94,4 +94,13 @@ TEST_CASE("Files that a meta file names count with it") {
   CHECK(data_fingerprint(meta) != before);
 }
 
+TEST_CASE("Records and texts that only look like a meta file are no such thing") {
+  testing::TemporaryFolder folder;
+  const std::string text(1 << 20, 'x');
+  for (const std::string& content :
+       {"[{\"annotation\": \"" + text + "\"}]", "{\"annotation\": \"" + text + "\"}",
+        std::string("{\"annotation\": \"/\"}"), std::string("{\"annotation\": \"")})
+    CHECK(data_fingerprint(folder.write("pairs.json", content)).size() == 64);
+}
+
 }  // namespace dt2it
