@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
-#include "concurrent.hpp"
 #include "dt2it/context.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/judge.hpp"
+#include "plugins/common/concurrent.hpp"
 
 namespace dt2it {
 

@@ -4,9 +4,9 @@
 #include "dt2it/error.hpp"
 #include "dt2it/json_text.hpp"
 #include "dt2it/plugin.hpp"
-#include "plugins/answer_benchmarks/records/judged.hpp"
-#include "plugins/benchmarks/records/record_fields.hpp"
-#include "plugins/benchmarks/records/record_reader.hpp"
+#include "plugins/answer_benchmarks/judged/judged.hpp"
+#include "plugins/common/records/record_fields.hpp"
+#include "plugins/common/records/record_reader.hpp"
 
 namespace dt2it::answers {
 namespace {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dt2it/error.hpp"
 #include "dt2it/plugin.hpp"
-#include "plugins/answer_benchmarks/records/judged.hpp"
-#include "plugins/benchmarks/records/record_fields.hpp"
-#include "plugins/datasets/records/input_files.hpp"
-#include "plugins/datasets/records/row_reader.hpp"
+#include "plugins/answer_benchmarks/judged/judged.hpp"
+#include "plugins/common/records/input_files.hpp"
+#include "plugins/common/records/record_fields.hpp"
+#include "plugins/common/records/row_reader.hpp"
 
 namespace dt2it::answers {
 namespace {

@@ -5,9 +5,9 @@
 #include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/plugin.hpp"
-#include "plugins/answer_benchmarks/records/judged.hpp"
-#include "plugins/mini_world/quality.hpp"
-#include "plugins/mini_world/truth.hpp"
+#include "plugins/answer_benchmarks/judged/judged.hpp"
+#include "plugins/common/mini_world/quality.hpp"
+#include "plugins/common/mini_world/truth.hpp"
 
 namespace dt2it::answers {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "dt2it/error.hpp"
 #include "dt2it/plugin.hpp"
-#include "plugins/answer_benchmarks/records/judged.hpp"
-#include "plugins/benchmarks/records/record_fields.hpp"
+#include "plugins/answer_benchmarks/judged/judged.hpp"
+#include "plugins/common/records/record_fields.hpp"
 
 namespace dt2it::answers {
 namespace {

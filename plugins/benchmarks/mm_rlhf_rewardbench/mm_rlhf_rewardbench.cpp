@@ -3,8 +3,8 @@
 #include <array>
 
 #include "dt2it/plugin.hpp"
-#include "plugins/benchmarks/records/pair_benchmark.hpp"
-#include "plugins/benchmarks/records/record_fields.hpp"
+#include "plugins/benchmarks/pairwise/pair_benchmark.hpp"
+#include "plugins/common/records/record_fields.hpp"
 
 namespace dt2it {
 namespace {

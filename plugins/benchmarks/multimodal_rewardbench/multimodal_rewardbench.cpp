@@ -3,9 +3,9 @@
 #include <array>
 
 #include "dt2it/plugin.hpp"
-#include "plugins/benchmarks/records/pair_benchmark.hpp"
-#include "plugins/benchmarks/records/python_random.hpp"
-#include "plugins/benchmarks/records/record_fields.hpp"
+#include "plugins/benchmarks/pairwise/pair_benchmark.hpp"
+#include "plugins/benchmarks/pairwise/python_random.hpp"
+#include "plugins/common/records/record_fields.hpp"
 
 namespace dt2it {
 namespace {
@@ -58,17 +58,17 @@ class MultimodalRewardBench final : public records::PairBenchmark, public Verdic
     std::int64_t lots = 0, other_order = 0;
     for (const JudgedItem& item : items) {
       strict.push_back(strict_outcome(item));
-      const bool chosen_first = records::chosen_first_in_file(item);
-      const JudgedSample* sample = records::sample_shown(item, chosen_first);
-      auto said = sample ? records::what_it_says(*sample, false) : records::Said::nothing;
+      const bool chosen_first = judging::chosen_first_in_file(item);
+      const JudgedSample* sample = judging::sample_shown(item, chosen_first);
+      auto said = sample ? judging::what_it_says(*sample, false) : judging::Said::nothing;
       other_order += sample && sample->chosen_first != chosen_first;
-      if (said == records::Said::nothing) {
+      if (said == judging::Said::nothing) {
         ++lots;
         const bool letter_a = convention == "lmms" || random.uniform() < 0.5;
-        said = letter_a == (sample ? sample->chosen_first : chosen_first) ? records::Said::chosen
-                                                                          : records::Said::rejected;
+        said = letter_a == (sample ? sample->chosen_first : chosen_first) ? judging::Said::chosen
+                                                                          : judging::Said::rejected;
       }
-      const bool correct = said == records::Said::chosen;
+      const bool correct = said == judging::Said::chosen;
       counted.push_back(
           {item.row, item.id, item.group, Status::ok, correct ? 1.0 : 0.0, correct ? 0.0 : 1.0});
     }

@@ -6,10 +6,10 @@
 #include <unordered_map>
 
 #include "dt2it/plugin.hpp"
-#include "plugins/benchmarks/records/pair_benchmark.hpp"
-#include "plugins/benchmarks/records/python_literal.hpp"
-#include "plugins/benchmarks/records/python_random.hpp"
-#include "plugins/benchmarks/records/record_fields.hpp"
+#include "plugins/benchmarks/pairwise/pair_benchmark.hpp"
+#include "plugins/benchmarks/pairwise/python_literal.hpp"
+#include "plugins/benchmarks/pairwise/python_random.hpp"
+#include "plugins/common/records/record_fields.hpp"
 
 namespace dt2it {
 namespace {
@@ -183,7 +183,7 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
   static std::vector<Metric> official(std::span<const JudgedItem> items) {
     struct Line {
       std::size_t key, group;
-      records::Said said;
+      judging::Said said;
     };
     std::vector<Line> lines;
     std::unordered_map<std::string_view, std::size_t> keys;
@@ -194,7 +194,7 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
           std::find(kGroups.begin(), kGroups.end(), item.group) - kGroups.begin());
       most = std::max(most, item.samples.size());
       for (const JudgedSample& sample : item.samples)
-        lines.push_back({key, group, records::what_it_says(sample, true)});
+        lines.push_back({key, group, judging::what_it_says(sample, true)});
     }
     struct Row {
       std::size_t agree = 0, reject = 0, unmatched = 0, group = 0;
@@ -210,8 +210,8 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
         Row& row = rows[line.key];
         if (row.all() > 0 && row.all() >= k) continue;
         row.group = line.group;
-        ++(line.said == records::Said::chosen     ? row.agree
-           : line.said == records::Said::rejected ? row.reject
+        ++(line.said == judging::Said::chosen     ? row.agree
+           : line.said == judging::Said::rejected ? row.reject
                                                   : row.unmatched);
       }
       return rows;
@@ -264,25 +264,25 @@ class VlRewardBench final : public records::PairBenchmark, public VerdictBenchma
     std::int64_t lots = 0, other_order = 0;
     records::PythonRandom random(0);
     for (const JudgedItem& item : items) {
-      const bool chosen_first = (item.length % 2 == 0) == records::chosen_first_in_file(item);
-      const JudgedSample* sample = records::sample_shown(item, chosen_first);
-      auto said = records::Said::nothing;
+      const bool chosen_first = (item.length % 2 == 0) == judging::chosen_first_in_file(item);
+      const JudgedSample* sample = judging::sample_shown(item, chosen_first);
+      auto said = judging::Said::nothing;
       if (sample) {
         other_order += sample->chosen_first != chosen_first;
-        said = lmms || sample->verdict.reply.empty() ? records::what_it_says(*sample, false)
-                                                     : records::Said::nothing;
-        if (said == records::Said::nothing && sample->verdict.ok() &&
+        said = lmms || sample->verdict.reply.empty() ? judging::what_it_says(*sample, false)
+                                                     : judging::Said::nothing;
+        if (said == judging::Said::nothing && sample->verdict.ok() &&
             sample->verdict.winner != Verdict::Winner::tie)
           said = (sample->verdict.winner == Verdict::Winner::first) == sample->chosen_first
-                     ? records::Said::chosen
-                     : records::Said::rejected;
+                     ? judging::Said::chosen
+                     : judging::Said::rejected;
       }
-      if (lmms && said == records::Said::nothing) {
+      if (lmms && said == judging::Said::nothing) {
         ++lots;
-        said = (random.below(2) == 0) == chosen_first ? records::Said::chosen
-                                                      : records::Said::rejected;
+        said = (random.below(2) == 0) == chosen_first ? judging::Said::chosen
+                                                      : judging::Said::rejected;
       }
-      const bool correct = said == records::Said::chosen;
+      const bool correct = said == judging::Said::chosen;
       groups.add(lmms ? group_of_lower_id(item.id) : item.group, correct);
       whole.correct += correct;
       ++whole.total;

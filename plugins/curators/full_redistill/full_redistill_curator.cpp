@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "../concurrent.hpp"
 #include "dt2it/curator.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/scorer.hpp"
+#include "plugins/common/concurrent.hpp"
 
 namespace dt2it {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "plugins/mini_world/quality.hpp"
-#include "plugins/mini_world/truth.hpp"
+#include "plugins/common/mini_world/quality.hpp"
+#include "plugins/common/mini_world/truth.hpp"
 
 namespace dt2it::mini_world {
 namespace {

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "dt2it/error.hpp"
-#include "plugins/benchmarks/records/record_fields.hpp"
+#include "plugins/common/records/record_fields.hpp"
 
 namespace dt2it::t2i {
 namespace {

@@ -7,11 +7,11 @@
 
 #include "dt2it/dataset.hpp"
 #include "dt2it/plugin.hpp"
-#include "plugins/benchmarks/records/record_fields.hpp"
+#include "plugins/common/records/input_files.hpp"
+#include "plugins/common/records/media_places.hpp"
+#include "plugins/common/records/record_fields.hpp"
+#include "plugins/common/records/row_reader.hpp"
 #include "plugins/datasets/image_preferences/comparisons.hpp"
-#include "plugins/datasets/records/input_files.hpp"
-#include "plugins/datasets/records/media_places.hpp"
-#include "plugins/datasets/records/row_reader.hpp"
 
 namespace dt2it {
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dt2it/dataset.hpp"
 #include "dt2it/plugin.hpp"
-#include "plugins/benchmarks/records/record_reader.hpp"
-#include "plugins/datasets/jsonl/record_parser.hpp"
+#include "plugins/common/records/record_parser.hpp"
+#include "plugins/common/records/record_reader.hpp"
 
 namespace dt2it {
 namespace {
@@ -29,20 +29,20 @@ class JsonlDataset final : public Dataset {
   JsonlDataset(const Params& params, Context& context) : params_(params), context_(context) {}
 
   std::unique_ptr<Stream<Prompt>> prompts() override {
-    return open<Prompt, jsonl::parse_prompt>("prompts.jsonl");
+    return open<Prompt, records::parse_prompt>("prompts.jsonl");
   }
   std::unique_ptr<Stream<PreferencePair>> pairs() override {
-    return open<PreferencePair, jsonl::parse_pair>("pairs.jsonl");
+    return open<PreferencePair, records::parse_pair>("pairs.jsonl");
   }
   std::unique_ptr<Stream<ImagePreference>> image_preferences() override {
-    return open<ImagePreference, jsonl::parse_image_preference>("image_preferences.jsonl");
+    return open<ImagePreference, records::parse_image_preference>("image_preferences.jsonl");
   }
 
  private:
   template <class Record, auto parse>
   class FileStream final : public Stream<Record> {
    public:
-    FileStream(const std::filesystem::path& file, jsonl::Source source)
+    FileStream(const std::filesystem::path& file, records::Source source)
         : reader_(file), source_(std::move(source)) {}
     bool next(Record& record) override {
       simdjson::dom::object object;
@@ -53,7 +53,7 @@ class JsonlDataset final : public Dataset {
 
    private:
     records::RecordReader reader_;
-    jsonl::Source source_;
+    records::Source source_;
   };
 
   template <class Record, auto parse>
@@ -61,7 +61,8 @@ class JsonlDataset final : public Dataset {
     const std::filesystem::path file = records::find_data_file(params_.file, {usual_name});
     const std::filesystem::path root =
         params_.media_root.empty() ? file.parent_path() : params_.media_root;
-    return std::make_unique<FileStream<Record, parse>>(file, jsonl::Source{root, context_.media()});
+    return std::make_unique<FileStream<Record, parse>>(file,
+                                                       records::Source{root, context_.media()});
   }
 
   const Params params_;

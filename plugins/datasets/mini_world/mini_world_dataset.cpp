@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "dt2it/error.hpp"
-#include "plugins/mini_world/truth.hpp"
+#include "plugins/common/mini_world/truth.hpp"
 
 namespace dt2it::mini_world {
 namespace {

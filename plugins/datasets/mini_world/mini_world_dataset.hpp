@@ -2,7 +2,7 @@
 #pragma once
 
 // Records of the mini world. The truth of each stands beside it (`extra`, key "truth"; see
-// plugins/mini_world/truth.hpp) and is never shown to a model.
+// plugins/common/mini_world/truth.hpp) and is never shown to a model.
 
 #include <cstdint>
 #include <optional>

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "plugins/mini_world/drawing.hpp"
-#include "plugins/mini_world/quality.hpp"
-#include "plugins/mini_world/writer.hpp"
+#include "plugins/common/mini_world/drawing.hpp"
+#include "plugins/common/mini_world/quality.hpp"
+#include "plugins/common/mini_world/writer.hpp"
 
 namespace dt2it::mini_world {
 

@@ -7,13 +7,13 @@
 
 #include "dt2it/dataset.hpp"
 #include "dt2it/plugin.hpp"
-#include "plugins/datasets/parquet/parquet_file.hpp"
-#include "plugins/datasets/parquet/row_json.hpp"
-#include "plugins/datasets/records/answer_params.hpp"
-#include "plugins/datasets/records/answer_parser.hpp"
-#include "plugins/datasets/records/input_files.hpp"
-#include "plugins/datasets/records/media_places.hpp"
-#include "plugins/datasets/records/pair_stream.hpp"
+#include "plugins/common/records/answer_params.hpp"
+#include "plugins/common/records/answer_parser.hpp"
+#include "plugins/common/records/input_files.hpp"
+#include "plugins/common/records/media_places.hpp"
+#include "plugins/common/records/pair_stream.hpp"
+#include "plugins/common/records/parquet_file.hpp"
+#include "plugins/common/records/row_json.hpp"
 
 namespace dt2it {
 namespace {

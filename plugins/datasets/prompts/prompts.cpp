@@ -10,12 +10,12 @@
 #include "dt2it/dataset.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/prompt_sources.hpp"
-#include "plugins/benchmarks/records/record_fields.hpp"
-#include "plugins/datasets/records/draw.hpp"
-#include "plugins/datasets/records/input_files.hpp"
-#include "plugins/datasets/records/media_places.hpp"
-#include "plugins/datasets/records/prompt_parser.hpp"
-#include "plugins/datasets/records/row_reader.hpp"
+#include "plugins/common/records/draw.hpp"
+#include "plugins/common/records/input_files.hpp"
+#include "plugins/common/records/media_places.hpp"
+#include "plugins/common/records/prompt_parser.hpp"
+#include "plugins/common/records/record_fields.hpp"
+#include "plugins/common/records/row_reader.hpp"
 
 namespace dt2it {
 namespace {

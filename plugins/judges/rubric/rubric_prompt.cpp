@@ -10,7 +10,7 @@
 #include <cctype>
 
 #include "dt2it/error.hpp"
-#include "material.hpp"
+#include "plugins/common/judging/material.hpp"
 #include "rubric_text.hpp"
 
 namespace dt2it::rubric {
@@ -161,10 +161,10 @@ std::vector<Message> judge_messages(Task task, const Prompt& prompt,
   else
     user.content.push_back(Part::of_text(rubric));
 
-  add_material(user, task_name(task), prompt, responses, options.use_reference,
-               responses.size() == 1
-                   ? std::string(kClosingOne)
-                   : fmt::format(fmt::runtime(kClosingMany), fmt::arg("N", responses.size())));
+  judging::add_material(user, task_name(task), prompt, responses, options.use_reference,
+                        responses.size() == 1 ? std::string(kClosingOne)
+                                              : fmt::format(fmt::runtime(kClosingMany),
+                                                            fmt::arg("N", responses.size())));
   messages.push_back(std::move(user));
   return messages;
 }

@@ -13,7 +13,7 @@
 
 #include "dt2it/mllm.hpp"
 #include "dt2it/types.hpp"
-#include "material.hpp"
+#include "plugins/common/judging/material.hpp"
 
 namespace dt2it::rubric {
 

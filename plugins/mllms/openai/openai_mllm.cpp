@@ -12,7 +12,7 @@
 #include "dt2it/error.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/remote_mllm.hpp"
-#include "json_out.hpp"
+#include "plugins/common/json_out.hpp"
 #include "reply.hpp"
 #include "request_body.hpp"
 #include "services.hpp"
@@ -38,7 +38,7 @@ bool is_local(const std::string& endpoint) {
 
 std::string json_text(std::string_view text) {
   std::string json;
-  append_json_string(json, text);
+  json_out::append_json_string(json, text);
   return json;
 }
 
@@ -326,7 +326,7 @@ class OpenAiMllm final : public RemoteMllm {
     WireReading reading;
     const auto end_as = [&](WireReading::Next next, const std::string& problem) {
       reading.next = next;
-      reading.problem = valid_utf8(problem);
+      reading.problem = json_out::valid_utf8(problem);
       return reading;
     };
     if (answer.status == 0)
@@ -357,7 +357,7 @@ class OpenAiMllm final : public RemoteMllm {
         break;
       case Meaning::answer: reading.reply.status = Status::invalid;  // 2xx without an answer
     }
-    reading.reply.detail = valid_utf8(problem);
+    reading.reply.detail = json_out::valid_utf8(problem);
     return reading;
   }
 

@@ -10,7 +10,7 @@
 #include <cmath>
 #include <initializer_list>
 
-#include "json_out.hpp"
+#include "plugins/common/json_out.hpp"
 
 namespace dt2it::openai {
 namespace {
@@ -84,7 +84,7 @@ simdjson::dom::parser& shared_parser() {
 bool parse(std::string_view body, simdjson::dom::parser& parser, element& root) {
   if (!parser.parse(simdjson::padded_string(body)).get(root)) return true;
   return !simdjson::validate_utf8(body.data(), body.size()) &&
-         !parser.parse(simdjson::padded_string(valid_utf8(body))).get(root);
+         !parser.parse(simdjson::padded_string(json_out::valid_utf8(body))).get(root);
 }
 
 bool contains_any(std::string_view text, std::initializer_list<std::string_view> words) {
@@ -145,7 +145,8 @@ Usage usage_of(const element& root, bool& known) {
 ReadReply unreadable(std::string why, std::string_view body) {
   ReadReply read;
   read.reply.status = Status::unparsed;
-  read.reply.detail = fmt::format("{}: {}", why, valid_utf8(trimmed(body).substr(0, 200)));
+  read.reply.detail =
+      fmt::format("{}: {}", why, json_out::valid_utf8(trimmed(body).substr(0, 200)));
   return read;
 }
 
@@ -169,7 +170,7 @@ ServerError read_error(std::string_view body) {
     if (error.message.empty()) error.message = text_of(root, "detail");
   }
   if (error.message.empty()) error.message = std::string(trimmed(body).substr(0, 2048));
-  error.message = valid_utf8(error.message);
+  error.message = json_out::valid_utf8(error.message);
   return error;
 }
 
@@ -243,7 +244,7 @@ void conclude(ChatReply& reply, const std::string& content, const std::string& r
   reply.text = without_thinking(content);
   const auto end_as = [&](Status status, const std::string& detail) {
     reply.status = status;
-    reply.detail = valid_utf8(detail);
+    reply.detail = json_out::valid_utf8(detail);
   };
   if (!refusal.empty())
     return end_as(Status::refused, "the model declined: " + refusal.substr(0, 500));

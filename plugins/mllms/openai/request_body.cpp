@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "dt2it/error.hpp"
-#include "json_out.hpp"
+#include "plugins/common/json_out.hpp"
 
 namespace dt2it::openai {
 namespace {
@@ -70,7 +70,7 @@ class Writer {
   }
   void own_text(std::string_view name, std::string_view text) {
     std::string value;
-    append_json_string(value, text);
+    json_out::append_json_string(value, text);
     own(name, value);
   }
 
@@ -78,7 +78,7 @@ class Writer {
   void begin_member(std::string_view name) {
     json_ += first_member_ ? '{' : ',';
     first_member_ = false;
-    append_json_string(json_, name);
+    json_out::append_json_string(json_, name);
     json_ += ':';
   }
   void member(std::string_view name, std::string_view value) {
@@ -98,7 +98,7 @@ class Writer {
         std::all_of(message.content.begin(), message.content.end(),
                     [](const Part& part) { return part.kind == Part::Kind::text; });
     if (words_only) {  // as one string: some servers take no lists for system and assistant
-      append_json_string(json_, joined_text(message));
+      json_out::append_json_string(json_, joined_text(message));
     } else {
       json_ += '[';
       first_part_ = true;
@@ -114,7 +114,7 @@ class Writer {
     if (part.kind == Part::Kind::text) {
       begin_part();
       json_ += R"({"type":"text","text":)";
-      append_json_string(json_, part.text);
+      json_out::append_json_string(json_, part.text);
       json_ += '}';
       return true;
     }
@@ -159,7 +159,7 @@ class Writer {
 
   bool missing(const Media& media, const std::string& why) {
     body_.status = Status::missing_media;
-    body_.detail = valid_utf8(
+    body_.detail = json_out::valid_utf8(
         fmt::format("image '{}': {}", media.source.empty() ? media.id : media.source, why));
     return false;
   }
@@ -251,7 +251,7 @@ EncodedImages::Encoded EncodedImages::encode(const Media& media) {
     encoded.mime = "image/png";
   }
   std::string base64;
-  append_base64(base64, bytes);
+  json_out::append_base64(base64, bytes);
   encoded.base64 = std::make_shared<const std::string>(std::move(base64));
   return encoded;
 }

@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "plugins/mini_world/quality.hpp"
+#include "plugins/common/mini_world/quality.hpp"
 #include "plugins/mllms/simulated/request.hpp"
 
 namespace dt2it::simulated {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What a chat request wants, read from its text. The blocks are those of plugins/judges/rubric/material.hpp and
+// What a chat request wants, read from its text. The blocks are those of plugins/common/judging/material.hpp and
 // plugins/diversity/enhance.
 
 #include <optional>

@@ -5,7 +5,7 @@
 #include <cctype>
 
 #include "dt2it/error.hpp"
-#include "plugins/mini_world/recogniser.hpp"
+#include "plugins/common/mini_world/recogniser.hpp"
 
 namespace dt2it::simulated {
 namespace {

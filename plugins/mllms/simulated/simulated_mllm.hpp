@@ -20,7 +20,7 @@
 
 #include "dt2it/context.hpp"
 #include "dt2it/mllm.hpp"
-#include "plugins/mini_world/writer.hpp"
+#include "plugins/common/mini_world/writer.hpp"
 #include "plugins/mllms/simulated/judging.hpp"
 #include "plugins/mllms/simulated/request.hpp"
 

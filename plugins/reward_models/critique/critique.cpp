@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <thread>
 
 #include "dt2it/mllm.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/reward_model.hpp"
-#include "plugins/judges/rubric/material.hpp"
+#include "plugins/common/concurrent.hpp"
+#include "plugins/common/judging/material.hpp"
 
 namespace dt2it {
 namespace {
@@ -146,40 +143,24 @@ class CritiqueRewardModel final : public RewardModel {
 
   static Message question(const Prompt& prompt, const Response& response) {
     Message user{Message::Role::user, {}};
-    rubric::add_material(user, "critique", prompt, std::span(&response, 1), /*use_reference=*/false,
-                         kAsk);
+    judging::add_material(user, "critique", prompt, std::span(&response, 1),
+                          /*use_reference=*/false, kAsk);
     return user;
   }
 
   void write_all(std::span<const RewardRequest> requests, std::vector<Job>& jobs) {
-    std::atomic<std::size_t> next{0};
-    std::mutex mutex;
-    std::exception_ptr error;
-    auto work = [&] {
-      for (std::size_t j = next++; j < jobs.size(); j = next++) try {
-          const RewardRequest& request = requests[jobs[j].request];
-          ChatRequest chat;
-          chat.messages.push_back(question(*request.prompt, request.responses[jobs[j].response]));
-          chat.sampling.temperature = params_.temperature;
-          chat.sampling.max_tokens = params_.max_tokens;
-          chat.sampling.sample = jobs[j].sample;
-          chat.purpose = "critique";
-          jobs[j].critique = mllm_->chat(chat);
-          if (jobs[j].critique.status == Status::truncated)
-            jobs[j].critique.status = Status::ok;  // as far as it goes
-        } catch (...) {
-          std::lock_guard lock(mutex);
-          if (!error) error = std::current_exception();
-          next = jobs.size();
-        }
-    };
-    {
-      std::vector<std::jthread> threads;
-      for (std::size_t i = 0;
-           i < std::min<std::size_t>(static_cast<std::size_t>(params_.workers), jobs.size()); ++i)
-        threads.emplace_back(work);
-    }
-    if (error) std::rethrow_exception(error);
+    concurrently(jobs.size(), params_.workers, [&](std::size_t j) {
+      const RewardRequest& request = requests[jobs[j].request];
+      ChatRequest chat;
+      chat.messages.push_back(question(*request.prompt, request.responses[jobs[j].response]));
+      chat.sampling.temperature = params_.temperature;
+      chat.sampling.max_tokens = params_.max_tokens;
+      chat.sampling.sample = jobs[j].sample;
+      chat.purpose = "critique";
+      jobs[j].critique = mllm_->chat(chat);
+      if (jobs[j].critique.status == Status::truncated)
+        jobs[j].critique.status = Status::ok;  // as far as it goes
+    });
   }
 
   const Params params_;

@@ -10,13 +10,13 @@
 #include <cstdint>
 
 #include "dt2it/error.hpp"
-#include "plugins/mllms/openai/json_out.hpp"
+#include "plugins/common/json_out.hpp"
 
 namespace dt2it::endpoint {
 
-using openai::append_base64;
-using openai::append_json_string;
-using openai::valid_utf8;
+using json_out::append_base64;
+using json_out::append_json_string;
+using json_out::valid_utf8;
 using simdjson::dom::array;
 using simdjson::dom::element;
 

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dt2it/judge.hpp"
 
-#include <atomic>
-#include <exception>
-#include <mutex>
-#include <thread>
-
 #include "dt2it/plugin.hpp"
 #include "dt2it/reward_model.hpp"
 #include "dt2it/verdict_model.hpp"
+#include "plugins/common/concurrent.hpp"
 
 namespace dt2it {
 namespace {
@@ -42,7 +38,7 @@ class JudgeRewardModel final : public RewardModel, public VerdictModel {
   JudgeRewardModel(const Params& params, Context& context)
       : judge_(context.component<Judge>(params.judge)),
         mode_(params.mode),
-        workers_(static_cast<std::size_t>(params.workers)) {}
+        workers_(params.workers) {}
 
   std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
     return all<std::vector<Reward>>(requests,
@@ -65,31 +61,17 @@ class JudgeRewardModel final : public RewardModel, public VerdictModel {
     });
   }
 
-  std::size_t batch_size() const override { return std::max<std::size_t>(64, 4 * workers_); }
+  std::size_t batch_size() const override {
+    return std::max<std::size_t>(64, static_cast<std::size_t>(4 * workers_));
+  }
 
  private:
   // Asks about all requests, so many at the same time.
   template <class Result, class Ask>
   std::vector<Result> all(std::span<const RewardRequest> requests, const Ask& ask_one) {
     std::vector<Result> result(requests.size());
-    std::atomic<std::size_t> next{0};
-    std::mutex mutex;
-    std::exception_ptr error;
-    auto work = [&] {
-      for (std::size_t i = next++; i < requests.size(); i = next++) try {
-          result[i] = ask_one(requests[i]);
-        } catch (...) {
-          std::lock_guard lock(mutex);
-          if (!error) error = std::current_exception();
-          next = requests.size();
-        }
-    };
-    {
-      std::vector<std::jthread> threads;
-      for (std::size_t i = 0; i < std::min(workers_, requests.size()); ++i)
-        threads.emplace_back(work);
-    }
-    if (error) std::rethrow_exception(error);
+    concurrently(requests.size(), workers_,
+                 [&](std::size_t i) { result[i] = ask_one(requests[i]); });
     return result;
   }
 
@@ -138,7 +120,7 @@ class JudgeRewardModel final : public RewardModel, public VerdictModel {
 
   const std::shared_ptr<Judge> judge_;
   const std::string mode_;
-  const std::size_t workers_;
+  const int workers_;
 };
 
 }  // namespace

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <numeric>
 
-#include "plugins/benchmarks/records/record_fields.hpp"
-#include "plugins/benchmarks/records/record_reader.hpp"
-#include "plugins/benchmarks/records/verdict_reading.hpp"
+#include "plugins/common/judging/verdict_reading.hpp"
+#include "plugins/common/records/record_fields.hpp"
+#include "plugins/common/records/record_reader.hpp"
 
 namespace dt2it::replay {
 namespace {
@@ -37,9 +37,9 @@ JudgedSample sample_from(bool chosen_first, const char* form, std::string reply)
   JudgedSample sample{chosen_first, form, {}};
   int place = 0;
   if (sample.form == "answers") {
-    place = records::answer_number(reply).value_or(0);
+    place = judging::answer_number(reply).value_or(0);
   } else {
-    const char letter = records::bracket_letter(reply);
+    const char letter = judging::bracket_letter(reply);
     place = letter == 'A' ? 1 : letter == 'B' ? 2 : 0;
   }
   sample.verdict.status = place == 1 || place == 2 ? Status::ok : Status::unparsed;

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <thread>
 
 #include "dt2it/mllm.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/reward_model.hpp"
 #include "dt2it/verdict_model.hpp"
-#include "plugins/benchmarks/records/verdict_reading.hpp"
-#include "plugins/judges/rubric/material.hpp"
+#include "plugins/common/concurrent.hpp"
+#include "plugins/common/judging/material.hpp"
+#include "plugins/common/judging/verdict_reading.hpp"
 
 namespace dt2it {
 namespace {
@@ -97,26 +94,8 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
   std::vector<std::vector<ShownVerdict>> verdicts(
       std::span<const RewardRequest> requests) override {
     std::vector<std::vector<ShownVerdict>> result(requests.size());
-    std::atomic<std::size_t> next{0};
-    std::mutex mutex;
-    std::exception_ptr error;
-    auto work = [&] {
-      for (std::size_t i = next++; i < requests.size(); i = next++) try {
-          result[i] = ask_all(requests[i]);
-        } catch (...) {
-          std::lock_guard lock(mutex);
-          if (!error) error = std::current_exception();
-          next = requests.size();
-        }
-    };
-    {
-      std::vector<std::jthread> threads;
-      for (std::size_t i = 0;
-           i < std::min<std::size_t>(static_cast<std::size_t>(params_.workers), requests.size());
-           ++i)
-        threads.emplace_back(work);
-    }
-    if (error) std::rethrow_exception(error);
+    concurrently(requests.size(), params_.workers,
+                 [&](std::size_t i) { result[i] = ask_all(requests[i]); });
     return result;
   }
 
@@ -204,8 +183,8 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
     const std::array responses{request.responses[shown[0]], request.responses[shown[1]]};
     ChatRequest chat;
     Message user{Message::Role::user, {}};
-    rubric::add_material(user, params_.form, *request.prompt, responses, /*use_reference=*/false,
-                         params_.form == "answers" ? kAnswers : kBrackets);
+    judging::add_material(user, params_.form, *request.prompt, responses, /*use_reference=*/false,
+                          params_.form == "answers" ? kAnswers : kBrackets);
     chat.messages.push_back(std::move(user));
     chat.sampling.temperature = params_.temperature.value_or(params_.samples > 1 ? 0.2 : 0.0);
     chat.sampling.top_p = params_.top_p;
@@ -217,7 +196,7 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
     verdict.status = reply.status;
     verdict.detail = reply.detail;
     if (!verdict.ok() && verdict.status != Status::truncated) return result;
-    const int number = params_.form == "answers" ? records::answer_number(reply.text).value_or(0)
+    const int number = params_.form == "answers" ? judging::answer_number(reply.text).value_or(0)
                                                  : letter_number(reply.text);
     if (number == 1 || number == 2) {
       verdict.status = Status::ok;  // a reply may be cut behind its verdict
@@ -230,7 +209,7 @@ class VerdictRewardModel final : public RewardModel, public VerdictModel {
   }
 
   static int letter_number(std::string_view reply) {
-    const char letter = records::bracket_letter(reply);
+    const char letter = judging::bracket_letter(reply);
     return letter == 'A' ? 1 : letter == 'B' ? 2 : 0;
   }
 

@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "../judgeable.hpp"
 #include "dt2it/judge.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/scorer.hpp"
+#include "plugins/common/judging/judgeable.hpp"
 
 namespace dt2it {
 namespace {

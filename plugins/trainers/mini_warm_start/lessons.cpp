@@ -9,8 +9,8 @@
 
 #include "core/nn/mrope.hpp"
 #include "dt2it/error.hpp"
-#include "plugins/mini_world/drawing.hpp"
-#include "plugins/mini_world/writer.hpp"
+#include "plugins/common/mini_world/drawing.hpp"
+#include "plugins/common/mini_world/writer.hpp"
 
 namespace dt2it::warm_start {
 namespace {

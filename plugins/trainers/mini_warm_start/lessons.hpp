@@ -11,7 +11,7 @@
 #include "core/nn/tokenizer.hpp"
 #include "dt2it/backbone.hpp"
 #include "dt2it/rng.hpp"
-#include "plugins/mini_world/language.hpp"
+#include "plugins/common/mini_world/language.hpp"
 
 namespace dt2it::warm_start {
 

@@ -13,7 +13,7 @@
 
 #include "core/nn/safetensors.hpp"
 #include "dt2it/json_text.hpp"
-#include "plugins/mini_world/language.hpp"
+#include "plugins/common/mini_world/language.hpp"
 
 namespace dt2it::warm_start {
 namespace {

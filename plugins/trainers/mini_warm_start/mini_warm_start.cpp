@@ -19,7 +19,7 @@
 #include "dt2it/error.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/trainer.hpp"
-#include "plugins/mini_world/drawing.hpp"
+#include "plugins/common/mini_world/drawing.hpp"
 #include "plugins/trainers/mini_warm_start/lessons.hpp"
 #include "plugins/trainers/mini_warm_start/mini_checkpoint.hpp"
 

@@ -3,8 +3,8 @@
 // compares with Python on many.
 #include <catch2/catch.hpp>
 
-#include "plugins/benchmarks/records/python_random.hpp"
-#include "plugins/benchmarks/records/verdict_reading.hpp"
+#include "plugins/benchmarks/pairwise/python_random.hpp"
+#include "plugins/common/judging/verdict_reading.hpp"
 #include "tests/plugins/benchmarks/fixture.hpp"
 
 using namespace dt2it;
@@ -46,7 +46,7 @@ TEST_CASE("Python's random numbers") {
 }
 
 TEST_CASE("The judgement in a reply") {
-  using records::answer_number;
+  using judging::answer_number;
   CHECK(answer_number(kOne) == 1);
   CHECK(answer_number("**Overall Judgment:**\nAnswer **2** is the slightly better one") == 2);
   CHECK(answer_number("Answer 1 is better.") == std::nullopt);  // nothing opens the judgement
@@ -61,9 +61,9 @@ TEST_CASE("The judgement in a reply") {
   CHECK(answer_number("Overall Judgment: " + std::string(200000, 'x') + " Answer 1 is better") ==
         1);
   CHECK(answer_number(std::string("Overall Judgment: \xff Answer 1 is better")) == 1);
-  CHECK(records::bracket_letter("so [[B]], not [[A]]") == 'A');
-  CHECK(records::bracket_letter("[[B]]") == 'B');
-  CHECK(records::bracket_letter("[A]") == 0);
+  CHECK(judging::bracket_letter("so [[B]], not [[A]]") == 'A');
+  CHECK(judging::bracket_letter("[[B]]") == 'B');
+  CHECK(judging::bracket_letter("[A]") == 0);
 }
 
 TEST_CASE(
@@ -88,8 +88,8 @@ TEST_CASE(
   items[3].samples = {sample_of(true, kTwo), sample_of(true, kTwo), sample_of(true, kTwo)};
   items[4].samples = {sample_of(true, "Overall Judgment: Answer 7 is better."),
                       sample_of(true, kOne), sample_of(false, kTwo)};
-  CHECK(records::chosen_first_in_file(items[0]));
-  CHECK_FALSE(records::chosen_first_in_file(items[4]));
+  CHECK(judging::chosen_first_in_file(items[0]));
+  CHECK_FALSE(judging::chosen_first_in_file(items[4]));
 
   const auto metrics = counted(*benchmark, items, "official");
   CHECK(metrics[0].name == "overall_accuracy");

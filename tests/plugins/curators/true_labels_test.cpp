@@ -4,8 +4,8 @@
 #include "dt2it/testing/contracts.hpp"
 #include "dt2it/testing/fake_context.hpp"
 #include "dt2it/testing/fakes.hpp"
+#include "plugins/common/mini_world/truth.hpp"
 #include "plugins/curators/true_labels/true_labels_curator.hpp"
-#include "plugins/mini_world/truth.hpp"
 
 using namespace dt2it;
 using namespace dt2it::mini_world;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plugins/datasets/records/archive.hpp"
+#include "plugins/common/records/archive.hpp"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -13,8 +13,8 @@
 #include "dt2it/error.hpp"
 #include "dt2it/rng.hpp"
 #include "dt2it/testing/fake_context.hpp"
-#include "plugins/datasets/records/input_files.hpp"
-#include "plugins/datasets/records/media_places.hpp"
+#include "plugins/common/records/input_files.hpp"
+#include "plugins/common/records/media_places.hpp"
 
 using namespace dt2it;
 using namespace dt2it::testing;

@@ -8,9 +8,9 @@
 #include "dt2it/testing/contracts.hpp"
 #include "dt2it/testing/fake_context.hpp"
 #include "dt2it/testing/fakes.hpp"
+#include "plugins/common/mini_world/recogniser.hpp"
+#include "plugins/common/mini_world/truth.hpp"
 #include "plugins/datasets/mini_world/mini_world_dataset.hpp"
-#include "plugins/mini_world/recogniser.hpp"
-#include "plugins/mini_world/truth.hpp"
 
 using namespace dt2it;
 using namespace dt2it::mini_world;

@@ -14,6 +14,7 @@
 
 using namespace dt2it;
 using namespace dt2it::rubric;
+using dt2it::judging::escape_blocks;
 
 namespace {
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plugins/mini_world/language.hpp"
+#include "plugins/common/mini_world/language.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <set>
 
-#include "plugins/mini_world/writer.hpp"
+#include "plugins/common/mini_world/writer.hpp"
 
 using namespace dt2it;
 using namespace dt2it::mini_world;

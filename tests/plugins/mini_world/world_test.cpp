@@ -3,11 +3,11 @@
 #include <iostream>
 #include <set>
 
-#include "plugins/mini_world/drawing.hpp"
-#include "plugins/mini_world/quality.hpp"
-#include "plugins/mini_world/recogniser.hpp"
-#include "plugins/mini_world/truth.hpp"
-#include "plugins/mini_world/writer.hpp"
+#include "plugins/common/mini_world/drawing.hpp"
+#include "plugins/common/mini_world/quality.hpp"
+#include "plugins/common/mini_world/recogniser.hpp"
+#include "plugins/common/mini_world/truth.hpp"
+#include "plugins/common/mini_world/writer.hpp"
 
 using namespace dt2it;
 using namespace dt2it::mini_world;

@@ -13,7 +13,7 @@
 #include "dt2it/testing/fake_context.hpp"
 #include "dt2it/testing/fakes.hpp"
 #include "dt2it/testing/loaded_plugin.hpp"
-#include "plugins/mini_world/drawing.hpp"
+#include "plugins/common/mini_world/drawing.hpp"
 #include "plugins/mllms/simulated/simulated_mllm.hpp"
 #include "tests/paths.hpp"
 

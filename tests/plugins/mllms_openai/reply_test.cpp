@@ -7,10 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "plugins/mllms/openai/json_out.hpp"
+#include "plugins/common/json_out.hpp"
 
 using namespace dt2it;
 using namespace dt2it::openai;
+using dt2it::json_out::append_base64;
+using dt2it::json_out::append_json_string;
 
 namespace {
 

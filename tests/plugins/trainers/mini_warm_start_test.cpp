@@ -4,7 +4,7 @@
 #include "core/nn/packed_batch.hpp"
 #include "core/nn/tokenizer.hpp"
 #include "dt2it/testing/model_contracts.hpp"
-#include "plugins/mini_world/language.hpp"
+#include "plugins/common/mini_world/language.hpp"
 #include "tests/plugins/trainers/tiny_models.hpp"
 
 using namespace dt2it;
