@@ -13,6 +13,7 @@
 #include "core/stages/answer_grades.hpp"
 #include "core/stages/answering.hpp"
 #include "core/stages/stages.hpp"
+#include "core/util/characters.hpp"
 #include "core/util/files.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
@@ -50,11 +51,6 @@ struct TableParams {
     schema.field("reward_model", &TableParams::reward_model, "Who picks, as tables name it.");
   }
 };
-
-std::size_t characters(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
-}
 
 // How much each answer to each question is worth to one who picks; NaN: never picked.
 struct Picker {

@@ -15,6 +15,7 @@
 #include "core/stages/pair_files.hpp"
 #include "core/stages/stages.hpp"
 #include "core/stages/style.hpp"
+#include "core/util/characters.hpp"
 #include "core/util/files.hpp"
 #include "core/util/json.hpp"
 #include "dt2it/error.hpp"
@@ -76,10 +77,11 @@ std::optional<double> strength_of(const PreferencePair& pair) {
 void add(Group& group, const PreferencePair& pair) {
   ++group.pairs;
   const std::string &chosen = pair.chosen.text, &rejected = pair.rejected.text;
-  group.longer += chosen.size() > rejected.size();
-  group.unequal += chosen.size() != rejected.size();
-  group.log_ratio += std::log((1.0 + static_cast<double>(chosen.size())) /
-                              (1.0 + static_cast<double>(rejected.size())));
+  const std::size_t lengths[] = {characters(chosen), characters(rejected)};
+  group.longer += lengths[0] > lengths[1];
+  group.unequal += lengths[0] != lengths[1];
+  group.log_ratio +=
+      std::log((1.0 + static_cast<double>(lengths[0])) / (1.0 + static_cast<double>(lengths[1])));
   const double marks[] = {markdown_marks(chosen), markdown_marks(rejected)};
   group.marked += marks[0] > marks[1];
   group.marked_unequal += marks[0] != marks[1];

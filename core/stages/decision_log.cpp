@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/data/records.hpp"
+#include "core/util/characters.hpp"
 #include "core/util/json.hpp"
 #include "dt2it/error.hpp"
 
@@ -53,8 +54,8 @@ DecisionLog::Line::Line(std::size_t row, const std::string& curator, const Prefe
                         Decision&& decision)
     : row(row), curator(&curator), id(pair.id), source(pair.source), decision(std::move(decision)) {
   if (this->decision.votes_chosen || this->decision.votes_rejected)
-    sides = {Side{pair.chosen.mllm, pair.chosen.text.size()},
-             Side{pair.rejected.mllm, pair.rejected.text.size()}};
+    sides = {Side{pair.chosen.mllm, characters(pair.chosen.text)},
+             Side{pair.rejected.mllm, characters(pair.rejected.text)}};
 }
 
 DecisionLog::DecisionLog(const fs::path& work) : file_(work / "decisions.jsonl") {

@@ -16,6 +16,7 @@
 #include "core/stages/stages.hpp"
 #include "core/stages/style.hpp"
 #include "core/stages/verdicts.hpp"
+#include "core/util/characters.hpp"
 #include "core/util/files.hpp"
 #include "core/util/journal.hpp"
 #include "core/util/json.hpp"
@@ -69,7 +70,7 @@ std::string item_line(const std::string& benchmark, const PreferencePair& pair) 
     line.key(name)
         .begin_object()
         .key("characters")
-        .value(text->size())
+        .value(characters(*text))
         .key("marks")
         .value(markdown_marks(*text))
         .end_object();

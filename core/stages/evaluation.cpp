@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "core/data/records.hpp"
+#include "core/util/characters.hpp"
 #include "core/util/sha256.hpp"
 #include "dt2it/error.hpp"
 
@@ -62,11 +63,6 @@ std::string question_of(const Prompt& prompt) {
   return text;
 }
 
-std::size_t code_points(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
 Outcome outcome_of(const Shown& shown, std::size_t row, const std::vector<Reward>& rewards) {
   if (rewards.size() != 2)
     throw PluginError(
@@ -90,7 +86,7 @@ JudgedItem judged_of(const Shown& shown, std::size_t row, std::vector<ShownVerdi
                   pair.group,
                   first_media(pair.prompt),
                   sha256_hex(pair.id + question_of(pair.prompt) + one + "\t" + two),
-                  code_points(pair.chosen.text) + code_points(pair.rejected.text),
+                  characters(pair.chosen.text) + characters(pair.rejected.text),
                   pair.extra,
                   {}};
   for (ShownVerdict& verdict : verdicts) {

@@ -8,6 +8,7 @@
 #include <xtensor/xmath.hpp>
 #include <xtensor/xview.hpp>
 
+#include "core/util/characters.hpp"
 #include "dt2it/rng.hpp"
 
 namespace dt2it {
@@ -105,7 +106,7 @@ void add_style(std::string_view text, std::string_view writer, float sign, float
   const double sentences =
       static_cast<double>(count_of(text, ".") + count_of(text, "!") + count_of(text, "?"));
   const std::array<double, kLengthColumns + kMarkdownColumns> counts{
-      static_cast<double>(text.size()),
+      static_cast<double>(characters(text)),
       static_cast<double>(words.size()),
       sentences,
       marks.bullets,
