@@ -29,7 +29,7 @@ namespace {
 struct Options {
   std::vector<std::string> plugin_path, settings;
   std::string model, pairs;
-  fs::path image_root;
+  fs::path media_root;
   std::string dtype, device;
   int threads = 0;
   std::size_t limit = 200;
@@ -118,7 +118,7 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
   if (!options.pairs.empty()) {
     InputOptions input;
     input.inputs = {options.pairs};
-    input.image_root = options.image_root;
+    input.media_root = options.media_root;
     components.push_back(input_datasets(input, registry, "pairs").front());
   }
 
@@ -230,7 +230,7 @@ int doctor(const Arguments& arguments) {
   words.add_options()("model", po::value(&options.model), "the checkpoint's folder")(
       "pairs", po::value(&options.pairs)->value_name("FILE"),
       "pairs whose better answer is known, in any form that dt2it score reads (default: a few "
-      "built-in ones)")("image-root", po::value(&options.image_root)->value_name("DIR"),
+      "built-in ones)")("media-root", po::value(&options.media_root)->value_name("DIR"),
                         "folder that paths of images start from")(
       "limit", po::value(&options.limit)->value_name("N"), "read at most N pairs (default: 200)")(
       "dtype", po::value(&options.dtype)->value_name("TYPE"), "float32, bfloat16, checkpoint")(

@@ -50,8 +50,8 @@ std::vector<ComponentConfig> pair_datasets(const InputOptions& options, const Ca
     if ((options.format == "auto" || options.format == "dt2it" || options.format == "jsonl") &&
         has_own_pairs(input)) {
       std::vector<std::string> settings{text_setting("file", input)};
-      if (!options.image_root.empty())
-        settings.push_back(text_setting("media_root", options.image_root.string()));
+      if (!options.media_root.empty())
+        settings.push_back(text_setting("media_root", options.media_root.string()));
       datasets.push_back(component_of(catalog, Dataset::kKind, name, "jsonl", settings));
       continue;
     }
@@ -66,7 +66,7 @@ std::vector<ComponentConfig> pair_datasets(const InputOptions& options, const Ca
 void add_input_options(po::options_description& words, InputOptions& options) {
   words.add_options()("format", po::value(&options.format)->value_name("FORM"),
                       "auto (default), dt2it (or jsonl), sharegpt, trl, llava, parquet")(
-      "image-root", po::value(&options.image_root)->value_name("DIR"),
+      "media-root", po::value(&options.media_root)->value_name("DIR"),
       "folder that paths of images start from (default: the folder of the file)")(
       "dataset-info", po::value(&options.dataset_info)->value_name("FILE"),
       "LLaMA-Factory's dataset_info.json (default: the one beside the file)")(
@@ -93,8 +93,8 @@ std::vector<ComponentConfig> input_datasets(const InputOptions& options, const C
                                : options.format == "parquet" ? "auto"
                                                              : options.format;
     settings.push_back(text_setting("format", format));
-    if (!options.image_root.empty())
-      settings.push_back(text_setting("media_root", options.image_root.string()));
+    if (!options.media_root.empty())
+      settings.push_back(text_setting("media_root", options.media_root.string()));
     if (!options.dataset_info.empty())
       settings.push_back(text_setting("dataset_info", options.dataset_info.string()));
     datasets.push_back(component_of(catalog, Dataset::kKind,

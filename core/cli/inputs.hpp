@@ -13,10 +13,10 @@ namespace dt2it::cli {
 struct InputOptions {
   std::vector<std::string> inputs;
   std::string format = "auto";
-  std::filesystem::path image_root, dataset_info, media_store = "runs/.media";
+  std::filesystem::path media_root, dataset_info, media_store = "runs/.media";
 };
 
-// --format, --image-root, --dataset-info, --media-store.
+// --format, --media-root, --dataset-info, --media-store.
 void add_input_options(boost::program_options::options_description& words, InputOptions& options);
 
 // A [datasets.*] for each input, named PREFIX_1, PREFIX_2 ... Throws ConfigError for an unknown format, DataError for a

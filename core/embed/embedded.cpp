@@ -158,7 +158,7 @@ struct Records::State {
   std::vector<Record> records;
 };
 
-Records::Records(const std::string& input, const std::string& format, const std::string& image_root,
+Records::Records(const std::string& input, const std::string& format, const std::string& media_root,
                  std::size_t limit, const std::vector<std::string>& plugin_path)
     : state_(std::make_unique<State>()) {
   PluginRegistry registry(search_path(plugin_path));
@@ -166,7 +166,7 @@ Records::Records(const std::string& input, const std::string& format, const std:
   cli::InputOptions options;
   options.inputs = {input};
   options.format = format;
-  options.image_root = image_root;
+  options.media_root = media_root;
   StageScope scope(registry, cli::input_datasets(options, registry, "input"), media.store(), 0,
                    state_->scratch.path(), log);
   constexpr const char* kRoles[] = {"system", "user", "assistant"};

@@ -63,7 +63,7 @@ struct Record {
 class DT2IT_EMBED Records {
  public:
   // limit 0: all.
-  Records(const std::string& input, const std::string& format, const std::string& image_root,
+  Records(const std::string& input, const std::string& format, const std::string& media_root,
           std::size_t limit, const std::vector<std::string>& plugin_path);
   ~Records();
   Records(const Records&) = delete;

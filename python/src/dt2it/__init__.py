@@ -165,10 +165,10 @@ class RewardModel:
         return result
 
 
-def load_pairs(path: str | os.PathLike[str], *, format: str = "auto", image_root: str | os.PathLike[str] = "", limit: int = 0,
+def load_pairs(path: str | os.PathLike[str], *, format: str = "auto", media_root: str | os.PathLike[str] = "", limit: int = 0,
                plugin_path: Sequence[str] = ()) -> Pairs:
     """The records of a file or folder in any form that `dt2it score` reads; limit 0: all."""
-    return Pairs(_dt2it.Records(os.fspath(path), format, os.fspath(image_root), limit, list(plugin_path)))
+    return Pairs(_dt2it.Records(os.fspath(path), format, os.fspath(media_root), limit, list(plugin_path)))
 
 
 def _toml(value: Any) -> str:
