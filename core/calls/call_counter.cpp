@@ -2,6 +2,7 @@
 #include "core/calls/call_counter.hpp"
 
 #include "core/calls/batches.hpp"
+#include "dt2it/verdict_model.hpp"
 
 namespace dt2it {
 
@@ -18,9 +19,26 @@ void CallCounter::count(const ChatReply& reply, bool remote) {
   if (on_reply) on_reply(reply);
 }
 
+void CallCounter::count(const std::vector<std::vector<Reward>>& rewards) {
+  for (const auto& some : rewards) {
+    rewards_.fetch_add(static_cast<std::int64_t>(some.size()), std::memory_order_relaxed);
+    for (const Reward& reward : some)
+      if (reward.status == Status::unavailable) {
+        rewards_unanswered_.fetch_add(1, std::memory_order_relaxed);
+        std::lock_guard lock(mutex_);
+        why_unanswered_ = reward.detail;
+      }
+  }
+}
+
 CallTotals CallCounter::totals() const {
-  return {calls_.load(), failures_.load(), unanswered_.load(), prompt_tokens_.load(),
-          completion_tokens_.load()};
+  return {calls_.load(),
+          failures_.load(),
+          unanswered_.load(),
+          prompt_tokens_.load(),
+          completion_tokens_.load(),
+          rewards_.load(),
+          rewards_unanswered_.load()};
 }
 
 std::string CallCounter::why_unanswered() const {
@@ -46,11 +64,36 @@ class CountedMllm final : public Mllm {
   const bool remote_;
 };
 
+class CountedRewardModel final : public RewardModel {
+ public:
+  CountedRewardModel(std::shared_ptr<RewardModel> model, std::shared_ptr<CallCounter> counter)
+      : model_(std::move(model)), counter_(std::move(counter)) {}
+  std::vector<std::vector<Reward>> rewards(std::span<const RewardRequest> requests) override {
+    auto rewards = model_->rewards(requests);
+    counter_->count(rewards);
+    return rewards;
+  }
+  void prepare(std::span<const RewardRequest> requests) override { model_->prepare(requests); }
+  RewardWork work() const override { return model_->work(); }
+  void finish(std::size_t rows) override { model_->finish(rows); }
+  std::size_t batch_size() const override { return model_->batch_size(); }
+
+ private:
+  const std::shared_ptr<RewardModel> model_;
+  const std::shared_ptr<CallCounter> counter_;
+};
+
 }  // namespace
 
 std::shared_ptr<Mllm> count_calls(std::shared_ptr<Mllm> mllm, std::shared_ptr<CallCounter> counter,
                                   bool remote) {
   return std::make_shared<CountedMllm>(std::move(mllm), std::move(counter), remote);
+}
+
+std::shared_ptr<RewardModel> count_rewards(std::shared_ptr<RewardModel> model,
+                                           std::shared_ptr<CallCounter> counter) {
+  if (dynamic_cast<VerdictModel*>(model.get())) return model;
+  return std::make_shared<CountedRewardModel>(std::move(model), std::move(counter));
 }
 
 }  // namespace dt2it

@@ -8,6 +8,7 @@
 
 #include "core/util/files.hpp"
 #include "dt2it/error.hpp"
+#include "dt2it/reward_model.hpp"
 
 namespace dt2it {
 
@@ -155,6 +156,8 @@ std::shared_ptr<void> StageScope::make(std::string_view kind, std::string_view t
           std::string(slash == std::string_view::npos ? name : name.substr(slash + 1)));
     const bool remote = mllm != own;
     made = std::static_pointer_cast<void>(count_calls(std::move(mllm), counter_, remote));
+  } else if (kind == RewardModel::kKind) {
+    made = count_rewards(std::static_pointer_cast<RewardModel>(made), counter_);
   }
   return made;
 }

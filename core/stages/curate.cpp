@@ -240,12 +240,16 @@ class Curation {
     }
   }
 
-  // Calls of remote models that got no answer so far.
-  std::int64_t unanswered() const { return stage_.scope.call_totals().unanswered; }
+  // Calls of remote models that got no answer so far, and rewards that did not come.
+  std::int64_t unanswered() const {
+    const CallTotals totals = stage_.scope.call_totals();
+    return totals.unanswered + totals.rewards_unanswered;
+  }
   void end_unanswered(std::int64_t before) const {
-    const std::int64_t left = unanswered() - before;
-    stage_.end_unanswered(static_cast<std::size_t>(left),
-                          static_cast<std::size_t>(stage_.scope.call_totals().calls), "calls");
+    const CallTotals totals = stage_.scope.call_totals();
+    stage_.end_unanswered(static_cast<std::size_t>(unanswered() - before),
+                          static_cast<std::size_t>(totals.calls + totals.rewards),
+                          totals.rewards ? "calls and rewards" : "calls");
   }
 
   // Asks once more where calls got no answer, for those that got one are stored. What is left then ends the stage before the

@@ -97,6 +97,40 @@ TEST_CASE("Curation that failed goes on behind its last window and ends in the s
   }
 }
 
+TEST_CASE(
+    "Rewards that a curator's own model did not give are asked for again, and are no result") {
+  HostFixture host;
+  std::string lines;
+  for (int i = 0; i < 5; ++i) {
+    const std::string id = "q" + std::to_string(i);
+    PreferencePair pair = testing::sample_pair(id, "?", "2 yes", "1 no");
+    pair.prompt.id = id;
+    lines += to_json(pair) + "\n";
+  }
+  host.write("pairs.jsonl", lines);
+  const fs::path outage = host.write("outage", "");
+  const std::string toml = R"(
+[reward_models.rm]
+type = "fixture"
+outage = ")" + outage.string() +
+                           R"("
+[curators.asking]
+type = "fixture"
+reward_model = "rm"
+ask = true
+[stages.given]
+file = "pairs.jsonl"
+[stages.curate]
+pairs = ["given"]
+curators = ["asking"]
+undecided = "discard"
+)";
+  CHECK_THROWS_WITH(host.run(toml), Catch::Contains("calls and rewards got no answer") &&
+                                        Catch::Contains("run again"));
+  fs::remove(outage);
+  CHECK(read_pairs(host.run(toml).at("curate") / "pairs.jsonl").size() == 5);
+}
+
 TEST_CASE("Pairs are curated alike in whatever form their lines are") {
   // Strengths of their own, two prompts, and unknown keys, with and without what only we write.
   std::string ours, others;
