@@ -132,6 +132,32 @@ FoundHead only(std::vector<FoundHead> heads, const HeadConfig& config) {
   return std::move(heads[0]);
 }
 
+// A folder may hold nothing but a head: null.
+std::shared_ptr<const Weights> weights_beside_head(const fs::path& folder,
+                                                   const WeightsOptions& options) {
+  if (!Weights::are_in(folder) && fs::exists(folder / kRewardHead)) return nullptr;
+  return std::make_shared<const Weights>(folder, options);
+}
+
+// Of the first place that has one.
+std::vector<FoundHead> all_heads(const fs::path& folder,
+                                 const std::shared_ptr<const Weights>& weights,
+                                 const HeadConfig& config, std::string_view key) {
+  if (weights && !weights->adapter_folder().empty()) {
+    const fs::path& adapter = weights->adapter_folder();
+    auto heads = heads_of_file(adapter, config, key);
+    if (heads.empty()) heads = heads_of(weights, adapter.string(), config, true, key);
+    if (!heads.empty()) return heads;
+  }
+  const fs::path model = weights ? weights->model_folder() : folder;
+  auto heads = heads_of_file(model, config, key);
+  if (weights) {
+    auto own = heads_of(weights, model.string(), config, false, key);
+    std::move(own.begin(), own.end(), std::back_inserter(heads));
+  }
+  return heads;
+}
+
 std::string what_is_there(const Weights* weights) {
   if (!weights) return "no weights at all";
   std::vector<std::string> others;
@@ -211,28 +237,13 @@ HeadWeights FoundHead::read() const {
 
 FoundHead find_reward_head(const fs::path& folder, const WeightsOptions& options,
                            std::string_view key) {
-  // A folder may hold nothing but a head.
-  std::shared_ptr<const Weights> weights;
-  if (Weights::are_in(folder) || !fs::exists(folder / kRewardHead))
-    weights = std::make_shared<const Weights>(folder, options);
-  return find_reward_head(folder, std::move(weights), key);
+  return find_reward_head(folder, weights_beside_head(folder, options), key);
 }
 
 FoundHead find_reward_head(const fs::path& folder, std::shared_ptr<const Weights> weights,
                            std::string_view key) {
-  const fs::path model = weights ? weights->model_folder() : folder;
-  const HeadConfig config = read_config(model);
-  if (weights && !weights->adapter_folder().empty()) {
-    const fs::path& adapter = weights->adapter_folder();
-    auto heads = heads_of_file(adapter, config, key);
-    if (heads.empty()) heads = heads_of(weights, adapter.string(), config, true, key);
-    if (!heads.empty()) return only(std::move(heads), config);
-  }
-  auto heads = heads_of_file(model, config, key);
-  if (weights) {
-    auto own = heads_of(weights, model.string(), config, false, key);
-    std::move(own.begin(), own.end(), std::back_inserter(heads));
-  }
+  const HeadConfig config = read_config(weights ? weights->model_folder() : folder);
+  auto heads = all_heads(folder, weights, config, key);
   if (heads.empty())
     throw ModelError(
         fmt::format("{}: has no reward head{}: neither {} nor, in its weights, one of "
@@ -241,6 +252,12 @@ FoundHead find_reward_head(const fs::path& folder, std::shared_ptr<const Weights
                     folder.string(), key.empty() ? std::string() : fmt::format(" '{}'", key),
                     kRewardHead, what_is_there(weights.get())));
   return only(std::move(heads), config);
+}
+
+bool has_reward_head(const fs::path& folder) {
+  const auto weights = weights_beside_head(folder, {});
+  const HeadConfig config = read_config(weights ? weights->model_folder() : folder);
+  return !all_heads(folder, weights, config, {}).empty();
 }
 
 std::string stated_head_input(const fs::path& folder) {

@@ -66,6 +66,9 @@ FoundHead find_reward_head(const std::filesystem::path& folder, const WeightsOpt
 FoundHead find_reward_head(const std::filesystem::path& folder,
                            std::shared_ptr<const Weights> weights, std::string_view key = {});
 
+// Whether there is one, at the places above; throws for value_head.bin as it does.
+bool has_reward_head(const std::filesystem::path& folder);
+
 // Which hidden state the head of a checkpoint reads, "final_norm" or "before_norm", as its training.json says; empty: nothing
 // says it, and final_norm is the best guess.
 std::string stated_head_input(const std::filesystem::path& folder);

@@ -38,7 +38,7 @@ class NativeTrainer final : public Trainer {
 }  // namespace
 }  // namespace dt2it::native
 
-DT2IT_PLUGIN("trainers/native", "2.1.0", registrar) {
+DT2IT_PLUGIN("trainers/native", "2.2.0", registrar) {
   registrar.add<dt2it::Trainer, dt2it::native::NativeTrainer>(
       "native",
       "Trains a reward model (Bradley-Terry) or a language model (DPO, next token) in this "

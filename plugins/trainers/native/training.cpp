@@ -82,8 +82,7 @@ HiddenState Training::state() const {
 bool Training::head_of_checkpoint() const {
   return objective_ == Objective::reward &&
          (params_.initial_head() == "checkpoint" ||
-          (params_.head_init == "auto" &&
-           fs::exists(backbone_->checkpoint() / "value_head.safetensors")));
+          (params_.head_init == "auto" && has_reward_head(backbone_->checkpoint())));
 }
 
 // A head that was trained on one hidden state means nothing on the other.

@@ -139,6 +139,18 @@ TEST_CASE("Several heads must be equal, or one be named") {
   CHECK(said(only.path()) == "nothing");
 }
 
+TEST_CASE("Whether there is a head, by any of its names") {
+  const testing::TemporaryFolder folder;
+  write_folder(folder.path(), with({}));
+  CHECK_FALSE(has_reward_head(folder.path()));
+  write_one(folder.path() / "value_head.safetensors",
+            {{"v_head.summary.weight", made("s", {1, 8})}});
+  CHECK(has_reward_head(folder.path()));
+  fs::remove(folder.path() / "value_head.safetensors");
+  write_folder(folder.path(), with({{"score.weight", made("s", {1, 8})}}));
+  CHECK(has_reward_head(folder.path()));
+}
+
 TEST_CASE("An adapter's head counts before that of its base") {
   const testing::TemporaryFolder folder;
   const fs::path base = folder.path() / "base", adapter = folder.path() / "adapter";
@@ -153,6 +165,7 @@ TEST_CASE("An adapter's head counts before that of its base") {
       {"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", made("B", {6, 2})}};
   write_one(adapter / "adapter_model.safetensors", pair);
   CHECK(find_reward_head(adapter).read().weight == made("old", {1, 8}).values);
+  CHECK(has_reward_head(adapter));
   Tensors saved = pair;
   saved.emplace_back("base_model.model.score.weight", made("new", {1, 8}));
   write_one(adapter / "adapter_model.safetensors", saved);
