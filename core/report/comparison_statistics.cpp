@@ -2,11 +2,11 @@
 #include "core/report/comparison_statistics.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <vector>
 
 #include "core/report/families.hpp"
 #include "core/report/json_read.hpp"
+#include "core/report/repeats.hpp"
 
 namespace dt2it::report {
 
@@ -28,17 +28,11 @@ struct Opinion {
   double ahead(bool chosen) const { return (1 + (chosen ? mean() : -mean())) / 2; }
 };
 
-// "3 votes: 2 for the first, 0 for the second, 1 ties, 0 abstentions", as judges/rubric writes it.
 void add_repeats(const std::string& detail, ComparisonStatistics& judge) {
-  long votes = 0, first = 0, second = 0, ties = 0;
-  if (std::sscanf(detail.c_str(), "%ld votes: %ld for the first, %ld for the second, %ld ties",
-                  &votes, &first, &second, &ties) != 4)
-    return;
-  const long readable = first + second + ties;
-  if (readable < 2) return;
+  const auto votes = votes_in(detail);
+  if (!votes || votes->all() < 2) return;
   ++judge.repeated;
-  judge.majority +=
-      static_cast<double>(std::max({first, second, ties})) / static_cast<double>(readable);
+  judge.majority += static_cast<double>(votes->most()) / static_cast<double>(votes->all());
 }
 
 }  // namespace

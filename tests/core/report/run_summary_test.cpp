@@ -10,6 +10,7 @@
 #include "core/report/families.hpp"
 #include "core/report/gallery.hpp"
 #include "core/report/judge_statistics.hpp"
+#include "core/report/repeats.hpp"
 #include "core/report/tables.hpp"
 #include "dt2it/error.hpp"
 #include "tests/core/report/invented_run.hpp"
@@ -115,9 +116,10 @@ TEST_CASE("judge statistics: length, ties, repeats, writers") {
   // The longest is ahead of the short one and level with the other; the own one gets more.
   write(file, R"({"prompt":{"id":"a"},"candidates":[)" + candidate("long and longer", "own") + "," +
                   candidate("short", "other") + "," + candidate("tall!", "other") +
-                  R"(],"scores":{"list":[)" + score(8, "2 of 2 draws: 7 9") + "," +
-                  score(4, "2 of 2 draws: 4 4") + "," + score(8, "1 of 2 draws: 8") +
-                  R"(]},"shown":{"list":[0,1,2]}})" + "\n");
+                  R"(],"scores":{"list":[)" + score(8, R"({\"draws\":[7,9],\"unread\":0})") + "," +
+                  score(4, R"({\"draws\":[4,4],\"unread\":0})") + "," +
+                  score(8, R"({\"draws\":[8],\"unread\":1})") + R"(]},"shown":{"list":[0,1,2]}})" +
+                  "\n");
   const ScorerStatistics list = judge_statistics(file).scorers.at(0);
   CHECK(list.couples == 3);
   CHECK(list.ties == 1);
@@ -127,6 +129,19 @@ TEST_CASE("judge statistics: length, ties, repeats, writers") {
   CHECK(list.spread == Approx(std::sqrt(2.0)));
   CHECK(list.writers.at("own") == std::pair<std::int64_t, double>(1, 8));
   CHECK(list.writers.at("other") == std::pair<std::int64_t, double>(2, 12));
+}
+
+TEST_CASE("repeated draws are read from JSON, never out of text") {
+  CHECK(draws_in(R"({"draws":[7,7.5],"unread":1})") == std::vector<double>{7, 7.5});
+  CHECK(draws_in(R"({"draws":[7,"7.5"]})").empty());
+  CHECK(votes_in(R"({"votes":{"first":1,"second":4,"tie":2}})")->most() == 4);
+  CHECK_FALSE(votes_in(R"({"votes":{"first":1,"second":4}})"));
+  for (const char* other :
+       {"", "3 of 3 draws: 7 7.5 8", "{", "{}", "[1]", "{\"draws\":7,\"votes\":3}"}) {
+    INFO(other);
+    CHECK(draws_in(other).empty());
+    CHECK_FALSE(votes_in(other));
+  }
 }
 
 TEST_CASE("families are told by the model behind a name") {
@@ -164,7 +179,7 @@ TEST_CASE("judges of pairs: both orders, places, length, repeats, their own fami
         "\n" +
             line("a",
                  verdict("one", "chosen", "chosen",
-                         "3 votes: 2 for the first, 0 for the second, 1 ties, 0 abstentions") +
+                         R"({\"votes\":{\"first\":2,\"second\":0,\"tie\":1},\"unread\":0})") +
                      "," + verdict("one", "rejected", "chosen") + "," +
                      verdict("two", "chosen", "chosen") + "," +
                      verdict("two", "rejected", "rejected"),
