@@ -3,14 +3,15 @@
 
 // How judges compared pairs: what curators with a panel of judges leave in decisions.jsonl.
 
+#include <simdjson.h>
+
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <string>
 
-#include "core/report/families.hpp"
-
 namespace dt2it::report {
+
+class Families;
 
 struct ComparisonStatistics {
   std::int64_t asked = 0, ties = 0;
@@ -35,10 +36,17 @@ struct ComparisonStatistics {
     for (const auto& [status, count] : failed) all -= count;
     return all;
   }
+  // Answers that are no tie.
+  std::int64_t decided() const { return answered() - ties; }
+  ComparisonStatistics& operator+=(const ComparisonStatistics& other);
 };
 
-// By judge; adds what one decisions.jsonl holds. A file that is not there adds nothing.
-void add_comparisons(const std::filesystem::path& decisions, const Families& families,
-                     std::map<std::string, ComparisonStatistics>& judges);
+using JudgeComparisons = std::map<std::string, ComparisonStatistics>;  // by judge
+
+// Adds what one line of decisions.jsonl holds of judges' answers. Returns what each judge that
+// answered says of the pair: 1 for the chosen response, -1 for the rejected one, a tie 0; the mean
+// of its answers.
+std::map<std::string, double> add_comparisons(const simdjson::dom::element& decision,
+                                              const Families& families, JudgeComparisons& judges);
 
 }  // namespace dt2it::report

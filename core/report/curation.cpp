@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 #include <string_view>
@@ -13,6 +12,7 @@
 #include "core/data/records.hpp"
 #include "core/report/agreement.hpp"
 #include "core/report/decision_rows.hpp"
+#include "core/report/families.hpp"
 #include "core/report/known_truth.hpp"
 #include "core/report/run_summary.hpp"
 #include "dt2it/rng.hpp"
@@ -48,7 +48,9 @@ std::string without_numbers(std::string_view text) {
 // Reads the decisions of one stage.
 class Reader {
  public:
-  Reader(const RunSummary& run, const StageSummary& stage, const KnownTruth& truth) {
+  Reader(const RunSummary& run, const StageSummary& stage, const KnownTruth& truth,
+         const Families& families)
+      : families_(families) {
     curation_.stage = stage.name;
     curation_.folder = stage.folder;
     read_identity(run, stage);
@@ -70,7 +72,7 @@ class Reader {
   struct Pair {
     int source = -1;  // -1: no decision so far
     std::size_t node = 0;
-    bool flipped = false, settled = false;
+    bool flipped = false, settled = false, judged = false;
     Truth truth = Truth::unknown;                         // of the label it came with
     std::vector<std::pair<std::uint16_t, float>> voices;  // towards the label it came with
   };
@@ -257,52 +259,15 @@ class Reader {
     if (!detail["chosen_reward"].get(value) && !detail["rejected_reward"].get(other))
       say(pair, names.size() == 1 ? names[0] : curator + "'s model", false, value - other);
     if (detail["verdicts"].get(list)) return;
-    ++curation_.judged;
-    struct Heard {
-      double sum = 0;
-      int answers = 0;
-      std::array<std::string, 2> by_order;  // of what is shown first: chosen, rejected
-    };
-    std::map<std::string, Heard> heard;
-    for (const element verdict : list) {
-      const std::string name = text_of(verdict, "judge"), better = text_of(verdict, "better"),
-                        first = text_of(verdict, "shown_first");
-      CurationJudge& judge = judge_of(name);
-      ++judge.comparisons;
-      ++curation_.comparisons;
-      if (better != "chosen" && better != "rejected" && better != "tie") {
-        ++judge.failed;
-        continue;
-      }
-      Heard& one = heard[name];
-      ++one.answers;
-      one.by_order[first == "rejected"] = better;
-      if (better == "tie") {
-        ++judge.ties;
-        continue;
-      }
-      ++judge.decided;
-      judge.first_place += better == first;
-      one.sum += better == "chosen" ? 1 : -1;
-    }
-    for (const auto& [name, one] : heard) {
-      CurationJudge& judge = judge_of(name);
-      if (!one.by_order[0].empty() && !one.by_order[1].empty()) {
-        ++judge.both_orders;
-        judge.consistent += one.by_order[0] == one.by_order[1];
-      }
-      say(pair, name, true, one.sum / one.answers);
-    }
+    curation_.judged += !pair.judged;
+    pair.judged = true;
+    curation_.comparisons += static_cast<std::int64_t>(list.size());
+    const auto heard = add_comparisons(line, families_, curation_.judges);
+    for (const auto& [name, opinion] : heard) say(pair, name, true, opinion);
     double chosen = 0, rejected = 0;
     if (heard.size() > 1 && !line["votes_chosen"].get(chosen) &&
         !line["votes_rejected"].get(rejected) && chosen + rejected > 0)
       say(pair, "all judges", true, (chosen - rejected) / (chosen + rejected));
-  }
-
-  CurationJudge& judge_of(const std::string& name) {
-    for (CurationJudge& judge : curation_.judges)
-      if (judge.name == name) return judge;
-    return curation_.judges.emplace_back(CurationJudge{name});
   }
 
   // Keeps those of the lowest rank, which depends on the pair alone and not on the order of lines.
@@ -402,8 +367,6 @@ class Reader {
       });
       curation_.samples.insert(curation_.samples.end(), list.begin(), list.end());
     }
-    std::sort(curation_.judges.begin(), curation_.judges.end(),
-              [](const auto& a, const auto& b) { return a.name < b.name; });
   }
 
   // Sorts, so that the order of lines shows nowhere; says where each went.
@@ -458,6 +421,7 @@ class Reader {
 
   static constexpr std::size_t kGone = static_cast<std::size_t>(-1);
 
+  const Families& families_;
   Curation curation_;
   std::string undecided_ = "keep";
   std::vector<Pair> pairs_;  // by row
@@ -478,10 +442,11 @@ class Reader {
 std::vector<Curation> read_curations(const RunSummary& run) {
   std::vector<Curation> curations;
   std::optional<KnownTruth> truth;
+  std::optional<Families> families;
   for (const StageSummary& stage : run.stages) {
     if (stage.type != "curate" || !fs::exists(stage.folder / "decisions.jsonl")) continue;
-    if (!truth) truth.emplace(run);
-    curations.push_back(Reader(run, stage, *truth).read());
+    if (!truth) truth.emplace(run), families.emplace(run);
+    curations.push_back(Reader(run, stage, *truth, *families).read());
   }
   return curations;
 }

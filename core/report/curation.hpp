@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "core/report/comparison_statistics.hpp"
+
 namespace dt2it::report {
 
 struct RunSummary;
@@ -92,14 +94,6 @@ struct StrengthHistogram {
   std::int64_t pairs = 0, negative = 0;
 };
 
-struct CurationJudge {
-  std::string name;
-  std::int64_t comparisons = 0, failed = 0, ties = 0;
-  std::int64_t decided = 0,
-               first_place = 0;  // answers that are no tie; for the response that was shown first
-  std::int64_t both_orders = 0, consistent = 0;  // pairs answered in both orders; alike
-};
-
 // One curate stage.
 struct Curation {
   std::string stage;
@@ -118,8 +112,9 @@ struct Curation {
   std::vector<Voice> voices;
   std::vector<VoiceAgreement> agreements;
   std::vector<StrengthHistogram> strengths;
-  std::vector<CurationJudge> judges;
-  std::int64_t judged = 0, comparisons = 0;  // pairs that judges saw
+  JudgeComparisons judges;
+  std::int64_t judged = 0;       // pairs that judges saw, each once however many curators asked
+  std::int64_t comparisons = 0;  // that judges were asked for
   struct Sample {
     std::uint64_t rank = 0;  // drawn by it
     std::size_t row = 0;

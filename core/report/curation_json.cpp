@@ -142,24 +142,24 @@ void write_curation(JsonWriter& json, const Curation& curation) {
     json.end_array().end_object();
   }
   json.end_array().key("judges").begin_array();
-  for (const CurationJudge& judge : curation.judges) {
+  for (const auto& [name, judge] : curation.judges) {
     json.begin_object()
         .key("name")
-        .value(judge.name)
+        .value(name)
         .key("comparisons")
-        .value(judge.comparisons)
+        .value(judge.asked)
         .key("failed")
-        .value(judge.failed);
+        .value(judge.asked - judge.answered());
     json.key("ties")
         .value(judge.ties)
         .key("decided")
-        .value(judge.decided)
+        .value(judge.decided())
         .key("first_place")
-        .value(judge.first_place);
+        .value(judge.first_ahead);
     json.key("both_orders")
         .value(judge.both_orders)
         .key("consistent")
-        .value(judge.consistent)
+        .value(judge.same)
         .end_object();
   }
   json.end_array()

@@ -116,14 +116,13 @@ TextTable curation_judges_table(const RunSummary& run) {
       "Judge",         "Comparisons", "No answer, %", "Ties, %", "Same in both orders, %",
       "First place, %"};
   for (const Curation& curation : run.curations)
-    for (const CurationJudge& judge : curation.judges) {
+    for (const auto& [name, judge] : curation.judges) {
       TableRow row;
-      row.text(curation.stage + ": " + judge.name)
-          .count(judge.comparisons)
-          .share(share(judge.failed, judge.comparisons));
-      row.share(share(judge.ties, judge.comparisons - judge.failed))
-          .share(share(judge.consistent, judge.both_orders));
-      row.share(share(judge.first_place, judge.decided)).into(table);
+      row.text(curation.stage + ": " + name)
+          .count(judge.asked)
+          .share(share(judge.asked - judge.answered(), judge.asked));
+      row.share(share(judge.ties, judge.answered())).share(share(judge.same, judge.both_orders));
+      row.share(share(judge.first_ahead, judge.decided())).into(table);
     }
   return table;
 }

@@ -38,12 +38,9 @@ Families::Families(const RunSummary& run) {
         if (kind == "judges") note(mllms_, "mllm");
         if (kind == "mllms") note(models_, "model");
       }
-    if (!stage.cost) continue;
+    if (!stage.cost || stage.type != "score") continue;
     const std::string scorer = root["params"].get(params) ? "" : text_of(params, "scorer");
-    for (const LedgerLine& line : stage.cost->ledger) {
-      if (stage.type == "score") scorer_costs_[scorer] += line.cost;
-      if (stage.type == "curate") mllm_costs_[line.mllm] += line.cost;
-    }
+    for (const LedgerLine& line : stage.cost->ledger) scorer_costs_[scorer] += line.cost;
   }
 }
 
@@ -58,8 +55,10 @@ std::string Families::of_writer(const std::string& mllm) const {
   return family_of_model(model.empty() ? mllm : model);
 }
 
+std::string Families::mllm_of_judge(const std::string& judge) const { return find(mllms_, judge); }
+
 std::string Families::of_judge(const std::string& judge) const {
-  const std::string mllm = find(mllms_, judge);
+  const std::string mllm = mllm_of_judge(judge);
   return mllm.empty() ? std::string() : of_writer(mllm);
 }
 
@@ -70,11 +69,6 @@ std::string Families::of_scorer(const std::string& scorer) const {
 double Families::cost_of_scorer(const std::string& scorer) const {
   const auto found = scorer_costs_.find(scorer);
   return found == scorer_costs_.end() ? 0 : found->second;
-}
-
-double Families::cost_of_judge(const std::string& judge) const {
-  const auto found = mllm_costs_.find(find(mllms_, judge));
-  return found == mllm_costs_.end() ? 0 : found->second;
 }
 
 }  // namespace dt2it::report

@@ -24,15 +24,16 @@ class Families {
   std::string of_writer(const std::string& mllm) const;
   std::string of_judge(const std::string& judge) const;
   std::string of_scorer(const std::string& scorer) const;
-  // What the calls of a scorer's stages have cost, and of a judge in stages that curate.
+  // The [mllms.*] component that the judge asks.
+  std::string mllm_of_judge(const std::string& judge) const;
+  // What the calls of a scorer's stages have cost.
   double cost_of_scorer(const std::string& scorer) const;
-  double cost_of_judge(const std::string& judge) const;
 
  private:
   static std::string find(const std::map<std::string, std::string>& names, const std::string& name);
   std::map<std::string, std::string> judges_, mllms_,
       models_;  // scorer: judge; judge: mllm; mllm: model
-  std::map<std::string, double> scorer_costs_, mllm_costs_;
+  std::map<std::string, double> scorer_costs_;
 };
 
 }  // namespace dt2it::report

@@ -5,10 +5,10 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <sstream>
 
 #include "core/report/agreement.hpp"
 #include "core/report/json_read.hpp"
+#include "core/report/repeats.hpp"
 
 namespace dt2it::report {
 
@@ -18,15 +18,12 @@ using simdjson::dom::element;
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-// "3 of 3 draws: 7 7.5 8", as judges/rubric writes it.
 void add_repeats(const std::string& detail, ScorerStatistics& statistics) {
-  const std::size_t at = detail.find(" draws:");
-  if (at == std::string::npos) return;
-  std::istringstream figures(detail.substr(at + 7));
   double n = 0, sum = 0, squares = 0;
-  for (double figure = 0; figures >> figure; ++n) {
-    sum += figure;
-    squares += figure * figure;
+  for (const double draw : draws_in(detail)) {
+    ++n;
+    sum += draw;
+    squares += draw * draw;
   }
   if (n < 2) return;
   ++statistics.repeated;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/report/comparison_statistics.hpp"
+#include "core/report/families.hpp"
 #include "core/report/judge_statistics.hpp"
 #include "core/report/tables.hpp"
 
@@ -125,24 +126,32 @@ TextTable pair_judges_table(std::span<const RunSummary> runs) {
                   "Cost"};
   std::set<std::filesystem::path> seen;  // runs share stages
   for (const RunSummary& run : runs) {
+    JudgeComparisons judges;
+    std::map<std::string, double> costs;  // by mllm, in the stages that are counted here
+    for (const Curation& curation : run.curations) {
+      if (!seen.insert(curation.folder).second) continue;
+      for (const auto& [name, judge] : curation.judges) judges[name] += judge;
+      if (const StageSummary* stage = run.stage(curation.stage); stage && stage->cost)
+        for (const LedgerLine& line : stage->cost->ledger) costs[line.mllm] += line.cost;
+    }
     const Families families(run);
-    std::map<std::string, ComparisonStatistics> judges;
-    for (const StageSummary& stage : run.stages)
-      if (stage.type == "curate" && seen.insert(stage.folder).second)
-        add_comparisons(stage.folder / "decisions.jsonl", families, judges);
+    std::map<std::string, int> users;  // of an mllm: its calls cannot be told apart by judge
+    for (const auto& [name, judge] : judges) ++users[families.mllm_of_judge(name)];
     for (const auto& [name, judge] : judges) {
-      const std::int64_t answered = judge.answered(), decided = answered - judge.ties;
+      const std::string mllm = families.mllm_of_judge(name);
       Row row;
       row.text(runs.size() == 1 ? name : run.label + " / " + name)
           .count(judge.asked)
-          .share(answered, judge.asked);
-      row.share(judge.ties, answered).count(judge.both_orders).share(judge.same, judge.both_orders);
+          .share(judge.answered(), judge.asked);
+      row.share(judge.ties, judge.answered())
+          .count(judge.both_orders)
+          .share(judge.same, judge.both_orders);
       row.share(judge.by_place, judge.both_orders)
-          .share(judge.first_ahead, decided)
+          .share(judge.first_ahead, judge.decided())
           .share(judge.longer_ahead, judge.unequal);
       row.share(judge.majority, judge.repeated).share(judge.own_ahead, judge.own_pairs);
       row.share(judge.others_ahead, judge.others_votes)
-          .cost(families.cost_of_judge(name))
+          .cost(!mllm.empty() && users[mllm] == 1 ? costs[mllm] : 0)
           .into(table);
     }
   }

@@ -57,6 +57,10 @@ std::string number(double value, bool rating) {
                                 : fmt::format("{:.1f}", value);
 }
 
+bool unfinished(const RunSummary& run) {
+  return std::ranges::any_of(run.stages, [](const StageSummary& stage) { return !stage.complete; });
+}
+
 }  // namespace
 
 TextTable side_by_side(const PaperTable& table, std::span<const RowRuns> runs) {
@@ -64,7 +68,7 @@ TextTable side_by_side(const PaperTable& table, std::span<const RowRuns> runs) {
   result.title = table.title + ": paper | ours, mean over seeds (standard deviation)";
   result.header = {"Row", "#Data", "Seeds"};
   result.header.insert(result.header.end(), table.columns.begin(), table.columns.end());
-  std::string corrected, absent;
+  std::string corrected, absent, begun;
   for (std::size_t r = 0; r < table.rows.size(); ++r) {
     const PaperRow& row = table.rows[r];
     std::vector<std::string> texts{row.name};
@@ -87,13 +91,17 @@ TextTable side_by_side(const PaperTable& table, std::span<const RowRuns> runs) {
       const bool rating = rating_column(table.figures[c]);
       const Mean mean = mean_of(ours);
       std::string cell = number(row.values[c], rating) + " | ";
-      cell += ours.empty() ? "-" : number(mean.value, rating);
+      cell += !ours.empty()                              ? number(mean.value, rating)
+              : std::ranges::any_of(runs[r], unfinished) ? "unfinished"
+                                                         : "-";
       if (mean.deviation) cell += fmt::format(" ({})", number(*mean.deviation, false));
       texts.push_back(std::move(cell));
       values.push_back(ours.empty() ? kNone : mean.value / 100);
     }
     for (const std::string& column : row.corrected)
       corrected += fmt::format("{}{}, {}", corrected.empty() ? "" : "; ", row.name, column);
+    for (const RunSummary& run : runs[r])
+      if (unfinished(run)) begun += fmt::format("{}{}", begun.empty() ? "" : ", ", run.label);
     if (runs[r].empty())
       absent +=
           fmt::format("{}{}", absent.empty() ? "" : ", ", row.run.empty() ? row.name : row.run);
@@ -102,6 +110,8 @@ TextTable side_by_side(const PaperTable& table, std::span<const RowRuns> runs) {
   }
   if (!corrected.empty())
     result.notes.push_back("Read wrongly in the paper's text and set right: " + corrected);
+  if (!begun.empty())
+    result.notes.push_back("Unfinished, that is at work or stopped before the end: " + begun);
   if (!absent.empty()) result.notes.push_back("Not run: " + absent);
   return result;
 }

@@ -17,7 +17,9 @@ namespace dt2it::report {
 // The runs of one row, one for each seed; none: it has not been run.
 using RowRuns = std::vector<RunSummary>;
 
-// Cells "paper | ours (standard deviation)". `runs` has one entry for each row of `table`.
+// Cells "paper | ours (standard deviation)"; "paper | unfinished" where a run of the row has stages
+// to do and none has the figure yet, "paper | -" where it was not run or does not measure it.
+// `runs` has one entry for each row of `table`.
 TextTable side_by_side(const PaperTable& table, std::span<const RowRuns> runs);
 
 struct Ordering {

@@ -3,6 +3,7 @@
 #include "core/data/records.hpp"
 #include "core/stages/answering.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "dt2it/answer_benchmark.hpp"
 #include "dt2it/error.hpp"
 
@@ -58,6 +59,18 @@ StageType answers_stage() {
   return make_stage<AnswersParams>(
       "answers", "Draws n answers of an MLLM to each question of a benchmark (paper section 4.5).",
       "1", answer);
+}
+
+VolumeOutput answers_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<AnswersParams>();
+  VolumeOutput output;
+  output.questions = output.prompts = forecast.fact("questions." + params.benchmark);
+  output.candidates = output.prompts * static_cast<double>(params.count);
+  forecast.ask(params.mllm, output.candidates,
+               forecast.fact("prompt_tokens") + forecast.fact("image_tokens"),
+               forecast.fact("answer_tokens"));
+  forecast.makes(output.candidates, forecast.fact("bytes_per_record"), "answers");
+  return output;
 }
 
 }  // namespace dt2it

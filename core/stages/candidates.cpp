@@ -10,6 +10,7 @@
 #include "core/stages/answering.hpp"
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/mllm.hpp"
 
@@ -93,6 +94,19 @@ StageType candidates_stage() {
       "candidates",
       "Draws one MLLM for each prompt and K responses from it (paper section 3.1, step 2).", "2",
       run);
+}
+
+VolumeOutput candidates_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<CandidatesParams>();
+  VolumeOutput output;
+  output.prompts = forecast.input(params.prompts).prompts;
+  output.candidates = output.prompts * static_cast<double>(params.count);
+  for (const std::string& mllm : params.pool)
+    forecast.ask(mllm, output.candidates / static_cast<double>(params.pool.size()),
+                 forecast.fact("prompt_tokens") + forecast.fact("image_tokens"),
+                 forecast.fact("answer_tokens"));
+  forecast.makes(output.candidates, forecast.fact("bytes_per_record"), "candidates");
+  return output;
 }
 
 }  // namespace dt2it

@@ -16,6 +16,7 @@
 #include "core/stages/mixture.hpp"
 #include "core/stages/record_journal.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
@@ -325,6 +326,25 @@ StageType collect_pairs_stage() {
                                         "Collects the preference pairs of a data set as they are; "
                                         "what gives none is counted with its reason.",
                                         "2", run_pairs);
+}
+
+VolumeOutput collect_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<CollectParams>();
+  VolumeOutput output;
+  output.prompts = forecast.fact("datasets." + params.dataset);
+  if (params.limit > 0)
+    output.prompts = std::min(output.prompts, static_cast<double>(params.limit));
+  forecast.makes(output.prompts,
+                 forecast.fact("bytes_per_record") + forecast.fact("bytes_per_image"), "prompts");
+  return output;
+}
+
+VolumeOutput collect_pairs_volume(VolumeForecast& forecast) {
+  VolumeOutput output;
+  output.pairs = forecast.fact("datasets." + forecast.params<CollectPairsParams>().dataset);
+  forecast.makes(output.pairs,
+                 2 * forecast.fact("bytes_per_record") + forecast.fact("bytes_per_image"), "pairs");
+  return output;
 }
 
 }  // namespace dt2it

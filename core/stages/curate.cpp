@@ -25,7 +25,9 @@
 #include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/pair_windows.hpp"
+#include "core/stages/planned_pairs.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "core/util/file_writer.hpp"
 #include "core/util/progress.hpp"
 #include "dt2it/curator.hpp"
@@ -379,6 +381,31 @@ StageType curate_stage() {
       run);
   type.pass_by = pass_by_empty("pairs.jsonl");
   return type;
+}
+
+VolumeOutput curate_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<CurateParams>();
+  const double pairs = forecast.pairs_of(params.pairs);
+  double open = pairs;
+  for (const std::string& name : params.curators) {
+    const ComponentConfig* curator = forecast.component(Curator::kKind, name);
+    if (!curator) continue;
+    for (const std::string& model : texts_of(curator->params, "reward_models"))
+      forecast.reward(model, open, 2, forecast.fact("image_tokens"));
+    if (const std::string model = text_of(curator->params, "reward_model"); !model.empty()) {
+      forecast.reward(model, open, 2, forecast.fact("image_tokens"));
+      open *= forecast.fact("inconsistent_share");
+    }
+    for (const std::string& judge : texts_of(curator->params, "judges"))
+      forecast.ask(forecast.mllm_of_judge(judge), 2 * open,
+                   forecast.fact("rubric_tokens") + forecast.fact("prompt_tokens") +
+                       forecast.fact("image_tokens") + 2 * forecast.fact("answer_tokens"),
+                   2 * forecast.fact("judgement_tokens"));
+  }
+  VolumeOutput output;
+  output.pairs = pairs * (1 - forecast.fact("discarded_share"));
+  forecast.makes(output.pairs, 2 * forecast.fact("bytes_per_record"), "pairs");
+  return output;
 }
 
 }  // namespace dt2it

@@ -9,6 +9,7 @@
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "dt2it/diversity_strategy.hpp"
 #include "dt2it/mllm.hpp"
 #include "dt2it/scorer.hpp"
@@ -94,6 +95,21 @@ StageType diversify_stage() {
   return make_stage<DiversifyParams>(
       "diversify", "Adds candidates where all are good or all are bad (paper section 3.1, step 4).",
       "1", run);
+}
+
+VolumeOutput diversify_volume(VolumeForecast& forecast) {
+  VolumeOutput output = forecast.input(forecast.params<DiversifyParams>().candidates);
+  const double added = output.prompts * forecast.fact("diversified_share");
+  const std::vector<std::string> writers = forecast.components(Mllm::kKind);
+  for (const std::string& mllm : writers)
+    forecast.ask(mllm, added / static_cast<double>(writers.size()),
+                 2 * forecast.fact("prompt_tokens") + forecast.fact("image_tokens"),
+                 forecast.fact("answer_tokens"));
+  output.candidates += added;
+  output.diversified = true;
+  for (auto& [scorer, prompts] : output.scored) prompts -= added;
+  forecast.makes(output.candidates, forecast.fact("bytes_per_record"), "candidates");
+  return output;
 }
 
 }  // namespace dt2it

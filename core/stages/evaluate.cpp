@@ -16,6 +16,7 @@
 #include "core/stages/stages.hpp"
 #include "core/stages/style.hpp"
 #include "core/stages/verdicts.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "core/util/characters.hpp"
 #include "core/util/files.hpp"
 #include "core/util/journal.hpp"
@@ -186,6 +187,15 @@ void run(const EvaluateParams& params, StageRun& stage) {
 StageType evaluate_stage() {
   return make_stage<EvaluateParams>("evaluate", "Scores benchmarks with a reward model or a judge.",
                                     "2", run);
+}
+
+VolumeOutput evaluate_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<EvaluateParams>();
+  double items = 0;
+  for (const std::string& name : params.benchmarks) items += forecast.fact("benchmarks." + name);
+  forecast.reward(params.reward_model, items, 2, forecast.fact("test_image_tokens"));
+  forecast.makes(items, 300, "test pairs");
+  return {};
 }
 
 }  // namespace dt2it

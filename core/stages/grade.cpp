@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Best of n (paper section 4.5, Table 5): the grade of every answer to the questions of a benchmark, shared by all who pick.
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -8,7 +9,9 @@
 #include "core/stages/answer_grades.hpp"
 #include "core/stages/answering.hpp"
 #include "core/stages/funnel.hpp"
+#include "core/stages/planned_pairs.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "dt2it/answer_benchmark.hpp"
 
 namespace dt2it {
@@ -66,6 +69,20 @@ StageType grade_stage() {
   return make_stage<GradeParams>(
       "grade", "Has a benchmark grade every answer, so that whoever picks can be compared.", "1",
       grade);
+}
+
+VolumeOutput grade_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<GradeParams>();
+  const VolumeOutput& answers = forecast.input(params.answers);
+  if (const ComponentConfig* benchmark =
+          forecast.component(AnswerBenchmark::kKind, params.benchmark))
+    forecast.ask(text_of(benchmark->params, "judge"),
+                 answers.candidates * static_cast<double>(integer_of(benchmark->params, "runs", 1)),
+                 forecast.fact("grading_tokens") + 2 * forecast.fact("answer_tokens"),
+                 std::min(forecast.fact("judgement_tokens"),
+                          number_of(benchmark->params, "max_tokens", 1e9)));
+  forecast.makes(answers.candidates, 500, "grades");
+  return answers;
 }
 
 }  // namespace dt2it

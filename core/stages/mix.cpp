@@ -7,6 +7,7 @@
 #include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
 
@@ -73,6 +74,17 @@ StageType mix_stage() {
       "mix", "Puts sets of pairs together, or draws a sample of them.", "1", run);
   type.pass_by = pass_by_empty("pairs.jsonl");
   return type;
+}
+
+VolumeOutput mix_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<MixParams>();
+  VolumeOutput output;
+  output.pairs = forecast.pairs_of(params.pairs);
+  if (params.sample > 0) output.pairs = std::min(output.pairs, static_cast<double>(params.sample));
+  if (!params.as_many_as.empty())
+    output.pairs = std::min(output.pairs, forecast.pairs_of(params.as_many_as));
+  forecast.makes(output.pairs, 2 * forecast.fact("bytes_per_record"), "pairs");
+  return output;
 }
 
 }  // namespace dt2it

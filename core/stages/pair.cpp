@@ -12,6 +12,7 @@
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "core/util/files.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
@@ -282,6 +283,17 @@ StageType pair_stage() {
       "pair",
       "Makes preference pairs where all scorers strictly agree (paper section 3.1, step 5).", "2",
       run);
+}
+
+VolumeOutput pair_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<PairParams>();
+  const VolumeOutput& from = forecast.input(params.candidates);
+  VolumeOutput output;
+  output.pairs = from.prompts * forecast.fact(params.scorers.size() > 1 ? "pairs_per_prompt.agreed"
+                                              : from.diversified ? "pairs_per_prompt.diversified"
+                                                                 : "pairs_per_prompt.listwise");
+  forecast.makes(output.pairs, 2 * forecast.fact("bytes_per_record"), "pairs");
+  return output;
 }
 
 }  // namespace dt2it

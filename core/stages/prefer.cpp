@@ -12,6 +12,7 @@
 #include "core/stages/answering.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "core/util/json_scan.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
@@ -119,6 +120,13 @@ StageType prefer_stage() {
                                   "Makes a pair of the candidate with the highest and that with "
                                   "the lowest reward of each prompt (paper section 4.5).",
                                   "1", prefer);
+}
+
+VolumeOutput prefer_volume(VolumeForecast& forecast) {
+  VolumeOutput output;
+  output.pairs = forecast.input(forecast.params<PreferParams>().candidates).prompts;
+  forecast.makes(output.pairs, 2 * forecast.fact("bytes_per_record"), "pairs");
+  return output;
 }
 
 }  // namespace dt2it

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text-to-image preferences as pairs for a reward model (paper section 3.2).
+#include <algorithm>
 #include <filesystem>
 #include <map>
 
@@ -7,6 +8,7 @@
 #include "core/stages/funnel.hpp"
 #include "core/stages/record_journal.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "core/util/progress.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/reformulator.hpp"
@@ -87,6 +89,16 @@ void run(const ReformulateParams& params, StageRun& stage) {
 StageType reformulate_stage() {
   return make_stage<ReformulateParams>(
       "reformulate", "Makes pairs of text-to-image preferences (paper section 3.2).", "2", run);
+}
+
+VolumeOutput reformulate_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<ReformulateParams>();
+  VolumeOutput output;
+  output.pairs = forecast.fact("datasets." + params.dataset);
+  if (params.limit > 0) output.pairs = std::min(output.pairs, static_cast<double>(params.limit));
+  forecast.makes(output.pairs,
+                 forecast.fact("bytes_per_record") + 2 * forecast.fact("bytes_per_image"), "pairs");
+  return output;
 }
 
 }  // namespace dt2it

@@ -18,6 +18,7 @@
 #include "core/stages/answering.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "core/util/journal.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
@@ -151,6 +152,16 @@ void reward(const RewardParams& params, StageRun& stage) {
 StageType reward_stage() {
   return make_stage<RewardParams>("reward", "Gives every candidate of each prompt its reward.", "1",
                                   reward);
+}
+
+VolumeOutput reward_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<RewardParams>();
+  const VolumeOutput& from = forecast.input(params.candidates);
+  forecast.reward(params.reward_model, from.prompts,
+                  from.prompts > 0 ? from.candidates / from.prompts : 0,
+                  forecast.fact(from.questions > 0 ? "test_image_tokens" : "image_tokens"));
+  forecast.makes(from.candidates, 60, "rewards");
+  return from;
 }
 
 }  // namespace dt2it

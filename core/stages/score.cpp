@@ -8,7 +8,9 @@
 #include "core/data/records.hpp"
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/funnel.hpp"
+#include "core/stages/planned_pairs.hpp"
 #include "core/stages/stages.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/scorer.hpp"
 
@@ -95,6 +97,27 @@ StageType score_stage() {
                                  "left as they are; a set to which candidates were added is scored "
                                  "again. Candidates are shown in random order.",
                                  "3", run);
+}
+
+VolumeOutput score_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<ScoreParams>();
+  VolumeOutput output = forecast.input(params.candidates);
+  const ComponentConfig* scorer = forecast.component(Scorer::kKind, params.scorer);
+  const double todo = output.prompts - output.scored[params.scorer],
+               each = output.prompts > 0 ? output.candidates / output.prompts : 0;
+  const std::string mllm =
+      scorer ? forecast.mllm_of_judge(text_of(scorer->params, "judge")) : std::string();
+  const double answer = forecast.fact("answer_tokens"),
+               judgement = forecast.fact("judgement_tokens"),
+               fixed = forecast.fact("rubric_tokens") + 2 * forecast.fact("prompt_tokens") +
+                       forecast.fact("image_tokens");
+  if (scorer && scorer->type == "pointwise")
+    forecast.ask(mllm, todo * each, fixed + answer, judgement);
+  else
+    forecast.ask(mllm, todo, fixed + each * answer, each * judgement);
+  output.scored[params.scorer] = output.prompts;
+  forecast.makes(output.candidates, forecast.fact("bytes_per_record"), "scores");
+  return output;
 }
 
 }  // namespace dt2it

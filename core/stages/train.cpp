@@ -4,8 +4,10 @@
 #include "core/data/records.hpp"
 #include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
+#include "core/stages/planned_pairs.hpp"
 #include "core/stages/stages.hpp"
 #include "core/stages/training_log.hpp"
+#include "core/stages/volume_forecast.hpp"
 #include "core/util/journal.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
@@ -126,6 +128,29 @@ StageType train_stage() {
   type.result = "checkpoint";
   type.pass_by = pass_by_training;
   return type;
+}
+
+VolumeOutput train_volume(VolumeForecast& forecast) {
+  const auto params = forecast.params<TrainParams>();
+  const double pairs = forecast.pairs_of(params.pairs);
+  const ComponentConfig* trainer = forecast.component(Trainer::kKind, params.trainer);
+  const bool native = !trainer || trainer->type == "native";
+  const bool dpo = trainer && (text_of(trainer->params, "loss") == "dpo" ||
+                               text_of(trainer->params, "stage") == "dpo");
+  const auto epochs = static_cast<double>(trainer ? integer_of(trainer->params, "epochs", 1) : 1);
+  // A tree has the prompt once; LLaMA-Factory has it twice.
+  const double prompts = native ? 1 : 2;
+  const double text = prompts * forecast.fact("prompt_tokens") + 2 * forecast.fact("answer_tokens");
+  const double image = prompts * forecast.fact("image_tokens");
+  // Forward 2, backward 4, once more forward where activations are computed twice; DPO's reference: forward.
+  const double passes = 6 + 2 * forecast.fact("recompute") + (dpo ? 2 : 0);
+  forecast.compute(epochs * pairs *
+                       (passes * forecast.fact("parameters.reward_model") * (text + image) +
+                        2 * forecast.fact("vision_parameters") * 4 * image),
+                   "train_utilisation");
+  forecast.keep(forecast.fact("bytes_per_checkpoint"));
+  forecast.makes(pairs, 0, "pairs");
+  return {};
 }
 
 }  // namespace dt2it

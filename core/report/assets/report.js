@@ -292,7 +292,8 @@
         "Of comparisons that curators asked for. Same: of pairs answered in both orders, the same response (or a tie) both times; "
         + "by place: twice whichever was shown first, or twice the other. First and longer ahead: of answers without a tie; 50 is no preference. "
         + "Repeats alike: share of the commonest vote of repeated draws. Own family ahead: where one response is of the judge's own family of "
-        + "models and one is not; beside it what judges of other families say of the same pairs."),
+        + "models and one is not; beside it what judges of other families say of the same pairs. Cost: of all that the judge's model was asked "
+        + "in the stages counted here; empty where several judges ask one model."),
         data.pair_judges, () => false);
     }
   }

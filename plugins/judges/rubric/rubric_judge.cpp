@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -63,7 +64,7 @@ class RubricJudge final : public Judge {
         .field("repeats", &Params::repeats,
                "How often the judge is asked the same: scores are means over the readable draws, "
                "comparisons "
-               "go by majority. The draws stand in the detail.")
+               "go by majority. The draws stand in the detail, as JSON.")
         .min(1)
         .max(99);
     schema.field(
@@ -177,9 +178,8 @@ class RubricJudge final : public Judge {
                                              : Verdict::Winner::tie;
     verdict.first_score = first_sum / static_cast<double>(readable);
     verdict.second_score = second_sum / static_cast<double>(readable);
-    verdict.detail = fmt::format(
-        "{} votes: {} for the first, {} for the second, {} ties, {} abstentions", votes.size(),
-        first, second, readable - first - second, votes.size() - readable);
+    verdict.detail = fmt::format(R"({{"votes":{{"first":{},"second":{},"tie":{}}},"unread":{}}})",
+                                 first, second, readable - first - second, votes.size() - readable);
     return verdict;
   }
 
@@ -187,20 +187,19 @@ class RubricJudge final : public Judge {
   static Score mean_of(const std::vector<std::vector<Score>>& draws, std::size_t response) {
     const Score* shown = nullptr;
     double sum = 0;
-    std::size_t readable = 0;
-    std::string figures;
+    std::vector<double> read;
     for (const std::vector<Score>& draw : draws) {
       const Score& score = draw[response];
       if (!score.ok()) continue;
       if (!shown) shown = &score;
-      ++readable;
       sum += score.overall;
-      figures += fmt::format(" {:g}", score.overall);
+      read.push_back(score.overall);
     }
     if (!shown) return draws[0][response];
     Score score = *shown;
-    score.overall = std::round(sum / static_cast<double>(readable) * 1e6) / 1e6;
-    score.detail = fmt::format("{} of {} draws:{}", readable, draws.size(), figures);
+    score.overall = std::round(sum / static_cast<double>(read.size()) * 1e6) / 1e6;
+    score.detail = fmt::format(R"({{"draws":[{}],"unread":{}}})", fmt::join(read, ","),
+                               draws.size() - read.size());
     return score;
   }
 
@@ -269,7 +268,7 @@ class RubricJudge final : public Judge {
 }  // namespace
 }  // namespace dt2it::rubric
 
-DT2IT_PLUGIN("judges/rubric", "1.2.0", registrar) {
+DT2IT_PLUGIN("judges/rubric", "1.3.0", registrar) {
   registrar.add<dt2it::Judge, dt2it::rubric::RubricJudge>(
       "rubric",
       "An MLLM that grades responses by weighted criteria, in a list, one by one or in pairs.");

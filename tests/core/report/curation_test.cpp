@@ -145,22 +145,49 @@ TEST_CASE("models and judges: agreement, position, ties") {
   CHECK(agreement(curation, "m1", "current").pairs == 10);
 
   REQUIRE(curation.judges.size() == 2);
-  const CurationJudge& one = curation.judges[0];
-  CHECK(one.comparisons == 12);
-  CHECK(one.failed == 2);  // b9
+  const ComparisonStatistics& one = curation.judges.at("j1");
+  CHECK(one.asked == 12);
+  CHECK(one.failed.at("unavailable") == 2);  // b9
   CHECK(one.ties == 2);
-  CHECK(one.decided == 8);
-  CHECK(one.first_place == 5);
+  CHECK(one.decided() == 8);
+  CHECK(one.first_ahead == 5);
   CHECK(one.both_orders == 5);
-  CHECK(one.consistent == 4);  // not a6
-  const CurationJudge& two = curation.judges[1];
-  CHECK(two.failed == 4);
+  CHECK(one.same == 4);  // not a6
+  const ComparisonStatistics& two = curation.judges.at("j2");
+  CHECK(two.asked - two.answered() == 4);
   CHECK(two.ties == 3);
-  CHECK(two.first_place == 4);
+  CHECK(two.first_ahead == 4);
   CHECK(two.both_orders == 4);
-  CHECK(two.consistent == 2);
+  CHECK(two.same == 2);
   CHECK(curation.judged == 6);
   CHECK(curation.comparisons == 24);
+}
+
+TEST_CASE("a pair that two curators had judged is one judged pair") {
+  TemporaryFolder root;
+  const auto folder = root.path() / "curate";
+  const auto line = [](int row, const char* curator, const char* action, const char* better) {
+    return fmt::format(
+        R"({{"id":"p{0}","source":"s","row":{0},"curator":"{1}","action":"{2}","settled":{3},"detail":{{"verdicts":[)"
+        R"({{"judge":"{1}","shown_first":"chosen","better":"{4}"}},{{"judge":"{1}","shown_first":"rejected","better":"{4}"}}]}}}})"
+        "\n",
+        row, curator, action, std::string_view(action) != "undecided", better);
+  };
+  report_test::write(folder / "decisions.jsonl", line(0, "cheap", "keep", "chosen") +
+                                                     line(1, "cheap", "undecided", "tie") +
+                                                     line(1, "expert", "flip", "rejected"));
+  RunSummary run;
+  run.stages.push_back({"curate", "curate", "key", true, {}, folder, {}, {}});
+  run.curations = read_curations(run);
+  REQUIRE(run.curations.size() == 1);
+  CHECK(run.curations[0].judged == 2);
+  CHECK(run.curations[0].comparisons == 6);
+  CHECK(run.curations[0].judges.at("cheap").asked == 4);
+  CHECK(run.curations[0].judges.at("expert").asked == 2);
+  const TextTable cost = curation_cost_table({&run, 1});
+  REQUIRE(cost.rows.size() == 1);
+  CHECK(std::vector(cost.rows[0].begin(), cost.rows[0].begin() + 6) ==
+        std::vector<std::string>{"curate", "2", "2", "6", "6", "0.0"});
 }
 
 TEST_CASE("strengths by source and model") {

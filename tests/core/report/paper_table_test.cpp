@@ -94,6 +94,31 @@ TEST_CASE("One seed resolves nothing, and rows that were not run are told") {
   CHECK(side.notes[1] == "Not run: x/a");
 }
 
+TEST_CASE("A run that is not at its end is told from one that has no such figure") {
+  const PaperTable table =
+      table_of({{"a", "", "x/a", "", {70, 50}, {}}, {"b", "", "x/b", "", {75, 50}, {}}});
+  RunSummary done = run_of(0, 600, 500), begun;
+  done.stages = {{"train", "train", "1", true, {}, {}, {}, {}},
+                 {"evaluate", "evaluate", "2", true, {}, {}, {}, {}}};
+  done.evaluations[0].benchmarks.pop_back();
+  begun.label = "a@seed1";
+  begun.stages = done.stages;
+  begun.stages[1].complete = false;
+  TextTable side = side_by_side(table, std::vector<RowRuns>{{begun}, {done}});
+  CHECK(side.rows[0] ==
+        std::vector<std::string>{"a", "", "1", "70.0 | unfinished", "50.0 | unfinished"});
+  CHECK(side.rows[1] == std::vector<std::string>{"b", "", "1", "75.0 | 60.0", "50.0 | -"});
+  CHECK(std::isnan(side.values[0][3]));
+  CHECK(side.notes ==
+        std::vector<std::string>{"Unfinished, that is at work or stopped before the end: a@seed1"});
+  // With figures of another seed these are shown, and the note stays.
+  side = side_by_side(table, std::vector<RowRuns>{{done, begun}, {}});
+  CHECK(side.rows[0] == std::vector<std::string>{"a", "", "2", "70.0 | 60.0", "50.0 | unfinished"});
+  REQUIRE(side.notes.size() == 2);
+  CHECK(side.notes[0].ends_with(": a@seed1"));
+  CHECK(side.notes[1] == "Not run: x/b");
+}
+
 TEST_CASE("Figures of written answers: the model's pick, else all answers alike") {
   TemporaryFolder root;
   const fs::path stage = root.path() / ".store/answer_table-1";

@@ -7,8 +7,10 @@
 #include <cmath>
 
 #include "core/report/comparison_statistics.hpp"
+#include "core/report/families.hpp"
 #include "core/report/gallery.hpp"
 #include "core/report/judge_statistics.hpp"
+#include "core/report/repeats.hpp"
 #include "core/report/tables.hpp"
 #include "dt2it/error.hpp"
 #include "tests/core/report/invented_run.hpp"
@@ -114,9 +116,10 @@ TEST_CASE("judge statistics: length, ties, repeats, writers") {
   // The longest is ahead of the short one and level with the other; the own one gets more.
   write(file, R"({"prompt":{"id":"a"},"candidates":[)" + candidate("long and longer", "own") + "," +
                   candidate("short", "other") + "," + candidate("tall!", "other") +
-                  R"(],"scores":{"list":[)" + score(8, "2 of 2 draws: 7 9") + "," +
-                  score(4, "2 of 2 draws: 4 4") + "," + score(8, "1 of 2 draws: 8") +
-                  R"(]},"shown":{"list":[0,1,2]}})" + "\n");
+                  R"(],"scores":{"list":[)" + score(8, R"({\"draws\":[7,9],\"unread\":0})") + "," +
+                  score(4, R"({\"draws\":[4,4],\"unread\":0})") + "," +
+                  score(8, R"({\"draws\":[8],\"unread\":1})") + R"(]},"shown":{"list":[0,1,2]}})" +
+                  "\n");
   const ScorerStatistics list = judge_statistics(file).scorers.at(0);
   CHECK(list.couples == 3);
   CHECK(list.ties == 1);
@@ -126,6 +129,19 @@ TEST_CASE("judge statistics: length, ties, repeats, writers") {
   CHECK(list.spread == Approx(std::sqrt(2.0)));
   CHECK(list.writers.at("own") == std::pair<std::int64_t, double>(1, 8));
   CHECK(list.writers.at("other") == std::pair<std::int64_t, double>(2, 12));
+}
+
+TEST_CASE("repeated draws are read from JSON, never out of text") {
+  CHECK(draws_in(R"({"draws":[7,7.5],"unread":1})") == std::vector<double>{7, 7.5});
+  CHECK(draws_in(R"({"draws":[7,"7.5"]})").empty());
+  CHECK(votes_in(R"({"votes":{"first":1,"second":4,"tie":2}})")->most() == 4);
+  CHECK_FALSE(votes_in(R"({"votes":{"first":1,"second":4}})"));
+  for (const char* other :
+       {"", "3 of 3 draws: 7 7.5 8", "{", "{}", "[1]", "{\"draws\":7,\"votes\":3}"}) {
+    INFO(other);
+    CHECK(draws_in(other).empty());
+    CHECK_FALSE(votes_in(other));
+  }
 }
 
 TEST_CASE("families are told by the model behind a name") {
@@ -163,7 +179,7 @@ TEST_CASE("judges of pairs: both orders, places, length, repeats, their own fami
         "\n" +
             line("a",
                  verdict("one", "chosen", "chosen",
-                         "3 votes: 2 for the first, 0 for the second, 1 ties, 0 abstentions") +
+                         R"({\"votes\":{\"first\":2,\"second\":0,\"tie\":1},\"unread\":0})") +
                      "," + verdict("one", "rejected", "chosen") + "," +
                      verdict("two", "chosen", "chosen") + "," +
                      verdict("two", "rejected", "rejected"),
@@ -178,9 +194,9 @@ TEST_CASE("judges of pairs: both orders, places, length, repeats, their own fami
   run.stages.push_back({"curate", "curate", "key", true, {}, folder, {}, StageCost{}});
   run.stages[0].cost->ledger.push_back(
       {"m2", "", "gpt-5.2", "pairwise", "", 4, 4, 0, 0, 0, 0, 0, 1.25});
-  const Families families(run);
-  std::map<std::string, ComparisonStatistics> judges;
-  add_comparisons(folder / "decisions.jsonl", families, judges);
+  run.curations = read_curations(run);
+  REQUIRE(run.curations.size() == 1);
+  const JudgeComparisons& judges = run.curations[0].judges;
   REQUIRE(judges.size() == 2);
   const ComparisonStatistics &one = judges.at("one"), &two = judges.at("two");
   CHECK(one.asked == 4);
@@ -207,6 +223,47 @@ TEST_CASE("judges of pairs: both orders, places, length, repeats, their own fami
   CHECK(table.rows[0] == std::vector<std::string>{"one", "4", "100.0", "25.0", "2", "50.0", "0.0",
                                                   "66.7", "66.7", "66.7", "100.0", "50.0", ""});
   CHECK(table.rows[1].back() == "1.25");
+}
+
+TEST_CASE("judges of pairs: what runs share is counted and paid for once") {
+  TemporaryFolder root;
+  const auto curate = [&](const char* name, int pairs) {
+    const auto folder = root.path() / name;
+    write(folder / "stage.json", R"({"params":{"curators":["panel"]},"components":{
+      "judges.one":{"params":{"mllm":"m"}},"judges.two":{"params":{"mllm":"n"}},"judges.three":{"params":{"mllm":"n"}}}})");
+    std::string text;
+    for (int i = 0; i < pairs; ++i)
+      text += fmt::format(
+          R"({{"id":"{}","source":"s","row":{},"curator":"panel","action":"keep","votes_chosen":3,"detail":{{"verdicts":[)"
+          R"({{"judge":"one","shown_first":"chosen","better":"chosen"}},{{"judge":"two","shown_first":"chosen","better":"chosen"}},)"
+          R"({{"judge":"three","shown_first":"chosen","better":"chosen"}}]}}}})"
+          "\n",
+          i, i);
+    write(folder / "decisions.jsonl", text);
+    StageSummary stage{name, "curate", name, true, {}, folder, {}, StageCost{}};
+    stage.cost->ledger.push_back({"m", "", "", "pairwise", "", pairs, pairs, 0, 0, 0, 0, 0, 0.5});
+    stage.cost->ledger.push_back({"n", "", "", "pairwise", "", pairs, pairs, 0, 0, 0, 0, 0, 4});
+    return stage;
+  };
+  std::vector<RunSummary> runs(2);
+  runs[0].label = "a", runs[1].label = "b";
+  runs[0].stages = {curate("shared", 2)};
+  runs[1].stages = {runs[0].stages[0], curate("own", 3)};
+  runs[1].stages.push_back(runs[1].stages[1]);  // once more by another name
+  runs[1].stages.back().name = "again";
+  for (RunSummary& run : runs) run.curations = read_curations(run);
+  const TextTable table = pair_judges_table(runs);
+  REQUIRE(table.rows.size() == 6);
+  const auto cell = [&](std::size_t row, std::size_t column) { return table.rows[row][column]; };
+  const std::size_t cost = table.header.size() - 1;
+  CHECK(cell(0, 0) == "a / one");
+  CHECK(cell(0, 1) == "2");
+  CHECK(cell(0, cost) == "0.50");
+  CHECK(cell(2, 0) == "a / two");
+  CHECK(cell(2, cost) == "");  // `two` and `three` ask one model: whose calls is not on record
+  CHECK(cell(3, 0) == "b / one");
+  CHECK(cell(3, 1) == "3");
+  CHECK(cell(3, cost) == "0.50");
 }
 
 TEST_CASE("a scorer beside its own family, and what it cost") {

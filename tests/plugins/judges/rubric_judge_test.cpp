@@ -205,7 +205,7 @@ TEST_CASE("repeats are means over what could be read, and further draws of the s
   const std::vector<Score> scores = bench.judge->score(kPrompt, kThree);
   REQUIRE(scores.size() == 3);
   CHECK(scores[0].overall == 5.5);
-  CHECK(scores[0].detail == "2 of 3 draws: 4 7");
+  CHECK(scores[0].detail == R"({"draws":[4,7],"unread":1})");
   CHECK(scores[1].overall == 5);
   REQUIRE(bench.mllm->requests().size() == 3);
   for (int i = 0; i < 3; ++i)
@@ -229,7 +229,7 @@ TEST_CASE("comparisons go by majority, abstentions have no vote") {
   const Verdict verdict = bench.judge->compare(kPrompt, kThree[0], kThree[1]);
   CHECK(verdict.ok());
   CHECK(verdict.winner == Verdict::Winner::first);
-  CHECK(verdict.detail == "4 votes: 2 for the first, 1 for the second, 0 ties, 1 abstentions");
+  CHECK(verdict.detail == R"({"votes":{"first":2,"second":1,"tie":0},"unread":1})");
 }
 
 TEST_CASE("in both orders a judge that goes by the place gives a tie") {
