@@ -318,10 +318,11 @@ class Estimator {
       const auto found = curation_.find(stage.config.name);
       if (found == curation_.end()) continue;
       sum.full += found->second.calls;
-      const bool fresh = std::ranges::none_of(stage.inputs, [&](const std::string& input) {
-        const PlannedStage* at = graph_.find(input);
-        return at && at->type->result != "checkpoint" && at->config.type != "collect_pairs";
-      });
+      const bool fresh = std::ranges::all_of(texts_of(stage.config.params, "pairs"),
+                                             [&](const std::string& input) {
+                                               const PlannedStage* at = graph_.find(input);
+                                               return at && at->config.type == "collect_pairs";
+                                             });
       if (!fresh) continue;
       sum.once += found->second.judge_all;
       sum.pairs += found->second.pairs;

@@ -108,9 +108,10 @@ const std::optional<PairsAhead>& PlannedPairs::of(const PlannedStage& stage) {
 
 std::optional<PairsAhead> PlannedPairs::before(const PlannedStage& stage) {
   PairsAhead all;
-  for (const std::string& input : stage.inputs) {
+  // Other inputs are models and votes that curators use.
+  for (const std::string& input : texts_of(stage.config.params, "pairs")) {
     const PlannedStage* at = graph_.find(input);
-    if (!at || at->type->result == "checkpoint") continue;  // models that curators use
+    if (!at) continue;
     const std::optional<PairsAhead>& pairs = of(*at);
     if (!pairs) return std::nullopt;
     all.at_most = all.at_most || pairs->at_most;

@@ -239,6 +239,25 @@ dataset = "own"
   CHECK(line(chain, "curate", "one").find("at most") != std::string::npos);
   CHECK(line(chain, "curate", "two").find("at most") != std::string::npos);
   CHECK(chain.find("cannot be told") == std::string::npos);
+  // What else a curate stage needs, such as votes, gives no pairs.
+  const std::string voted = plan(R"(
+[reward_models.stored]
+type = "stored"
+rewards = "stage:vote"
+model = "voter"
+[curators.by_votes]
+type = "vote_flip"
+reward_models = ["stored"]
+[stages.vote]
+pairs = ["pairs"]
+reward_models = ["voter"]
+[stages.curate]
+pairs = ["pairs"]
+curators = ["by_votes", "reannotate"]
+)");
+  INFO(voted);
+  CHECK(line(voted, "curate", "one").find(" 10K ") != std::string::npos);
+  CHECK(voted.find("cannot be told") == std::string::npos);
   CHECK(endpoint.asked() == 0);
 }
 
