@@ -10,6 +10,7 @@
 #include <optional>
 #include <unordered_set>
 
+#include "core/data/question.hpp"
 #include "core/data/records.hpp"
 #include "core/media/media_store.hpp"
 #include "core/stages/funnel.hpp"
@@ -66,13 +67,6 @@ struct CollectParams {
                               "sees prompts without answers.");
   }
 };
-
-std::string question_of(const Prompt& prompt) {
-  std::string text;
-  for (const Part& part : prompt.messages.back().content)
-    if (part.kind == Part::Kind::text) text += part.text + '\n';
-  return text;
-}
 
 // Images and words of all messages; case and spaces do not count.
 std::uint64_t content_hash(const Prompt& prompt) {
