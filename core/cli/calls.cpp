@@ -14,6 +14,7 @@
 #include "core/cli/verbs.hpp"
 #include "core/data/names.hpp"
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
 #include "dt2it/error.hpp"
@@ -187,7 +188,7 @@ int calls(const Arguments& arguments) {
     throw ConfigError(fmt::format(
         "dt2it calls {}: {}", verb,
         takes_word ? "one word is expected behind it" : "no word is expected behind it"));
-  if (file.empty()) file = runs / ".calls" / "calls.sqlite";
+  if (file.empty()) file = layout::call_store(runs);
   if (verb != "import" && !fs::exists(file))
     throw DataError(file.string() + ": there is no such store of calls");
   if (days >= 0)

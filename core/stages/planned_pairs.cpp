@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/util/jsonl.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
@@ -110,7 +111,7 @@ std::optional<PairsAhead> PlannedPairs::before(const PlannedStage& stage) {
   PairsAhead all;
   for (const std::string& input : stage.inputs) {
     const PlannedStage* at = graph_.find(input);
-    if (!at || at->type->result == "checkpoint") continue;  // models that curators use
+    if (!at || at->type->result == layout::kCheckpoint) continue;  // models that curators use
     const std::optional<PairsAhead>& pairs = of(*at);
     if (!pairs) return std::nullopt;
     all.at_most = all.at_most || pairs->at_most;
@@ -127,7 +128,7 @@ std::optional<PairsAhead> PlannedPairs::before(const PlannedStage& stage) {
 std::optional<PairsAhead> PlannedPairs::find(const PlannedStage& stage) {
   const std::string& type = stage.config.type;
   if (store_.complete(stage.folder()))
-    if (const fs::path file = store_.finished(stage.folder()) / "pairs.jsonl"; fs::exists(file))
+    if (const fs::path file = store_.finished(stage.folder()) / layout::kPairs; fs::exists(file))
       return read(file);
   if (type == "collect_pairs") return collected(stage);
   if (type == "reformulate") return reformulated(stage);
