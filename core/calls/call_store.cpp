@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "core/data/names.hpp"
 #include "core/data/records.hpp"
 #include "dt2it/error.hpp"
 
@@ -72,10 +73,7 @@ constexpr const char* kWhere =
     "AND (?6 = '' OR m.identity = ?6)";
 
 Status status_of(std::string_view name) {
-  for (const Status status : {Status::ok, Status::unparsed, Status::refused, Status::truncated,
-                              Status::unavailable, Status::missing_media, Status::invalid})
-    if (to_string(status) == name) return status;
-  return Status::invalid;
+  return value_named<Status>(kStatusNames, name).value_or(Status::invalid);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "core/data/names.hpp"
+
 namespace dt2it {
 
 namespace {
@@ -42,11 +44,9 @@ ChatRequest request_of(std::string_view request_text) {
       root.at_key("messages").get(messages))
     return request;
   for (const element one : messages) {
-    const std::string role = text_of(one, "role");
     Message message;
-    message.role = role == "system"      ? Message::Role::system
-                   : role == "assistant" ? Message::Role::assistant
-                                         : Message::Role::user;
+    message.role =
+        value_named<Message::Role>(kRoleNames, text_of(one, "role")).value_or(Message::Role::user);
     if (!one.at_key("content").get(parts))
       for (const element part : parts) message.content.push_back(part_of(part));
     request.messages.push_back(std::move(message));

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <ctime>
 #include <iostream>
 #include <map>
@@ -11,7 +12,9 @@
 
 #include "core/calls/call_store.hpp"
 #include "core/cli/verbs.hpp"
+#include "core/data/names.hpp"
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
 #include "dt2it/error.hpp"
@@ -69,14 +72,11 @@ StoredCall call_of(const element& line, const std::string& place) {
                     "\"identity\" and \"request\"");
   call.model = text_of(line, "model_asked");
   call.purpose = text_of(line, "purpose");
-  const std::string status = text_of(line, "status");
-  bool known = false;
-  for (const Status one : {Status::ok, Status::unparsed, Status::refused, Status::truncated})
-    if (to_string(one) == status) {
-      call.reply.status = one;
-      known = true;
-    }
-  if (!known) throw DataError(place + ": \"status\" must be ok, unparsed, refused or truncated");
+  const auto status = value_named<Status>(kStatusNames, text_of(line, "status"));
+  constexpr std::array kStored{Status::ok, Status::unparsed, Status::refused, Status::truncated};
+  if (!status || std::ranges::find(kStored, *status) == kStored.end())
+    throw DataError(place + ": \"status\" must be ok, unparsed, refused or truncated");
+  call.reply.status = *status;
   call.reply.text = text_of(line, "text");
   call.reply.finish_reason = text_of(line, "finish_reason");
   call.reply.model = text_of(line, "model");
@@ -188,7 +188,7 @@ int calls(const Arguments& arguments) {
     throw ConfigError(fmt::format(
         "dt2it calls {}: {}", verb,
         takes_word ? "one word is expected behind it" : "no word is expected behind it"));
-  if (file.empty()) file = runs / ".calls" / "calls.sqlite";
+  if (file.empty()) file = layout::call_store(runs);
   if (verb != "import" && !fs::exists(file))
     throw DataError(file.string() + ": there is no such store of calls");
   if (days >= 0)

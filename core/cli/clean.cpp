@@ -6,6 +6,7 @@
 
 #include "core/cli/verbs.hpp"
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/run/store.hpp"
 #include "dt2it/error.hpp"
 
@@ -31,7 +32,7 @@ std::set<std::string> folders_in_use(const fs::path& runs) {
     const std::string name = it->path().filename().string();
     if (it->is_directory() && name.starts_with('.')) {
       it.disable_recursion_pending();
-    } else if (it->is_regular_file() && name == "run.json") {
+    } else if (it->is_regular_file() && name == layout::kRun) {
       JsonLineReader lines(it->path());
       simdjson::dom::element run;
       simdjson::dom::array stages;
@@ -77,20 +78,20 @@ int clean(const Arguments& arguments) {
     ++removed;
     if (!dry_run) fs::remove_all(folder);
   };
-  for (const auto& entry : fs::directory_iterator(runs / ".store")) {
+  for (const auto& entry : fs::directory_iterator(runs / layout::kStore)) {
     if (!entry.is_directory() || used.contains(entry.path().filename().string())) continue;
     drop(entry.path());
-    if (!dry_run) fs::remove(runs / ".store" / (entry.path().filename().string() + ".cost.json"));
+    if (!dry_run) fs::remove(layout::cost_file(runs, entry.path().filename().string()));
   }
   for (const auto& entry :
-       fs::directory_iterator(runs / ".store")) {  // costs of stages that were never finished
-    constexpr std::string_view kCost = ".cost.json";
+       fs::directory_iterator(runs / layout::kStore)) {  // costs of stages that were never finished
+    constexpr std::string_view kCost = layout::kCostEnding;
     const std::string name = entry.path().filename().string();
     if (!dry_run && name.ends_with(kCost) &&
         !store.complete(name.substr(0, name.size() - kCost.size())))
       fs::remove(entry.path());
   }
-  for (const auto& entry : fs::directory_iterator(runs / ".work")) {
+  for (const auto& entry : fs::directory_iterator(runs / layout::kWork)) {
     if (!entry.is_directory()) continue;
     std::string holder;
     const std::string folder = entry.path().filename().string();

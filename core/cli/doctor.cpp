@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <iostream>
-#include <thread>
 
 #include "core/cli/inputs.hpp"
 #include "core/cli/system_check.hpp"
@@ -17,6 +16,7 @@
 #include "core/score/scoring.hpp"
 #include "core/util/json.hpp"
 #include "core/util/scratch_folder.hpp"
+#include "core/util/workers.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::cli {
@@ -112,9 +112,8 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
         registry, RewardModel::kKind, input, "mrm",
         {text_setting("checkpoint", options.model), text_setting("backbone", "model"),
          text_setting("head_input", input),
-         fmt::format("threads={}", options.threads
-                                       ? static_cast<unsigned>(options.threads)
-                                       : std::max(1u, std::thread::hardware_concurrency()))}));
+         fmt::format("threads={}", options.threads ? static_cast<unsigned>(options.threads)
+                                                   : hardware_threads())}));
   if (!options.pairs.empty()) {
     InputOptions input;
     input.inputs = {options.pairs};

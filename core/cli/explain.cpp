@@ -10,6 +10,7 @@
 #include "core/data/records.hpp"
 #include "core/media/media_store.hpp"
 #include "core/report/run_summary.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/candidate_set.hpp"
 #include "dt2it/error.hpp"
 
@@ -31,15 +32,11 @@ std::string indented(const std::string& text, const std::string& margin) {
 
 class Explanation {
  public:
-  Explanation(report::RunSummary run, std::string id) : run_(std::move(run)), id_(std::move(id)) {
-    const fs::path runs = fs::absolute(run_.folder).lexically_normal();
-    for (fs::path folder = runs.parent_path(); folder != folder.parent_path();
-         folder = folder.parent_path())
-      if (fs::is_directory(folder / ".media")) {
-        runs_ = folder;
-        break;
-      }
-  }
+  Explanation(report::RunSummary run, std::string id)
+      : run_(std::move(run)),
+        id_(std::move(id)),
+        runs_(layout::nearest_with(fs::absolute(run_.folder).lexically_normal().parent_path(),
+                                   layout::kMedia)) {}
 
   // False when no stage knows the pair.
   bool print() {
@@ -57,7 +54,7 @@ class Explanation {
 
  private:
   void pairs_of(const report::StageSummary& stage) {
-    const fs::path file = stage.folder / "pairs.jsonl";
+    const fs::path file = stage.folder / layout::kPairs;
     if (fs::exists(file)) {
       JsonLineReader lines(file);
       JsonRef line;
@@ -73,7 +70,7 @@ class Explanation {
         found_ = true;
       }
     }
-    const fs::path said = stage.folder / "decisions.jsonl";
+    const fs::path said = stage.folder / layout::kDecisions;
     if (!fs::exists(said)) return;
     JsonLineReader lines(said);
     simdjson::dom::element line;
@@ -87,7 +84,7 @@ class Explanation {
   std::string file_of(const Media& media) const {
     if (media.id.empty()) return "absent";
     return runs_.empty() ? media.id
-                         : (runs_ / ".media" / media.id.substr(0, 2) / media.id).string();
+                         : (runs_ / layout::kMedia / media.id.substr(0, 2) / media.id).string();
   }
 
   void print_prompt() {
@@ -121,7 +118,7 @@ class Explanation {
 
   // Each stage of candidates adds to those before it: what is new is shown.
   void candidates_of(const report::StageSummary& stage) {
-    const fs::path file = stage.folder / "candidates.jsonl";
+    const fs::path file = stage.folder / layout::kCandidates;
     if (!fs::exists(file) || pair_.source != "distil") return;
     const CandidateFile sets(file);
     std::size_t row = 0;
@@ -163,7 +160,7 @@ class Explanation {
 
   // Stored answers whose text is one of those above.
   void print_calls() {
-    const fs::path file = runs_ / ".calls" / "calls.sqlite";
+    const fs::path file = layout::call_store(runs_);
     std::cout << "\nCalls\n";
     if (runs_.empty() || !fs::exists(file)) {
       std::cout << "  none stored: no remote model answered in this runs folder\n";
@@ -185,7 +182,7 @@ class Explanation {
 
   const report::RunSummary run_;
   const std::string id_;
-  fs::path runs_;
+  const fs::path runs_;  // empty: there is none
   bool found_ = false;
   PreferencePair pair_;
   std::vector<std::string> decisions_;

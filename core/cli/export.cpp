@@ -10,6 +10,7 @@
 #include "core/cli/verbs.hpp"
 #include "core/data/records.hpp"
 #include "core/report/data_card.hpp"
+#include "core/run/layout.hpp"
 #include "core/run/runner.hpp"
 #include "core/run/scope.hpp"
 #include "dt2it/error.hpp"
@@ -23,7 +24,7 @@ namespace fs = std::filesystem;
 namespace {
 
 fs::path pairs_of(const fs::path& input) {
-  const fs::path file = fs::is_directory(input) ? input / "pairs.jsonl" : input;
+  const fs::path file = fs::is_directory(input) ? input / layout::kPairs : input;
   if (!fs::is_regular_file(file))
     throw DataError(input.string() +
                     ": no pairs.jsonl (allowed: the folder of a stage, such as "
@@ -35,16 +36,16 @@ fs::path pairs_of(const fs::path& input) {
 std::optional<report::RunSummary> run_of(const fs::path& pairs) {
   const fs::path folder =
       fs::absolute(pairs).lexically_normal().parent_path().parent_path().parent_path();
-  if (!fs::exists(folder / "run.json")) return std::nullopt;
+  if (!layout::is_run(folder)) return std::nullopt;
   return report::load_run(folder);
 }
 
 fs::path media_of(const fs::path& pairs) {
   for (const fs::path& start :
        {fs::absolute(pairs).lexically_normal(), fs::weakly_canonical(pairs)})
-    for (fs::path folder = start.parent_path(); folder != folder.parent_path();
-         folder = folder.parent_path())
-      if (fs::is_directory(folder / ".media")) return folder / ".media";
+    if (const fs::path runs = layout::nearest_with(start.parent_path(), layout::kMedia);
+        !runs.empty())
+      return runs / layout::kMedia;
   return "runs/.media";
 }
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <fstream>
 
+#include "core/run/layout.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
 
@@ -29,7 +30,7 @@ bool is_parquet(const fs::path& input) {
 
 // By the first record; a folder, by the file in it.
 bool has_own_pairs(const fs::path& input) {
-  const fs::path file = fs::is_directory(input) ? input / "pairs.jsonl" : input;
+  const fs::path file = fs::is_directory(input) ? input / layout::kPairs : input;
   std::ifstream stream(file);
   std::string line;
   if (file.extension() != ".jsonl" || !std::getline(stream, line)) return false;

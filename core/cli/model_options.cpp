@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <thread>
 
+#include "core/util/workers.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/reward_model.hpp"
 
@@ -53,8 +53,7 @@ ComponentConfig reward_model_of(const ModelOptions& options, const Catalog& cata
        options.tokens_per_batch ? std::to_string(options.tokens_per_batch) : "", false);
   flag("--threads", "threads", options.threads ? std::to_string(options.threads) : "", false);
   if (options.threads == 0 && takes("threads"))
-    settings.push_back(
-        fmt::format("threads={}", std::max(1u, std::thread::hardware_concurrency())));
+    settings.push_back(fmt::format("threads={}", hardware_threads()));
   settings.insert(settings.end(), options.settings.begin(), options.settings.end());
   return component_of(catalog, RewardModel::kKind, "model", model, settings);
 }

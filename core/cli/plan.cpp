@@ -7,6 +7,7 @@
 #include "core/cli/plan_volumes.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/run/graph.hpp"
+#include "core/run/layout.hpp"
 #include "core/run/store.hpp"
 #include "core/stages/call_estimate.hpp"
 
@@ -107,7 +108,7 @@ int plan(const Arguments& arguments) {
           stage.inputs.empty() ? "" : fmt::format("  <- {}", fmt::join(stage.inputs, ", ")));
     }
     print_calls(estimate_calls(experiment, graph, installation.registry, store,
-                               common.runs / ".calls" / "calls.sqlite"));
+                               layout::call_store(common.runs)));
     if (!facts.empty()) volumes.add(experiment.name, graph, std::cout);
   }
   volumes.print_sums(std::cout);

@@ -10,6 +10,7 @@
 #include "core/report/html.hpp"
 #include "core/report/paper_table.hpp"
 #include "core/report/run_summary.hpp"
+#include "core/run/layout.hpp"
 #include "core/util/files.hpp"
 #include "dt2it/error.hpp"
 
@@ -39,8 +40,7 @@ std::vector<fs::path> seeds_of_row(const fs::path& runs, const std::string& name
     const std::string own = entry.path().filename().string();
     const bool seeded =
         own.starts_with(stem + "@seed") && own.find('@', stem.size() + 1) == std::string::npos;
-    if ((own == stem || seeded) && fs::exists(entry.path() / "run.json"))
-      folders.push_back(entry.path());
+    if ((own == stem || seeded) && layout::is_run(entry.path())) folders.push_back(entry.path());
   }
   std::ranges::sort(folders);
   return folders;
@@ -100,8 +100,7 @@ int report(const Arguments& arguments) {
              "table beside all our runs of its rows."))
     return 0;
   if (words.empty()) throw ConfigError("dt2it report: no run folder given");
-  if (words.size() == 1 && words[0].starts_with("table") &&
-      !fs::exists(fs::path(words[0]) / "run.json")) {
+  if (words.size() == 1 && words[0].starts_with("table") && !layout::is_run(words[0])) {
     const fs::path file = paper.empty() ? find_paper_results() : paper;
     std::vector<std::string> names;
     for (const PaperTable& table : read_paper_results(file)) {
@@ -113,8 +112,7 @@ int report(const Arguments& arguments) {
   }
   std::vector<fs::path> folders;
   for (const std::string& word : words) {
-    if (!fs::exists(fs::path(word) / "run.json"))
-      throw DataError(word + ": not a run folder (it has no run.json)");
+    if (!layout::is_run(word)) throw DataError(word + ": not a run folder (it has no run.json)");
     folders.emplace_back(word);
   }
   print_reports(folders, html, "", std::cout);

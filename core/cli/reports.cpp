@@ -10,6 +10,7 @@
 #include "core/report/html.hpp"
 #include "core/report/run_summary.hpp"
 #include "core/report/tables.hpp"
+#include "core/run/layout.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::cli {
@@ -20,10 +21,8 @@ namespace {
 
 // The runs folder that a run lies in: it has the media that all its runs share.
 fs::path runs_of(const fs::path& run) {
-  for (fs::path folder = fs::absolute(run); folder != folder.parent_path();
-       folder = folder.parent_path())
-    if (fs::is_directory(folder / ".store")) return folder;
-  return run;
+  const fs::path runs = layout::nearest_with(fs::absolute(run), layout::kStore);
+  return runs.empty() ? run : runs;
 }
 
 // What rows save by sharing stages: each row by itself against each stage once. Empty: nothing is shared.
@@ -55,7 +54,7 @@ void write_page(const std::vector<fs::path>& folders, const fs::path& html,
                 const std::string& command, std::vector<report::TextTable> first) {
   std::vector<report::RunSummary> runs;
   for (const fs::path& folder : folders) runs.push_back(report::load_run(folder));
-  FileMediaStore media(runs_of(folders.front()) / ".media", []() -> std::shared_ptr<Codec> {
+  FileMediaStore media(runs_of(folders.front()) / layout::kMedia, []() -> std::shared_ptr<Codec> {
     throw Error("a report shows pictures as they are");
   });
   report::PageOptions options;
@@ -73,8 +72,8 @@ void print_reports(const std::vector<fs::path>& folders, fs::path html, const st
   out << report::print_tables(runs);
   if (const std::string sharing = sharing_text(runs); !sharing.empty()) out << '\n' << sharing;
   if (html.empty())
-    html = folders.size() == 1 ? folders.front() / "report.html"
-                               : runs_of(folders.front()) / "report.html";
+    html = folders.size() == 1 ? folders.front() / layout::kReport
+                               : runs_of(folders.front()) / layout::kReport;
   write_page(folders, html, command, {});
   out << fmt::format("\nreport: {}\n", html.string());
 }

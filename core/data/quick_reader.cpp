@@ -62,10 +62,9 @@ template <class Enum, std::size_t N>
 bool name(Value value, const std::array<std::string_view, N>& names, Enum& result) {
   const std::string_view token = token_of(value);
   if (token.size() < 2 || token.front() != '"' || token.back() != '"') return false;
-  const auto at = std::find(names.begin(), names.end(), token.substr(1, token.size() - 2));
-  if (at == names.end()) return false;
-  result = static_cast<Enum>(at - names.begin());
-  return true;
+  const auto found = value_named<Enum>(names, token.substr(1, token.size() - 2));
+  if (found) result = *found;
+  return found.has_value();
 }
 
 bool whole(Value value, int& result) {

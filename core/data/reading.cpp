@@ -21,11 +21,10 @@ namespace dom = simdjson::dom;
   throw DataError(where + ": " + what);
 }
 
-template <std::size_t N>
-std::size_t index_of(const std::array<std::string_view, N>& names, std::string_view name,
-                     const std::string& where, std::string_view key) {
-  for (std::size_t i = 0; i < N; ++i)
-    if (names[i] == name) return i;
+template <class Enum, std::size_t N>
+Enum value_from(const std::array<std::string_view, N>& names, std::string_view name,
+                const std::string& where, std::string_view key) {
+  if (const auto value = value_named<Enum>(names, name)) return *value;
   fail(where, fmt::format("'{}' is '{}' (allowed: {})", key, name, fmt::join(names, ", ")));
 }
 
@@ -104,8 +103,7 @@ Media media_from(const JsonRef& json, const std::string& where) {
   Media media;
   for (const auto& [key, value] : members_of(json, where, "media", kMediaKeys)) {
     if (key == "kind") {
-      media.kind =
-          static_cast<Media::Kind>(index_of(kMediaNames, text_from(value, where, key), where, key));
+      media.kind = value_from<Media::Kind>(kMediaNames, text_from(value, where, key), where, key);
     } else if (key == "id") {
       media.id = text_from(value, where, key);
       if (!is_media_id(media.id))
@@ -140,7 +138,7 @@ Part part_from(const JsonRef& json, const std::string& where) {
   for (const auto& [key, value] : members_of(json, where, "content", kPartKeys)) {
     if (key == "type") {
       kind = text_from(value, where, key);
-      part.kind = static_cast<Part::Kind>(index_of(kPartNames, kind, where, key));
+      part.kind = value_from<Part::Kind>(kPartNames, kind, where, key);
     } else if (key == "text") {
       part.text = text_from(value, where, key);
       filled.push_back(key);
@@ -166,8 +164,8 @@ Message message_from(const JsonRef& json, const std::string& where) {
   bool has_role = false, has_content = false;
   for (const auto& [key, value] : members_of(json, where, "message", kMessageKeys)) {
     if (key == "role") {
-      message.role = static_cast<Message::Role>(
-          index_of(kRoleNames, text_from(value, where, key), where, key));
+      message.role =
+          value_from<Message::Role>(kRoleNames, text_from(value, where, key), where, key);
       has_role = true;
     } else if (key == "content") {
       for (const JsonRef& part : items_of(value, where, key))
@@ -184,14 +182,12 @@ Message message_from(const JsonRef& json, const std::string& where) {
 
 }  // namespace
 
-std::string_view to_string(Status status) { return kStatusNames[static_cast<std::size_t>(status)]; }
+std::string_view to_string(Status status) { return name_of(kStatusNames, status); }
 
-std::string_view to_string(Decision::Action action) {
-  return kActionNames[static_cast<std::size_t>(action)];
-}
+std::string_view to_string(Decision::Action action) { return name_of(kActionNames, action); }
 
 Status status_from(std::string_view name, const std::string& where) {
-  return static_cast<Status>(index_of(kStatusNames, name, where, "status"));
+  return value_from<Status>(kStatusNames, name, where, "status");
 }
 
 Prompt prompt_from(const JsonRef& json, const std::string& where) {

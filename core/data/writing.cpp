@@ -47,10 +47,10 @@ void write(JsonWriter& json, const Prompt& prompt) {
   text(json, "id", prompt.id);
   json.key("messages").begin_array();
   for (const Message& message : prompt.messages) {
-    json.begin_object().key("role").value(kRoleNames[static_cast<std::size_t>(message.role)]);
+    json.begin_object().key("role").value(name_of(kRoleNames, message.role));
     json.key("content").begin_array();
     for (const Part& part : message.content) {
-      const std::string_view kind = kPartNames[static_cast<std::size_t>(part.kind)];
+      const std::string_view kind = name_of(kPartNames, part.kind);
       json.begin_object().key("type").value(kind);
       if (part.kind == Part::Kind::text) {
         json.key("text").value(part.text);

@@ -7,11 +7,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <mutex>
-#include <thread>
 
+#include "core/nn/parallel.hpp"
 #include "core/nn/safetensors.hpp"
 #include "dt2it/error.hpp"
 
@@ -102,24 +99,9 @@ void Checkpoint::copy_into(std::span<const std::pair<std::string, at::Tensor>> t
     for (std::int64_t first = 0; first < rows; first += step)
       pieces.push_back({&name, &tensor, first, std::min(step, rows - first)});
   }
-  std::atomic<std::size_t> next{0};
-  std::exception_ptr error;
-  std::mutex mutex;
-  const auto work = [&] {
-    try {
-      for (std::size_t i = 0; (i = next.fetch_add(1)) < pieces.size();)
-        copy_piece(*pieces[i].name, *pieces[i].tensor, pieces[i].first, pieces[i].rows);
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (!error) error = std::current_exception();
-      next = pieces.size();
-    }
-  };
-  std::vector<std::thread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(work);
-  work();
-  for (std::thread& other : others) other.join();
-  if (error) std::rethrow_exception(error);
+  parallel_for(pieces.size(), static_cast<std::size_t>(std::max(1, threads)), [&](std::size_t i) {
+    copy_piece(*pieces[i].name, *pieces[i].tensor, pieces[i].first, pieces[i].rows);
+  });
 }
 
 }  // namespace dt2it::nn

@@ -2,10 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <mutex>
-#include <thread>
 
 #include "core/calls/batches.hpp"
 #include "core/run/scope.hpp"
@@ -14,6 +11,7 @@
 #include "core/util/journal.hpp"
 #include "core/util/jsonl.hpp"
 #include "core/util/progress.hpp"
+#include "core/util/workers.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it {
@@ -59,43 +57,24 @@ std::vector<StageRun::Unanswered> StageRun::work_through(std::vector<std::size_t
   std::vector<Unanswered> unanswered;
   // Items whose calls wait for a batch are worked on again when it is there; mostly there are none.
   while (!todo.empty()) {
-    std::atomic<std::size_t> next{0};
-    std::atomic<bool> failed{false};
-    std::exception_ptr failure;
     std::mutex mutex;
     std::vector<std::size_t> waiting;
-    auto worker = [&] {
-      while (!failed && !stop.load(std::memory_order_relaxed)) {
-        const std::size_t at = next.fetch_add(1);
-        if (at >= todo.size()) return;
-        try {
-          const CollectScope collected;
-          std::string line = work_on(todo[at]);
-          if (collected.any()) {
-            std::lock_guard lock(mutex);
-            waiting.push_back(todo[at]);
-          } else if (collected.unanswered()) {
-            std::lock_guard lock(mutex);
-            unanswered.push_back({todo[at], std::move(line)});
-          } else {
-            journal.append(todo[at], line);
-            progress->add(1);
-          }
-        } catch (...) {
-          std::lock_guard lock(mutex);
-          if (!failure) failure = std::current_exception();
-          failed = true;
-        }
+    const auto work_on_one = [&](std::size_t at) {
+      const CollectScope collected;
+      std::string line = work_on(todo[at]);
+      if (collected.any()) {
+        std::lock_guard lock(mutex);
+        waiting.push_back(todo[at]);
+      } else if (collected.unanswered()) {
+        std::lock_guard lock(mutex);
+        unanswered.push_back({todo[at], std::move(line)});
+      } else {
+        journal.append(todo[at], line);
+        progress->add(1);
       }
     };
-    std::vector<std::thread> threads;
-    const std::size_t wanted =
-        std::min<std::size_t>(static_cast<std::size_t>(workers), todo.size());
-    for (std::size_t i = 1; i < wanted; ++i) threads.emplace_back(worker);
-    worker();
-    for (std::thread& thread : threads) thread.join();
+    parallel_for(todo.size(), static_cast<std::size_t>(std::max(1, workers)), work_on_one, &stop);
     journal.sync();
-    if (failure) std::rethrow_exception(failure);
     check_stop();
     if (!waiting.empty() && !scope.finish_batches(stop)) throw Interrupted();
     std::sort(waiting.begin(), waiting.end());

@@ -14,6 +14,7 @@
 #include <set>
 #include <thread>
 
+#include "core/run/layout.hpp"
 #include "core/run/scope.hpp"
 #include "core/util/files.hpp"
 #include "core/util/json.hpp"
@@ -74,9 +75,9 @@ bool ended(const fs::path& gate) {
   simdjson::dom::parser parser;
   simdjson::dom::element root;
   bool end = false;
-  const std::string text = read_file(gate / "gate.json");
+  const std::string text = read_file(gate / layout::kGate);
   if (parser.parse(text).get(root) || root["end"].get(end))
-    throw DataError((gate / "gate.json").string() + ": 'end' is expected");
+    throw DataError((gate / layout::kGate).string() + ": 'end' is expected");
   return end;
 }
 
@@ -97,8 +98,7 @@ Runner::Runner(PluginRegistry& registry, const StageTypes& types, RunOptions opt
       options_(std::move(options)),
       store_(options_.runs),
       media_(registry, store_.media()),
-      calls_({options_.call_store.empty() ? store_.runs() / ".calls" / "calls.sqlite"
-                                          : options_.call_store,
+      calls_({options_.call_store.empty() ? layout::call_store(store_.runs()) : options_.call_store,
               options_.max_cost, options_.max_tokens, options_.offline},
              log_plugin),
       board_(std::make_unique<ProgressBoard>(options_.quiet)) {}
@@ -355,7 +355,7 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
 
   // What the stage is: part of the result, and free of names that only this experiment knows it by. What it
   // cost in this run: beside it, since a resumed run costs less than an unbroken one.
-  write_file_atomically(claim->output / "stage.json", stage.identity + "\n");
+  write_file_atomically(claim->output / layout::kStage, stage.identity + "\n");
   const CallTotals calls = scope.call_totals();
   JsonWriter cost;
   cost.begin_object();
@@ -395,7 +395,7 @@ void Runner::run_stage(const Job& job, const std::atomic<bool>& stop) {
   cost.end_object();
   // In the work folder first, where a killed process may leave parts of files; then beside the result.
   write_file_atomically(claim->work / "cost.json", cost.text() + "\n");
-  fs::rename(claim->work / "cost.json", store_.runs() / ".store" / (folder + ".cost.json"));
+  fs::rename(claim->work / "cost.json", layout::cost_file(store_.runs(), folder));
   store_.finish(folder, std::move(*claim));
   progress->finish();
 }
@@ -419,8 +419,8 @@ void set_link(const fs::path& link, const fs::path& target) {
 void Runner::write_run_folder(const Entry& entry) const {
   const Experiment& experiment = entry.experiment;
   const fs::path folder = run_folder(experiment);
-  make_folder(folder / "stages");
-  write_file_atomically(folder / "resolved.toml", experiment.resolved);
+  make_folder(folder / layout::kStages);
+  write_file_atomically(folder / layout::kResolved, experiment.resolved);
   std::set<fs::path> links;
   JsonWriter json;
   json.begin_object();
@@ -447,17 +447,17 @@ void Runner::write_run_folder(const Entry& entry) const {
     json.end_array();
     json.end_object();
     if (complete) {
-      const fs::path link = folder / "stages" / stage.config.name;
+      const fs::path link = folder / layout::kStages / stage.config.name;
       set_link(link, fs::relative(store_.finished(stage.folder()), link.parent_path()));
       links.insert(link);
     }
   }
   for (const auto& entry :
-       fs::directory_iterator(folder / "stages"))  // of stages that there were once
+       fs::directory_iterator(folder / layout::kStages))  // of stages that there were once
     if (entry.is_symlink() && !links.contains(entry.path())) fs::remove(entry.path());
   json.end_array();
   json.end_object();
-  write_file_atomically(folder / "run.json", json.text() + "\n");
+  write_file_atomically(folder / layout::kRun, json.text() + "\n");
 }
 
 }  // namespace dt2it

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "core/run/layout.hpp"
 #include "core/util/files.hpp"
 #include "dt2it/error.hpp"
 
@@ -13,8 +14,8 @@ namespace fs = std::filesystem;
 StageStore::StageStore(fs::path runs) : runs_(fs::absolute(std::move(runs))) {}
 
 void StageStore::prepare() const {
-  make_folder(runs_ / ".store");
-  make_folder(runs_ / ".work");
+  make_folder(runs_ / layout::kStore);
+  make_folder(runs_ / layout::kWork);
 }
 
 bool StageStore::complete(const std::string& folder) const { return fs::exists(finished(folder)); }
@@ -25,7 +26,7 @@ std::optional<StageStore::Claim> StageStore::claim(const std::string& folder, st
   claim.work = work(folder);
   claim.output = claim.work / "output";
   // The lock stands beside the work folder, not in it: finish() removes the folder.
-  claim.lock_ = FileLock::try_lock(runs_ / ".work" / (folder + ".lock"), holder);
+  claim.lock_ = FileLock::try_lock(runs_ / layout::kWork / (folder + ".lock"), holder);
   if (!claim.lock_) return std::nullopt;
   make_folder(claim.work);
   fs::remove_all(claim.output);
@@ -40,7 +41,7 @@ void StageStore::finish(const std::string& folder, Claim claim) {
 }
 
 void StageStore::tidy(const std::string& folder) {
-  if (!fs::exists(work(folder)) && !fs::exists(runs_ / ".work" / (folder + ".lock"))) return;
+  if (!fs::exists(work(folder)) && !fs::exists(runs_ / layout::kWork / (folder + ".lock"))) return;
   std::string holder;
   if (auto claim = this->claim(folder, holder)) drop(folder, std::move(*claim));
 }
@@ -48,7 +49,7 @@ void StageStore::tidy(const std::string& folder) {
 void StageStore::drop(const std::string& folder, Claim claim) {
   fs::remove_all(claim.work);
   std::error_code ignored;
-  fs::remove(runs_ / ".work" / (folder + ".lock"), ignored);
+  fs::remove(runs_ / layout::kWork / (folder + ".lock"), ignored);
 }
 
 }  // namespace dt2it

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "core/run/layout.hpp"
 #include "core/util/file_lock.hpp"
 
 namespace dt2it {
@@ -26,11 +27,13 @@ class StageStore {
   void prepare() const;
 
   const std::filesystem::path& runs() const { return runs_; }
-  std::filesystem::path media() const { return runs_ / ".media"; }
+  std::filesystem::path media() const { return runs_ / layout::kMedia; }
   std::filesystem::path finished(const std::string& folder) const {
-    return runs_ / ".store" / folder;
+    return runs_ / layout::kStore / folder;
   }
-  std::filesystem::path work(const std::string& folder) const { return runs_ / ".work" / folder; }
+  std::filesystem::path work(const std::string& folder) const {
+    return runs_ / layout::kWork / folder;
+  }
   bool complete(const std::string& folder) const;
 
   // Work on an unfinished stage. Holding it keeps other processes out; the kernel lets go of the lock when

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/answer_grades.hpp"
 #include "core/stages/answering.hpp"
 #include "core/stages/stages.hpp"
@@ -63,8 +64,8 @@ class Board {
   Board(const TableParams& params, std::size_t at, StageRun& stage)
       : name_(params.benchmarks[at]),
         benchmark_(stage.context().component<AnswerBenchmark>(name_)) {
-    const CandidateFile sets(stage.input(params.answers[at]) / "candidates.jsonl");
-    grades_ = read_grades(stage.input(params.grades[at]) / "grades.jsonl");
+    const CandidateFile sets(stage.input(params.answers[at]) / layout::kCandidates);
+    grades_ = read_grades(stage.input(params.grades[at]) / layout::kGrades);
     if (grades_.size() != sets.size())
       throw DataError(
           fmt::format("stages '{}' and '{}' do not belong together: {} and {} questions",
@@ -99,7 +100,7 @@ class Board {
     }
     if (!params.rewards.empty()) {
       Picker model{params.reward_model.empty() ? "reward model" : params.reward_model, {}};
-      for (const auto& rewards : read_rewards(stage.input(params.rewards[at]) / "rewards.jsonl")) {
+      for (const auto& rewards : read_rewards(stage.input(params.rewards[at]) / layout::kRewards)) {
         const std::size_t row = model.values.size();
         auto& values = model.values.emplace_back();
         if (row < grades_.size() && rewards.size() != grades_[row].size())
@@ -312,7 +313,7 @@ void run(const TableParams& params, StageRun& stage) {
                     "may be absent)",
                     count, params.answers.size(), params.grades.size(), params.rewards.size()));
   JsonWriter json;
-  LineWriter picked(stage.output / "picked.jsonl");
+  LineWriter picked(stage.output / layout::kPicked);
   stage.progress->set_total(count);
   json.begin_object().key("benchmarks").begin_array();
   for (std::size_t at = 0; at < count; ++at) {
@@ -322,7 +323,7 @@ void run(const TableParams& params, StageRun& stage) {
   }
   json.end_array().end_object();
   picked.close();
-  write_file_atomically(stage.output / "answers.json", json.text() + "\n");
+  write_file_atomically(stage.output / layout::kAnswers, json.text() + "\n");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/funnel.hpp"
 
 namespace dt2it {
@@ -35,7 +36,7 @@ void write_candidate_funnel(const StageRun& stage, std::size_t prompts, std::siz
                             bool merged) {
   std::map<std::string, std::size_t> failed;
   std::size_t usable = 0, different = 0;
-  const CandidateFile results(stage.output / "candidates.jsonl");
+  const CandidateFile results(stage.output / layout::kCandidates);
   for (std::size_t i = 0; i < results.size(); ++i) {
     const CandidateSet set = results.read(i);
     different += set.candidates.size();

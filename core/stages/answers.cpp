@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Best of n (paper section 4.5, Table 5): n answers to each question of a benchmark, shared by all who pick.
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/answering.hpp"
 #include "core/stages/stages.hpp"
 #include "core/stages/volume_forecast.hpp"
@@ -42,7 +43,7 @@ void answer(const AnswersParams& params, StageRun& stage) {
   for (Prompt question; stream->next(question);) questions.push_back(std::move(question));
   if (questions.empty())
     throw DataError("the benchmark '" + params.benchmark + "' has no questions");
-  stage.for_each_item("candidates.jsonl", questions.size(), [&](std::size_t i) {
+  stage.for_each_item(layout::kCandidates, questions.size(), [&](std::size_t i) {
     CandidateSet set;
     set.prompt = questions[i];
     draw_candidates(set, params.mllm, params.count,

@@ -7,6 +7,7 @@
 
 #include "core/data/pair_identity.hpp"
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/stages.hpp"
 #include "core/util/files.hpp"
@@ -75,7 +76,7 @@ std::string_view label_of(Decision::Action action) {
 }
 
 void write_truth(const AuditParams& params, Curator& curator, StageRun& stage) {
-  LineWriter out(stage.output / "truth.jsonl");
+  LineWriter out(stage.output / layout::kTruth);
   const auto stream = PairFiles(pair_files(stage, params.truth_of)).open();
   PreferencePair pair;
   while (stream->next(pair)) {
@@ -110,7 +111,7 @@ void run(const AuditParams& params, StageRun& stage) {
     noise.write(json);
   }
   json.end_object().end_object();
-  write_file_atomically(stage.output / "label_noise.json", json.text() + "\n");
+  write_file_atomically(stage.output / layout::kLabelNoise, json.text() + "\n");
   if (!params.truth_of.empty()) write_truth(params, *curator, stage);
 }
 

@@ -12,6 +12,7 @@
 #include <xtensor/xmath.hpp>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/stages.hpp"
 #include "core/stages/style.hpp"
@@ -210,14 +211,14 @@ void run(const BiasParams& params, StageRun& stage) {
         .value(file.count())
         .key("sources")
         .begin_array();
-    const auto agreements = agreements_of(stage.input(name) / "agreement.json");
+    const auto agreements = agreements_of(stage.input(name) / layout::kAgreement);
     write(json, "", all, agreements);
     if (sources.size() > 1)
       for (const auto& [source, group] : sources) write(json, source, group, agreements);
     json.end_array().end_object();
   }
   json.end_array().end_object();
-  write_file_atomically(stage.output / "bias.json", json.text() + "\n");
+  write_file_atomically(stage.output / layout::kBias, json.text() + "\n");
 }
 
 }  // namespace

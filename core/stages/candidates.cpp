@@ -7,6 +7,7 @@
 #include <map>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/answering.hpp"
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/stages.hpp"
@@ -66,10 +67,10 @@ void run(const CandidatesParams& params, StageRun& stage) {
     if (std::find(params.pool.begin(), params.pool.end(), name) == params.pool.end() || weight < 0)
       throw ConfigError(fmt::format(
           "pool_weights: '{}' = {} (allowed: names of the pool, weights >= 0)", name, weight));
-  const LineFile prompts(stage.input(params.prompts) / "prompts.jsonl");
+  const LineFile prompts(stage.input(params.prompts) / layout::kPrompts);
 
   Pool<JsonParser> parsers;
-  stage.for_each_item("candidates.jsonl", prompts.size(), [&](std::size_t i) {
+  stage.for_each_item(layout::kCandidates, prompts.size(), [&](std::size_t i) {
     CandidateSet set;
     const auto parser = parsers.take();  // a thousand threads may wait for models
     const std::string line = prompts.line(i);

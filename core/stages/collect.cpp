@@ -10,8 +10,10 @@
 #include <optional>
 #include <unordered_set>
 
+#include "core/data/question.hpp"
 #include "core/data/records.hpp"
 #include "core/media/media_store.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/mixture.hpp"
 #include "core/stages/record_journal.hpp"
@@ -68,13 +70,6 @@ struct CollectParams {
   }
 };
 
-std::string question_of(const Prompt& prompt) {
-  std::string text;
-  for (const Part& part : prompt.messages.back().content)
-    if (part.kind == Part::Kind::text) text += part.text + '\n';
-  return text;
-}
-
 // Images and words of all messages; case and spaces do not count.
 std::uint64_t content_hash(const Prompt& prompt) {
   std::string content;
@@ -126,8 +121,8 @@ class Collection {
   void write() {
     const std::vector<char> wanted = mixture_.draw(params_.quota, params_.domain_quota);
     const std::size_t kept =
-        journal_.write("prompts.jsonl", read_, [&](std::size_t row) { return wanted[row] != 0; });
-    mixture_.write(stage_.output / "mixture.json");
+        journal_.write(layout::kPrompts, read_, [&](std::size_t row) { return wanted[row] != 0; });
+    mixture_.write(stage_.output / layout::kMixture);
     Funnel funnel;
     if (dropped_count_.empty() && kept == read_) {
       funnel.step("prompts", kept);
@@ -268,7 +263,7 @@ struct CollectPairsParams {
 
 void run_pairs(const CollectPairsParams& params, StageRun& stage) {
   const auto stream = stage.context().component<Dataset>(params.dataset)->pairs();
-  LineWriter out(stage.output / "pairs.jsonl"), dropped(stage.output / "dropped.jsonl");
+  LineWriter out(stage.output / layout::kPairs), dropped(stage.output / layout::kDropped);
   PreferencePair pair;
   std::size_t read = 0, kept = 0;
   std::map<std::string, std::size_t> reasons;

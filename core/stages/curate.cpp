@@ -19,6 +19,7 @@
 
 #include "core/data/pair_marks.hpp"
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/run/scope.hpp"
 #include "core/stages/decision_log.hpp"
 #include "core/stages/funnel.hpp"
@@ -136,7 +137,7 @@ class Curation {
       begin = end;
     }
     write_pairs();
-    log_.put_into(stage_.output / "decisions.jsonl");
+    log_.put_into(stage_.output / layout::kDecisions);
   }
 
  private:
@@ -292,7 +293,7 @@ class Curation {
     for (std::size_t i = 0; i < params_.curators.size(); ++i)
       if (params_.curators[i] == curator) return i;
     throw DataError(
-        fmt::format("{}: was made by other curators", (stage_.work / "decisions.jsonl").string()));
+        fmt::format("{}: was made by other curators", (stage_.work / layout::kDecisions).string()));
   }
 
   void take(std::size_t row, std::size_t curator, const Decision& decision) {
@@ -315,7 +316,7 @@ class Curation {
       std::size_t kept = 0, undecided = 0;
       PreferencePair pair;  // scratch
     };
-    FileWriter out(stage_.output / "pairs.jsonl");
+    FileWriter out(stage_.output / layout::kPairs);
     std::size_t kept = 0, undecided = 0;
     Written written;
     PairWindows<Written> windows(paths_, kWindow, [this](PairLines& lines, Written& written) {
@@ -379,7 +380,7 @@ StageType curate_stage() {
       "curate",
       "Curates preference pairs by a chain of curators, source by source (paper section 3.3).", "2",
       run);
-  type.pass_by = pass_by_empty("pairs.jsonl");
+  type.pass_by = pass_by_empty(layout::kPairs);
   return type;
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/util/characters.hpp"
 #include "core/util/json.hpp"
 #include "dt2it/error.hpp"
@@ -58,7 +59,7 @@ DecisionLog::Line::Line(std::size_t row, const std::string& curator, const Prefe
              Side{pair.rejected.mllm, characters(pair.rejected.text)}};
 }
 
-DecisionLog::DecisionLog(const fs::path& work) : file_(work / "decisions.jsonl") {
+DecisionLog::DecisionLog(const fs::path& work) : file_(work / layout::kDecisions) {
   const fs::path ends = work / "windows.journal";
   ends_.emplace(ends);
   while (ends_->contains(before_)) ++before_;

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/stages.hpp"
@@ -50,8 +51,8 @@ std::string free_id(const CandidateSet& set) {
 }
 
 void run(const DiversifyParams& params, StageRun& stage) {
-  const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
-  stage.for_each_item("candidates.jsonl", sets.size(), [&](std::size_t i) {
+  const CandidateFile sets(stage.input(params.candidates) / layout::kCandidates);
+  stage.for_each_item(layout::kCandidates, sets.size(), [&](std::size_t i) {
     CandidateSet set = sets.read(i);
     require_scores(set, params.scorer);
     const auto strategy = stage.context().component<DiversityStrategy>(params.strategy);
@@ -67,7 +68,7 @@ void run(const DiversifyParams& params, StageRun& stage) {
   std::map<std::string, std::size_t> added;
   std::map<std::string, std::size_t> failed;
   std::size_t extended = 0;
-  const CandidateFile results(stage.output / "candidates.jsonl");
+  const CandidateFile results(stage.output / layout::kCandidates);
   for (std::size_t i = 0; i < results.size(); ++i) {
     const CandidateSet set = results.read(i);
     bool any = false;

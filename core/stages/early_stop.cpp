@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/gate.hpp"
 #include "core/stages/stages.hpp"
@@ -43,13 +44,13 @@ std::function<void(StageRun&, const fs::path&)> pass_by_empty(std::string file) 
 }
 
 void pass_by_training(StageRun& stage, const fs::path& gate) {
-  link_folder(gate / "checkpoint", stage.output / "checkpoint");
-  for (const char* file : {"training.jsonl", "timing.jsonl"})
+  link_folder(gate / layout::kCheckpoint, stage.output / layout::kCheckpoint);
+  for (const char* file : {layout::kTraining, layout::kTiming})
     std::ofstream(stage.output / file).close();
-  write_file_atomically(stage.output / "passed_by.json", "{}\n");
+  write_file_atomically(stage.output / layout::kPassedBy, "{}\n");
 }
 
-bool was_passed_by(const fs::path& folder) { return fs::exists(folder / "passed_by.json"); }
+bool was_passed_by(const fs::path& folder) { return fs::exists(folder / layout::kPassedBy); }
 
 namespace {
 
@@ -73,7 +74,7 @@ struct EarlyStopParams {
 // Of the last step that looked at held-out pairs.
 double held_out_accuracy(const fs::path& folder, const std::string& stage) {
   std::optional<double> accuracy;
-  JsonLineReader lines(folder / "training.jsonl");
+  JsonLineReader lines(folder / layout::kTraining);
   for (simdjson::dom::element line; lines.next(line);) {
     double value = 0;
     if (!line["held_out"]["accuracy"].get(value)) accuracy = value;
@@ -109,8 +110,9 @@ void run(const EarlyStopParams& params, StageRun& stage) {
   json.key("held_out_accuracy").begin_array();
   for (const double accuracy : accuracies) json.value(accuracy);
   json.end_array();
-  write_file_atomically(stage.output / "gate.json", json.end_object().text() + "\n");
-  link_folder(stage.input(params.models[best]) / "checkpoint", stage.output / "checkpoint");
+  write_file_atomically(stage.output / layout::kGate, json.end_object().text() + "\n");
+  link_folder(stage.input(params.models[best]) / layout::kCheckpoint,
+              stage.output / layout::kCheckpoint);
 }
 
 }  // namespace
@@ -121,7 +123,7 @@ StageType early_stop_stage() {
                                   "Looks whether models that were trained one after the other "
                                   "still get better; its result is the best one.",
                                   "1", run);
-  type.result = "checkpoint";
+  type.result = layout::kCheckpoint;
   type.names_inputs = true;
   return type;
 }

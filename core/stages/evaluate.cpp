@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/answer_grades.hpp"
 #include "core/stages/evaluation.hpp"
 #include "core/stages/stages.hpp"
@@ -124,8 +125,8 @@ bool gives_verdicts(RewardModel& model) {
 
 void run(const EvaluateParams& params, StageRun& stage) {
   const auto model = stage.context().component<RewardModel>(params.reward_model);
-  LineWriter out(stage.output / "outcomes.jsonl");
-  LineWriter item_lines(stage.output / "items.jsonl");
+  LineWriter out(stage.output / layout::kOutcomes);
+  LineWriter item_lines(stage.output / layout::kItems);
   std::optional<LineWriter> verdicts;
   JsonWriter metrics;
   metrics.begin_object();
@@ -162,7 +163,7 @@ void run(const EvaluateParams& params, StageRun& stage) {
       out.write(line.text());
     }
     for (const JudgedItem& item : evaluation.judged) {
-      if (!verdicts) verdicts.emplace(stage.output / "verdicts.jsonl");
+      if (!verdicts) verdicts.emplace(stage.output / layout::kVerdicts);
       verdicts->write(to_json(item, name));
     }
     metrics.key(name).begin_object();
@@ -179,7 +180,7 @@ void run(const EvaluateParams& params, StageRun& stage) {
   out.close();
   item_lines.close();
   if (verdicts) verdicts->close();
-  write_file_atomically(stage.output / "metrics.json", metrics.text() + "\n");
+  write_file_atomically(stage.output / layout::kMetrics, metrics.text() + "\n");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "core/data/question.hpp"
 #include "core/data/records.hpp"
 #include "core/util/characters.hpp"
 #include "core/util/sha256.hpp"
@@ -53,14 +54,6 @@ std::string first_media(const Prompt& prompt) {
     for (const Part& part : message.content)
       if (part.kind != Part::Kind::text) return part.media.source;
   return {};
-}
-
-std::string question_of(const Prompt& prompt) {
-  std::string text;
-  if (!prompt.messages.empty())
-    for (const Part& part : prompt.messages.back().content)
-      if (part.kind == Part::Kind::text) text += part.text;
-  return text;
 }
 
 Outcome outcome_of(const Shown& shown, std::size_t row, const std::vector<Reward>& rewards) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/stages/funnel.hpp"
 
+#include "core/run/layout.hpp"
 #include "core/util/files.hpp"
 #include "core/util/json.hpp"
 
@@ -20,7 +21,7 @@ void Funnel::write(const std::filesystem::path& folder) const {
     json.end_object();
   }
   json.end_array().end_object();
-  write_file_atomically(folder / "funnel.json", json.text() + "\n");
+  write_file_atomically(folder / layout::kFunnel, json.text() + "\n");
 }
 
 }  // namespace dt2it

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/answer_grades.hpp"
 #include "core/stages/answering.hpp"
 #include "core/stages/funnel.hpp"
@@ -33,8 +34,8 @@ struct GradeParams {
 };
 
 void grade(const GradeParams& params, StageRun& stage) {
-  const CandidateFile sets(stage.input(params.answers) / "candidates.jsonl");
-  stage.for_each_item("grades.jsonl", sets.size(), [&](std::size_t i) {
+  const CandidateFile sets(stage.input(params.answers) / layout::kCandidates);
+  stage.for_each_item(layout::kGrades, sets.size(), [&](std::size_t i) {
     const CandidateSet set = sets.read(i);
     const auto benchmark = stage.context().component<AnswerBenchmark>(params.benchmark);
     std::vector<AnswerGrade> grades;
@@ -52,7 +53,7 @@ void grade(const GradeParams& params, StageRun& stage) {
   Funnel funnel;
   std::size_t all = 0, good = 0;
   std::map<std::string, std::size_t> failed;
-  for (const auto& grades : read_grades(stage.output / "grades.jsonl"))
+  for (const auto& grades : read_grades(stage.output / layout::kGrades))
     for (const AnswerGrade& one : grades) {
       ++all;
       one.ok() ? ++good : ++failed[std::string(to_string(one.status))];

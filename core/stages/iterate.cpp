@@ -4,6 +4,7 @@
 // rewards in one pass before (the stage `vote`), and curators look them up.
 #include <fmt/format.h>
 
+#include "core/run/layout.hpp"
 #include "core/stages/expansion.hpp"
 #include "core/stages/stages.hpp"
 #include "dt2it/curator.hpp"
@@ -194,7 +195,7 @@ StageType iterate_stage() {
                                     "into collect_pairs, vote, curate, mix, "
                                     "train, curate, train.",
                                     expand);
-  type.result = "checkpoint";
+  type.result = layout::kCheckpoint;
   return type;
 }
 

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
@@ -47,7 +48,7 @@ void run(const MixParams& params, StageRun& stage) {
     const auto order = stage.context().rng(params.stream).permutation(pairs.count());
     for (std::size_t i = 0; i < most; ++i) wanted[order[i]] = 1;
   }
-  LineWriter out(stage.output / "pairs.jsonl");
+  LineWriter out(stage.output / layout::kPairs);
   PreferencePair pair;
   std::size_t row = 0;
   std::size_t kept = 0;
@@ -72,7 +73,7 @@ void run(const MixParams& params, StageRun& stage) {
 StageType mix_stage() {
   StageType type = make_stage<MixParams>(
       "mix", "Puts sets of pairs together, or draws a sample of them.", "1", run);
-  type.pass_by = pass_by_empty("pairs.jsonl");
+  type.pass_by = pass_by_empty(layout::kPairs);
   return type;
 }
 

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/stages.hpp"
@@ -226,7 +227,7 @@ void run(const PairParams& params, StageRun& stage) {
       throw ConfigError(fmt::format(
           "margins: '{}' = {} (allowed: names of the scorers, numbers >= 0)", name, margin));
 
-  const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
+  const CandidateFile sets(stage.input(params.candidates) / layout::kCandidates);
   std::optional<Strengths> strengths;
   if (params.balance_strength) {
     strengths.emplace();
@@ -241,7 +242,7 @@ void run(const PairParams& params, StageRun& stage) {
     }
   }
 
-  LineWriter out(stage.output / "pairs.jsonl");
+  LineWriter out(stage.output / layout::kPairs);
   std::map<std::string, Counts> sources;  // of prompts
   stage.progress->set_total(sets.size());
   for (std::size_t row = 0; row < sets.size(); ++row) {
@@ -262,7 +263,7 @@ void run(const PairParams& params, StageRun& stage) {
     stage.progress->add(1);
   }
   out.close();
-  write_agreement(stage.output / "agreement.json", sources);
+  write_agreement(stage.output / layout::kAgreement, sources);
   Counts counts;
   for (const auto& [source, own] : sources) counts += own;
   Funnel funnel;

@@ -2,6 +2,7 @@
 #include "core/stages/pair_files.hpp"
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/util/jsonl.hpp"
 
 namespace dt2it {
@@ -29,7 +30,7 @@ class Chain final : public Stream<PreferencePair> {
 std::vector<std::filesystem::path> pair_files(const StageRun& stage,
                                               const std::vector<std::string>& stages) {
   std::vector<std::filesystem::path> files;
-  for (const std::string& name : stages) files.push_back(stage.input(name) / "pairs.jsonl");
+  for (const std::string& name : stages) files.push_back(stage.input(name) / layout::kPairs);
   return files;
 }
 

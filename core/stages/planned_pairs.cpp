@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/util/jsonl.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
@@ -128,7 +129,7 @@ std::optional<PairsAhead> PlannedPairs::before(const PlannedStage& stage) {
 std::optional<PairsAhead> PlannedPairs::find(const PlannedStage& stage) {
   const std::string& type = stage.config.type;
   if (store_.complete(stage.folder()))
-    if (const fs::path file = store_.finished(stage.folder()) / "pairs.jsonl"; fs::exists(file))
+    if (const fs::path file = store_.finished(stage.folder()) / layout::kPairs; fs::exists(file))
       return read(file);
   if (type == "collect_pairs") return collected(stage);
   if (type == "reformulate") return reformulated(stage);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/answer_grades.hpp"
 #include "core/stages/answering.hpp"
 #include "core/stages/funnel.hpp"
@@ -56,14 +57,14 @@ std::vector<std::string> ids_of_rewards(const fs::path& file) {
 }
 
 void prefer(const PreferParams& params, StageRun& stage) {
-  const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
-  const fs::path rewards_file = stage.input(params.rewards) / "rewards.jsonl";
+  const CandidateFile sets(stage.input(params.candidates) / layout::kCandidates);
+  const fs::path rewards_file = stage.input(params.rewards) / layout::kRewards;
   const auto rewards = read_rewards(rewards_file);
   const std::vector<std::string> ids = ids_of_rewards(rewards_file);
   if (rewards.size() != sets.size())
     throw DataError(fmt::format("stage '{}' has rewards of {} prompts, stage '{}' candidates of {}",
                                 params.rewards, rewards.size(), params.candidates, sets.size()));
-  LineWriter out(stage.output / "pairs.jsonl");
+  LineWriter out(stage.output / layout::kPairs);
   std::size_t kept = 0, few = 0, equal = 0, close = 0;
   stage.progress->set_total(sets.size());
   for (std::size_t row = 0; row < sets.size(); ++row) {

@@ -3,6 +3,7 @@
 
 #include <simdjson.h>
 
+#include "core/run/layout.hpp"
 #include "core/util/json.hpp"
 #include "core/util/jsonl.hpp"
 #include "dt2it/error.hpp"
@@ -40,7 +41,7 @@ void RecordJournal::drop(std::size_t record, const std::string& id, const std::s
 std::size_t RecordJournal::write(const std::string& file, std::size_t records,
                                  const std::function<bool(std::size_t)>& wanted) {
   journal_.sync();
-  LineWriter kept(stage_.output / file), dropped(stage_.output / "dropped.jsonl");
+  LineWriter kept(stage_.output / file), dropped(stage_.output / layout::kDropped);
   std::size_t row = 0, written = 0;
   for (std::size_t record = 0; record < records; ++record) {
     const std::string line = journal_.read(record);

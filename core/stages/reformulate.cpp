@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/record_journal.hpp"
 #include "core/stages/stages.hpp"
@@ -76,7 +77,7 @@ void run(const ReformulateParams& params, StageRun& stage) {
     journal.keep(record, to_json(pair));
     ++kept;
   }
-  journal.write("pairs.jsonl", read, [](std::size_t) { return true; });
+  journal.write(layout::kPairs, read, [](std::size_t) { return true; });
   Funnel funnel;
   funnel.step("text-to-image preferences", read);
   funnel.step("pairs", kept);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/answer_grades.hpp"
 #include "core/stages/answering.hpp"
 #include "core/stages/funnel.hpp"
@@ -103,7 +104,7 @@ Batch reward_lines(const CandidateFile& sets, std::span<const std::size_t> rows,
 }
 
 void reward(const RewardParams& params, StageRun& stage) {
-  const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
+  const CandidateFile sets(stage.input(params.candidates) / layout::kCandidates);
   const auto model = stage.context().component<RewardModel>(params.reward_model);
   Journal journal(stage.work / "rewards.journal");  // what an interrupted run goes on from
   stage.progress->set_total(sets.size());
@@ -128,7 +129,7 @@ void reward(const RewardParams& params, StageRun& stage) {
   }
   stage.end_unanswered(unanswered, sets.size(), "prompts");
   model->finish(sets.size());
-  const fs::path file = stage.output / "rewards.jsonl";
+  const fs::path file = stage.output / layout::kRewards;
   LineWriter out(file);
   for (std::size_t row = 0; row < sets.size(); ++row) out.write(journal.read(row));
   out.close();

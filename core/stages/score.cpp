@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/candidate_set.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/planned_pairs.hpp"
@@ -59,8 +60,8 @@ void score(CandidateSet& set, std::size_t row, const std::string& name, StageRun
 }
 
 void run(const ScoreParams& params, StageRun& stage) {
-  const CandidateFile sets(stage.input(params.candidates) / "candidates.jsonl");
-  stage.for_each_item("candidates.jsonl", sets.size(), [&](std::size_t i) {
+  const CandidateFile sets(stage.input(params.candidates) / layout::kCandidates);
+  stage.for_each_item(layout::kCandidates, sets.size(), [&](std::size_t i) {
     CandidateSet set = sets.read(i);
     if (!set.scored_by(params.scorer)) score(set, i, params.scorer, stage);
     return to_line(set);
@@ -69,7 +70,7 @@ void run(const ScoreParams& params, StageRun& stage) {
   std::size_t good = 0;
   std::size_t asked = 0;
   std::map<std::string, std::size_t> failed;
-  const CandidateFile scored(stage.output / "candidates.jsonl");
+  const CandidateFile scored(stage.output / layout::kCandidates);
   for (std::size_t i = 0; i < scored.size(); ++i) {
     if (sets.read(i).scored_by(params.scorer)) continue;
     const CandidateSet set = scored.read(i);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
 #include "core/stages/planned_pairs.hpp"
@@ -72,7 +73,7 @@ void run(const TrainParams& params, StageRun& stage) {
   if (!params.pairs.empty() && pairs.count() == 0)
     throw DataError(
         "there are no preference pairs to train on: every one was dropped in the stages before");
-  const fs::path checkpoint = stage.output / "checkpoint";
+  const fs::path checkpoint = stage.output / layout::kCheckpoint;
   const fs::path state = stage.work / "state";
   fs::create_directories(checkpoint);
   fs::create_directories(state);
@@ -99,7 +100,7 @@ void run(const TrainParams& params, StageRun& stage) {
   request.state = state;
   request.seed = stable_hash(fmt::format("train/{}", params.order), stage.experiment.seed);
   Journal timing(stage.work / "timing.journal");
-  TrainingLog log(stage.work / "tensorboard");
+  TrainingLog log(stage.work / layout::kTensorBoard);
   request.on_step = [&](const TrainStep& step) {
     log.write(step);
     timing.append(static_cast<std::size_t>(step.step), timing_json(step));
@@ -109,15 +110,16 @@ void run(const TrainParams& params, StageRun& stage) {
   };
   request.stop_requested = [&] { return stage.stop.load(); };
   if (!stage.context().component<Trainer>(params.trainer)->train(request)) throw Interrupted();
-  LineWriter out(stage.output / "training.jsonl");
+  LineWriter out(stage.output / layout::kTraining);
   for (std::size_t step = 1; curve.contains(step); ++step) out.write(curve.read(step));
   out.close();
-  LineWriter times(stage.output / "timing.jsonl");
+  LineWriter times(stage.output / layout::kTiming);
   for (std::size_t step = 1; timing.contains(step); ++step) times.write(timing.read(step));
   times.close();
   // Copied, not moved: the process may die before the stage is finished.
-  if (fs::exists(stage.work / "tensorboard"))
-    fs::copy(stage.work / "tensorboard", stage.output / "tensorboard", fs::copy_options::recursive);
+  if (fs::exists(stage.work / layout::kTensorBoard))
+    fs::copy(stage.work / layout::kTensorBoard, stage.output / layout::kTensorBoard,
+             fs::copy_options::recursive);
 }
 
 }  // namespace
@@ -125,7 +127,7 @@ void run(const TrainParams& params, StageRun& stage) {
 StageType train_stage() {
   StageType type = make_stage<TrainParams>(
       "train", "Trains a model on preference pairs; its result is a checkpoint folder.", "2", run);
-  type.result = "checkpoint";
+  type.result = layout::kCheckpoint;
   type.pass_by = pass_by_training;
   return type;
 }

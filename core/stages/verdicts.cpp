@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "core/data/names.hpp"
 #include "core/data/records.hpp"
 #include "core/util/json.hpp"
 #include "dt2it/error.hpp"
@@ -11,8 +12,6 @@ namespace dt2it {
 namespace {
 
 using simdjson::dom::element;
-
-constexpr std::string_view kWinners[] = {"first", "second", "tie"};
 
 void text(JsonWriter& json, std::string_view key, const std::string& value) {
   if (!value.empty()) json.key(key).value(value);
@@ -30,13 +29,12 @@ JudgedSample sample_from(const element& json, const std::string& where) {
     throw DataError(where + ": a sample has 'chosen_first' (true or false) and 'verdict'");
   sample.form = text_of(json, "form");
   sample.verdict.status = status_from(text_of(verdict, "status"), where);
-  const std::string winner = text_of(verdict, "winner");
   if (sample.verdict.ok()) {
-    std::size_t i = 0;
-    while (i < std::size(kWinners) && kWinners[i] != winner) ++i;
-    if (i == std::size(kWinners))
-      throw DataError(where + ": 'winner' is '" + winner + "' (allowed: first, second, tie)");
-    sample.verdict.winner = static_cast<Verdict::Winner>(i);
+    const std::string name = text_of(verdict, "winner");
+    const auto winner = value_named<Verdict::Winner>(kWinnerNames, name);
+    if (!winner)
+      throw DataError(where + ": 'winner' is '" + name + "' (allowed: first, second, tie)");
+    sample.verdict.winner = *winner;
   }
   double score = 0;
   if (!verdict["first_score"].get(score)) sample.verdict.first_score = score;
@@ -62,7 +60,7 @@ std::string to_json(const JudgedItem& item, const std::string& benchmark) {
     json.begin_object().key("chosen_first").value(sample.chosen_first);
     text(json, "form", sample.form);
     json.key("verdict").begin_object().key("status").value(to_string(verdict.status));
-    if (verdict.ok()) json.key("winner").value(kWinners[static_cast<std::size_t>(verdict.winner)]);
+    if (verdict.ok()) json.key("winner").value(name_of(kWinnerNames, verdict.winner));
     if (verdict.first_score) json.key("first_score").value(*verdict.first_score);
     if (verdict.second_score) json.key("second_score").value(*verdict.second_score);
     text(json, "detail", verdict.detail);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/stages/funnel.hpp"
 #include "core/stages/gate.hpp"
 #include "core/stages/pair_files.hpp"
@@ -202,7 +203,7 @@ class Voting {
   }
 
   void write() {
-    LineWriter out(stage_.output / "votes.jsonl");
+    LineWriter out(stage_.output / layout::kVotes);
     std::size_t failed = 0;
     for (std::size_t row = 0; row < files_.count(); ++row) {
       const std::string line = journal_of(row)->read(row);
@@ -235,9 +236,9 @@ StageType vote_stage() {
       "Gives pairs the rewards of several models in one pass, for `reward_models/stored` to look "
       "up.",
       "1", [](const VoteParams& params, StageRun& stage) { Voting(params, stage).run(); });
-  type.result = "votes.jsonl";
+  type.result = layout::kVotes;
   type.shardable = true;
-  type.pass_by = pass_by_empty("votes.jsonl");
+  type.pass_by = pass_by_empty(layout::kVotes);
   return type;
 }
 
