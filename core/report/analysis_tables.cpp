@@ -11,6 +11,7 @@
 
 #include "core/report/analyses.hpp"
 #include "core/report/json_read.hpp"
+#include "core/run/layout.hpp"
 
 namespace dt2it::report {
 namespace {
@@ -80,7 +81,7 @@ std::string figure(double value) { return fmt::format("{:.3f}", value); }
 
 std::vector<Answer> read_answers(const StageSummary& stage) {
   std::vector<Answer> answers;
-  for_each_line(stage.folder / "outcomes.jsonl", [&](std::size_t, const element& line) {
+  for_each_line(stage.folder / layout::kOutcomes, [&](std::size_t, const element& line) {
     element outcome;
     if (line["outcome"].get(outcome)) return;
     Answer answer;
@@ -92,7 +93,7 @@ std::vector<Answer> read_answers(const StageSummary& stage) {
     answers.push_back(std::move(answer));
   });
   std::size_t at = 0;
-  for_each_line(stage.folder / "items.jsonl", [&](std::size_t, const element& line) {
+  for_each_line(stage.folder / layout::kItems, [&](std::size_t, const element& line) {
     element chosen, rejected;
     if (at >= answers.size()) return;
     Answer& answer = answers[at++];

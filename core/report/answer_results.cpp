@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/report/json_read.hpp"
+#include "core/run/layout.hpp"
 
 namespace dt2it::report {
 namespace {
@@ -110,7 +111,7 @@ std::vector<AnswerResult> read_answers(const RunSummary& run) {
   for (const StageSummary& stage : run.stages) {
     simdjson::dom::parser parser;
     element root;
-    if (stage.type != "answer_table" || !read_json(stage.folder / "answers.json", parser, root))
+    if (stage.type != "answer_table" || !read_json(stage.folder / layout::kAnswers, parser, root))
       continue;
     each(root, "benchmarks", [&](const element& json) {
       AnswerResult result = result_of(json, stage.name);

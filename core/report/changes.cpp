@@ -7,6 +7,7 @@
 
 #include "core/report/decision_rows.hpp"
 #include "core/report/gallery_pair.hpp"
+#include "core/run/layout.hpp"
 
 namespace dt2it::report {
 
@@ -63,7 +64,7 @@ const char* name_of(Truth truth) {
 void read_changes(const Curation& curation, const std::map<std::size_t, LabelChange*>& wanted,
                   MediaStore* media) {
   DecisionRows rows(curation.files);
-  for_each_line(curation.folder / "decisions.jsonl", [&](std::size_t, const element& line) {
+  for_each_line(curation.folder / layout::kDecisions, [&](std::size_t, const element& line) {
     const auto found = wanted.find(rows.of(line));
     if (found == wanted.end()) return;
     const std::string curator = text_of(line, "curator"), action = text_of(line, "action");

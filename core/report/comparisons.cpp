@@ -10,6 +10,7 @@
 #include <string>
 
 #include "core/report/json_read.hpp"
+#include "core/run/layout.hpp"
 #include "dt2it/rng.hpp"
 
 namespace dt2it::report {
@@ -54,7 +55,7 @@ std::vector<Row> rows_of(std::span<const RunSummary> runs) {
         at = rows.insert(rows.end(), Row{key, label, {}});
       }
       if (const StageSummary* stage = run.stage(evaluation.stage))
-        at->seeds[run.seed] = read_correct(stage->folder / "outcomes.jsonl");
+        at->seeds[run.seed] = read_correct(stage->folder / layout::kOutcomes);
     }
   return rows;
 }

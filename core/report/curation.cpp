@@ -15,6 +15,7 @@
 #include "core/report/families.hpp"
 #include "core/report/known_truth.hpp"
 #include "core/report/run_summary.hpp"
+#include "core/run/layout.hpp"
 #include "dt2it/rng.hpp"
 
 namespace dt2it::report {
@@ -60,7 +61,7 @@ class Reader {
   Curation read() {
     for (const std::string& name : curation_.curators) known_step(name);
     DecisionRows rows(curation_.files);
-    for_each_line(curation_.folder / "decisions.jsonl",
+    for_each_line(curation_.folder / layout::kDecisions,
                   [&](std::size_t, const element& line) { take(rows.of(line), line); });
     for (std::size_t row = 0; row < pairs_.size(); ++row)
       if (pairs_[row].source >= 0) finish(pairs_[row]);
@@ -83,7 +84,7 @@ class Reader {
     simdjson::dom::parser parser;
     element root, params;
     std::vector<std::string> inputs = stage.inputs;
-    if (read_json(stage.folder / "stage.json", parser, root) && !root["params"].get(params)) {
+    if (read_json(stage.folder / layout::kStage, parser, root) && !root["params"].get(params)) {
       undecided_ = text_of(params, "undecided");
       curation_.curators = texts(params, "curators");
       const std::vector<std::string> keys = texts(params, "pairs");
@@ -102,9 +103,9 @@ class Reader {
     }
     for (const std::string& name : inputs)
       if (const StageSummary* input = run.stage(name);
-          input && fs::exists(input->folder / "pairs.jsonl")) {
+          input && fs::exists(input->folder / layout::kPairs)) {
         curation_.inputs.push_back(name);
-        curation_.files.push_back(input->folder / "pairs.jsonl");
+        curation_.files.push_back(input->folder / layout::kPairs);
       }
   }
 
@@ -444,7 +445,7 @@ std::vector<Curation> read_curations(const RunSummary& run) {
   std::optional<KnownTruth> truth;
   std::optional<Families> families;
   for (const StageSummary& stage : run.stages) {
-    if (stage.type != "curate" || !fs::exists(stage.folder / "decisions.jsonl")) continue;
+    if (stage.type != "curate" || !fs::exists(stage.folder / layout::kDecisions)) continue;
     if (!truth) truth.emplace(run), families.emplace(run);
     curations.push_back(Reader(run, stage, *truth, *families).read());
   }

@@ -6,6 +6,7 @@
 
 #include "core/report/json_read.hpp"
 #include "core/report/table_row.hpp"
+#include "core/run/layout.hpp"
 
 namespace dt2it::report {
 namespace {
@@ -31,7 +32,7 @@ TextTable bias_table(std::span<const RunSummary> runs) {
       simdjson::dom::parser parser;
       element root;
       if (stage.type != "bias" || !seen.insert(stage.folder).second ||
-          !read_json(stage.folder / "bias.json", parser, root))
+          !read_json(stage.folder / layout::kBias, parser, root))
         continue;
       each(root, "sets", [&](const element& set) {
         each(set, "sources", [&](const element& source) {
@@ -69,7 +70,7 @@ TextTable mixture_table(std::span<const RunSummary> runs) {
       simdjson::dom::parser parser;
       element root;
       if (stage.type != "collect" || !seen.insert(stage.folder).second ||
-          !read_json(stage.folder / "mixture.json", parser, root))
+          !read_json(stage.folder / layout::kMixture, parser, root))
         continue;
       each(root, "sources", [&](const element& source) {
         std::string dropped;

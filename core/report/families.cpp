@@ -2,6 +2,7 @@
 #include "core/report/families.hpp"
 
 #include "core/report/json_read.hpp"
+#include "core/run/layout.hpp"
 
 namespace dt2it::report {
 
@@ -22,7 +23,7 @@ Families::Families(const RunSummary& run) {
   for (const StageSummary& stage : run.stages) {
     simdjson::dom::parser parser;
     element root;
-    if (!read_json(stage.folder / "stage.json", parser, root)) continue;
+    if (!read_json(stage.folder / layout::kStage, parser, root)) continue;
     simdjson::dom::object components;
     element params;
     if (!root["components"].get(components))

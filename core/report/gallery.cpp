@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/report/gallery_pair.hpp"
+#include "core/run/layout.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::report {
@@ -200,16 +201,16 @@ const StageSummary* last_with(const RunSummary& run, const char* file) {
 
 }  // namespace
 
-const StageSummary* pair_stage(const RunSummary& run) { return last_with(run, "pairs.jsonl"); }
+const StageSummary* pair_stage(const RunSummary& run) { return last_with(run, layout::kPairs); }
 const StageSummary* candidate_stage(const RunSummary& run) {
-  return last_with(run, "candidates.jsonl");
+  return last_with(run, layout::kCandidates);
 }
 
 std::vector<GalleryPair> make_gallery(const RunSummary& run, std::size_t count, MediaStore* media) {
   std::vector<GalleryPair> gallery;
   const StageSummary* stage = pair_stage(run);
   if (!stage || count == 0) return gallery;
-  const auto file = stage->folder / "pairs.jsonl";
+  const auto file = stage->folder / layout::kPairs;
   const auto total = static_cast<std::size_t>(count_lines(file));
   count = std::min(count, total);
   std::vector<std::string> prompt_ids;
@@ -226,7 +227,7 @@ std::vector<GalleryPair> make_gallery(const RunSummary& run, std::size_t count, 
   const StageSummary* candidates = candidate_stage(run);
   if (!candidates) return gallery;
   const std::set<std::string> wanted(prompt_ids.begin(), prompt_ids.end());
-  for_each_line(candidates->folder / "candidates.jsonl", [&](std::size_t, const element& set) {
+  for_each_line(candidates->folder / layout::kCandidates, [&](std::size_t, const element& set) {
     element prompt;
     if (set["prompt"].get(prompt)) return;
     const std::string id = text_of(prompt, "id");
@@ -253,13 +254,13 @@ std::vector<GalleryError> make_errors(const RunSummary& run, std::size_t count, 
     if (!evaluation.benchmarks.empty() && evaluation.benchmarks.front().pictures.empty())
       stage = run.stage(evaluation.stage);
   std::vector<GalleryError> errors;
-  if (!stage || !std::filesystem::exists(stage->folder / "items.jsonl")) return errors;
+  if (!stage || !std::filesystem::exists(stage->folder / layout::kItems)) return errors;
 
   // Lines of wrong answers by benchmark and group, the worst first.
   std::map<std::string, std::vector<std::pair<double, std::size_t>>> groups;
   std::map<std::size_t, GalleryError> wrong;
   std::size_t number = 0;
-  for_each_line(stage->folder / "outcomes.jsonl", [&](std::size_t, const element& line) {
+  for_each_line(stage->folder / layout::kOutcomes, [&](std::size_t, const element& line) {
     const std::size_t at = number++;
     element outcome;
     if (line["outcome"].get(outcome)) return;
@@ -289,7 +290,7 @@ std::vector<GalleryError> make_errors(const RunSummary& run, std::size_t count, 
   }
   const std::set<std::size_t> wanted(picked.begin(), picked.end());
   number = 0;
-  for_each_line(stage->folder / "items.jsonl", [&](std::size_t, const element& line) {
+  for_each_line(stage->folder / layout::kItems, [&](std::size_t, const element& line) {
     const std::size_t at = number++;
     element pair;
     if (wanted.contains(at) && !line["pair"].get(pair))

@@ -9,6 +9,7 @@
 #include "core/report/families.hpp"
 #include "core/report/judge_statistics.hpp"
 #include "core/report/tables.hpp"
+#include "core/run/layout.hpp"
 
 namespace dt2it::report {
 namespace {
@@ -97,11 +98,11 @@ TextTable judges_table(std::span<const RunSummary> runs) {
     // The last file of candidates has the scores of all scorers before it.
     const StageSummary* last = nullptr;
     for (const StageSummary& stage : run.stages)
-      if (std::filesystem::exists(stage.folder / "candidates.jsonl")) last = &stage;
+      if (std::filesystem::exists(stage.folder / layout::kCandidates)) last = &stage;
     if (!last || !seen.insert(last->folder).second) continue;
     const Families families(run);
     for (const ScorerStatistics& scorer :
-         judge_statistics(last->folder / "candidates.jsonl").scorers)
+         judge_statistics(last->folder / layout::kCandidates).scorers)
       add_scorer(table, runs.size() == 1 ? scorer.name : run.label + " / " + scorer.name, scorer,
                  families);
   }

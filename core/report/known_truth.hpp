@@ -12,6 +12,7 @@
 #include "core/report/curation.hpp"
 #include "core/report/json_read.hpp"
 #include "core/report/run_summary.hpp"
+#include "core/run/layout.hpp"
 
 namespace dt2it::report {
 
@@ -25,7 +26,7 @@ class KnownTruth {
  public:
   explicit KnownTruth(const RunSummary& run) {
     for (const StageSummary& stage : run.stages)
-      for_each_line(stage.folder / "truth.jsonl",
+      for_each_line(stage.folder / layout::kTruth,
                     [&](std::size_t, const simdjson::dom::element& line) {
                       labels_[hexadecimal(line, "pair")] = {hexadecimal(line, "chosen"),
                                                             truth_from(text_of(line, "label"))};

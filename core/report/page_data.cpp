@@ -10,6 +10,7 @@
 #include "core/report/html.hpp"
 #include "core/report/judge_statistics.hpp"
 #include "core/report/tables.hpp"
+#include "core/run/layout.hpp"
 #include "core/util/json.hpp"
 
 namespace dt2it::report {
@@ -276,7 +277,7 @@ class JudgeCache {
   const JudgeStatistics& of(const std::filesystem::path& folder) {
     auto found = known_.find(folder);
     if (found == known_.end())
-      found = known_.emplace(folder, judge_statistics(folder / "candidates.jsonl")).first;
+      found = known_.emplace(folder, judge_statistics(folder / layout::kCandidates)).first;
     return found->second;
   }
 

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/report/json_read.hpp"
+#include "core/run/layout.hpp"
 #include "dt2it/error.hpp"
 
 namespace dt2it::report {
@@ -132,7 +133,7 @@ TrainingCurve read_curve(const fs::path& file, const std::string& stage) {
                                     number_of(held_out, "accuracy"), number_of(held_out, "margin")};
     curve.steps.push_back(std::move(step));
   });
-  const fs::path times = file.parent_path() / "timing.jsonl";
+  const fs::path times = file.parent_path() / layout::kTiming;
   if (!fs::exists(times)) return curve;
   curve.timed = true;
   for_each_line(times, [&](std::size_t, const element& line) {
@@ -160,8 +161,8 @@ std::optional<std::int64_t> trained_on(const RunSummary& run, const StageSummary
       bool any = false;
       for (const std::string& input : found->inputs)
         if (const StageSummary* source = run.stage(input);
-            source && fs::exists(source->folder / "pairs.jsonl")) {
-          pairs += count_lines(source->folder / "pairs.jsonl");
+            source && fs::exists(source->folder / layout::kPairs)) {
+          pairs += count_lines(source->folder / layout::kPairs);
           any = true;
         }
       if (any) return pairs;
@@ -199,7 +200,7 @@ const StageSummary* RunSummary::stage(std::string_view name) const {
 RunSummary load_run(const fs::path& folder) {
   simdjson::dom::parser parser;
   element root;
-  if (!read_json(folder / "run.json", parser, root))
+  if (!read_json(folder / layout::kRun, parser, root))
     throw DataError(folder.string() +
                     ": no run.json in it (a folder that 'dt2it run' has made is expected, such as "
                     "runs/EXPERIMENT)");
@@ -243,15 +244,15 @@ RunSummary load_run(const fs::path& folder) {
     run.stages.push_back(std::move(stage));
   });
   for (StageSummary& stage : run.stages) {
-    stage.funnel = read_funnel(stage.folder / "funnel.json");
+    stage.funnel = read_funnel(stage.folder / layout::kFunnel);
     stage.cost = read_cost(stage.folder.string() + ".cost.json");
-    if (fs::exists(stage.folder / "metrics.json"))
+    if (fs::exists(stage.folder / layout::kMetrics))
       run.evaluations.push_back(
-          {stage.name, read_metrics(stage.folder / "metrics.json"), trained_on(run, stage)});
-    if (fs::exists(stage.folder / "label_noise.json"))
-      run.label_noise.push_back(read_noise(stage.folder / "label_noise.json", stage.name));
-    if (fs::exists(stage.folder / "training.jsonl"))
-      run.training.push_back(read_curve(stage.folder / "training.jsonl", stage.name));
+          {stage.name, read_metrics(stage.folder / layout::kMetrics), trained_on(run, stage)});
+    if (fs::exists(stage.folder / layout::kLabelNoise))
+      run.label_noise.push_back(read_noise(stage.folder / layout::kLabelNoise, stage.name));
+    if (fs::exists(stage.folder / layout::kTraining))
+      run.training.push_back(read_curve(stage.folder / layout::kTraining, stage.name));
   }
   run.curations = read_curations(run);
   return run;

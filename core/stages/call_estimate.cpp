@@ -11,6 +11,7 @@
 
 #include "core/calls/token_estimate.hpp"
 #include "core/data/records.hpp"
+#include "core/run/layout.hpp"
 #include "core/run/runner.hpp"
 #include "core/run/scope.hpp"
 #include "core/stages/candidate_set.hpp"
@@ -157,7 +158,7 @@ class Estimator {
     if (!fresh) return it->second;
     Prompts& prompts = it->second;
     if (store_.complete(source.folder())) {
-      for (Prompt& prompt : read_prompts(store_.finished(source.folder()) / "prompts.jsonl")) {
+      for (Prompt& prompt : read_prompts(store_.finished(source.folder()) / layout::kPrompts)) {
         ++prompts.count;
         if (prompts.sample.size() < kSample) prompts.sample.push_back(without_extra(prompt));
       }
@@ -340,7 +341,7 @@ class Estimator {
     for (const std::string& curator : texts_of(stage.config.params, "curators"))
       if (asks(stage, Curator::kKind, curator)) asking.insert(curator);
     std::set<std::string> judged, all;
-    JsonLineReader lines(store_.finished(stage.folder()) / "decisions.jsonl");
+    JsonLineReader lines(store_.finished(stage.folder()) / layout::kDecisions);
     const auto text = [](const simdjson::dom::element& line, const char* key) {
       std::string_view value;
       return line[key].get(value) ? std::string() : std::string(value);
