@@ -10,7 +10,6 @@
 #include <optional>
 #include <unordered_set>
 
-#include "core/data/question.hpp"
 #include "core/data/records.hpp"
 #include "core/media/media_store.hpp"
 #include "core/run/layout.hpp"
@@ -25,6 +24,7 @@
 #include "dt2it/curator.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
+#include "dt2it/question.hpp"
 
 namespace dt2it {
 namespace {

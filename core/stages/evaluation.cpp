@@ -8,11 +8,11 @@
 #include <cmath>
 #include <tuple>
 
-#include "core/data/question.hpp"
 #include "core/data/records.hpp"
 #include "core/util/characters.hpp"
 #include "core/util/sha256.hpp"
 #include "dt2it/error.hpp"
+#include "dt2it/question.hpp"
 
 namespace dt2it {
 namespace {

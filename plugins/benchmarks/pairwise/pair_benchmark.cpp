@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "dt2it/error.hpp"
+#include "dt2it/names.hpp"
 #include "plugins/benchmarks/pairwise/tsv_rows.hpp"
 #include "plugins/common/records/row_reader.hpp"
 
@@ -42,19 +43,6 @@ std::vector<fs::path> named(const fs::path& folder, const std::string& name) {
   }
   std::sort(found.begin(), found.end());
   return found;
-}
-
-const char* name_of(Status status) {
-  switch (status) {
-    case Status::ok: return "ok";
-    case Status::unparsed: return "unparsed";
-    case Status::refused: return "refused";
-    case Status::truncated: return "truncated";
-    case Status::unavailable: return "unavailable";
-    case Status::missing_media: return "missing_media";
-    case Status::invalid: return "invalid";
-  }
-  return "invalid";
 }
 
 }  // namespace
@@ -201,7 +189,7 @@ void append_health(std::vector<Metric>& metrics, std::span<const Outcome> outcom
   metrics.push_back(failed.metric("failed"));
   for (auto& [status, count] : statuses) {
     count.total = total;
-    metrics.push_back(count.metric(std::string("failed/") + name_of(status)));
+    metrics.push_back(count.metric("failed/" + std::string(name_of(kStatusNames, status))));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "dt2it/error.hpp"
+#include "dt2it/names.hpp"
 #include "plugins/common/records/record_fields.hpp"
 
 namespace dt2it::records {
@@ -35,13 +36,12 @@ std::optional<double> optional_number(const object& record, std::string_view nam
 }
 
 template <class Enum, std::size_t N>
-Enum choice(const std::string& text, const std::array<std::pair<const char*, Enum>, N>& names,
+Enum choice(const std::string& text, const std::array<std::string_view, N>& names,
             std::string_view field, const std::string& where) {
+  if (const auto value = value_named<Enum>(names, text)) return *value;
   std::string allowed;
-  for (const auto& [name, value] : names) {
-    if (text == name) return value;
+  for (const std::string_view name : names)
     allowed += (allowed.empty() ? "" : ", ") + std::string(name);
-  }
   fail(where, field, "is '" + text + "' (allowed: " + allowed + ")");
 }
 
@@ -59,9 +59,7 @@ Media parse_media(const element& value, const Source& source, const std::string&
     media.source = std::string(path);
   } else if (!value.get(record)) {
     const std::string kind = records::optional_text(record, "kind", where);
-    if (!kind.empty())
-      media.kind = choice<Media::Kind, 2>(
-          kind, {{{"image", Media::Kind::image}, {"video", Media::Kind::video}}}, "kind", where);
+    if (!kind.empty()) media.kind = choice<Media::Kind>(kind, kMediaNames, "kind", where);
     media.id = records::optional_text(record, "id", where);
     media.mime = records::optional_text(record, "mime", where);
     media.source = records::optional_text(record, "source", where);
@@ -91,10 +89,7 @@ Part parse_part(const element& value, const Source& source, const std::string& w
   if (value.get(record)) throw DataError(where + ": a message's content must be a list of objects");
   const std::string type = records::required_text(record, "type", where);
   Part part;
-  part.kind = choice<Part::Kind, 3>(
-      type,
-      {{{"text", Part::Kind::text}, {"image", Part::Kind::image}, {"video", Part::Kind::video}}},
-      "type", where);
+  part.kind = choice<Part::Kind>(type, kPartNames, "type", where);
   if (part.kind == Part::Kind::text) {
     part.text = records::required_text(record, "text", where);
     return part;
@@ -110,11 +105,8 @@ Message parse_message(const element& value, const Source& source, const std::str
   object record;
   if (value.get(record)) throw DataError(where + ": 'messages' must be a list of objects");
   Message message;
-  message.role = choice<Message::Role, 3>(records::required_text(record, "role", where),
-                                          {{{"system", Message::Role::system},
-                                            {"user", Message::Role::user},
-                                            {"assistant", Message::Role::assistant}}},
-                                          "role", where);
+  message.role = choice<Message::Role>(records::required_text(record, "role", where), kRoleNames,
+                                       "role", where);
   const auto content = records::find(record, "content");
   if (!content) fail(where, "content", "is missing");
   std::string_view text;
@@ -137,15 +129,7 @@ Response parse_response(const object& record, const Source& source, const std::s
   response.origin = records::optional_text(record, "origin", where);
   response.finish_reason = records::optional_text(record, "finish_reason", where);
   if (const std::string status = records::optional_text(record, "status", where); !status.empty())
-    response.status = choice<Status, 7>(status,
-                                        {{{"ok", Status::ok},
-                                          {"unparsed", Status::unparsed},
-                                          {"refused", Status::refused},
-                                          {"truncated", Status::truncated},
-                                          {"unavailable", Status::unavailable},
-                                          {"missing_media", Status::missing_media},
-                                          {"invalid", Status::invalid}}},
-                                        "status", where);
+    response.status = choice<Status>(status, kStatusNames, "status", where);
   if (const auto media = records::find(record, "noised_image"))
     response.noised_image = parse_media(*media, source, where);
   response.extra = records::other_fields(

@@ -13,23 +13,11 @@
 
 #include "../judge_panel.hpp"
 #include "dt2it/curator.hpp"
+#include "dt2it/names.hpp"
 #include "dt2it/plugin.hpp"
 
 namespace dt2it {
 namespace {
-
-std::string_view status_name(Status status) {
-  switch (status) {
-    case Status::ok: return "ok";
-    case Status::unparsed: return "unparsed";
-    case Status::refused: return "refused";
-    case Status::truncated: return "truncated";
-    case Status::unavailable: return "unavailable";
-    case Status::missing_media: return "missing_media";
-    case Status::invalid: break;
-  }
-  return "invalid";
-}
 
 // Lets several judges compare the responses of each pair, in both orders, and follows the majority
 // (paper section 3.3, third step).
@@ -86,7 +74,7 @@ class ReannotateCurator final : public Curator {
       boost::json::object entry{{"judge", panel_.name(one.judge)},
                                 {"shown_first", one.chosen_first ? "chosen" : "rejected"}};
       if (!one.verdict.ok())
-        entry["status"] = boost::json::string_view(status_name(one.verdict.status));
+        entry["status"] = boost::json::string_view(name_of(kStatusNames, one.verdict.status));
       else if (one.verdict.winner == Verdict::Winner::tie)
         entry["better"] = "tie";
       else

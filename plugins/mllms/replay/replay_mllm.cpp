@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
@@ -12,6 +13,7 @@
 #include <string>
 
 #include "dt2it/mllm.hpp"
+#include "dt2it/names.hpp"
 #include "dt2it/plugin.hpp"
 #include "dt2it/request_key.hpp"
 
@@ -97,19 +99,10 @@ class ReplayMllm final : public Mllm {
     reply.detail = text("detail");
     reply.finish_reason = object.if_contains("finish_reason") ? text("finish_reason") : "stop";
     if (object.if_contains("status")) {
-      static const std::map<std::string, Status> kNames{{"ok", Status::ok},
-                                                        {"unparsed", Status::unparsed},
-                                                        {"refused", Status::refused},
-                                                        {"truncated", Status::truncated},
-                                                        {"unavailable", Status::unavailable},
-                                                        {"missing_media", Status::missing_media},
-                                                        {"invalid", Status::invalid}};
-      const auto status = kNames.find(text("status"));
-      if (status == kNames.end())
-        throw wrong(
-            "\"status\" must be one of ok, unparsed, refused, truncated, unavailable, "
-            "missing_media, invalid");
-      reply.status = status->second;
+      const auto status = value_named<Status>(kStatusNames, text("status"));
+      if (!status)
+        throw wrong(fmt::format("\"status\" must be one of {}", fmt::join(kStatusNames, ", ")));
+      reply.status = *status;
       if (reply.status != Status::ok && reply.detail.empty())
         reply.detail = "recorded so, without a reason";
     }

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "dt2it/error.hpp"
+#include "dt2it/names.hpp"
 #include "plugins/common/json_out.hpp"
 
 namespace dt2it::endpoint {
@@ -37,9 +38,6 @@ void append_media(std::string& json, const Media& media, Part::Kind kind, MediaS
 
 constexpr std::size_t kShortestKey = 8;  // "EMPTY" and "none" are words of answers
 constexpr std::size_t kLongestWords = 500;
-
-constexpr std::array<std::string_view, 7> kStatuses{
-    "ok", "unparsed", "refused", "truncated", "unavailable", "missing_media", "invalid"};
 
 Reward unparsed(std::string detail) {
   return {Status::unparsed, std::numeric_limits<double>::quiet_NaN(), std::move(detail)};
@@ -70,8 +68,8 @@ Reward last_number(element value) {
 Reward own_reward(element entry) {
   std::string_view status, detail;
   if (entry["status"].get(status)) return unparsed("a reward has no status");
-  for (std::size_t i = 1; i < kStatuses.size(); ++i)
-    if (status == kStatuses[i]) {
+  for (std::size_t i = 1; i < kStatusNames.size(); ++i)
+    if (status == kStatusNames[i]) {
       if (entry["detail"].get(detail)) detail = {};
       return {static_cast<Status>(i), std::numeric_limits<double>::quiet_NaN(),
               std::string(detail)};

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "dt2it/plugin.hpp"
+#include "dt2it/question.hpp"
 #include "dt2it/reward_model.hpp"
 #include "dt2it/verdict_model.hpp"
 #include "plugins/reward_models/replay/stored_rows.hpp"
@@ -156,11 +157,8 @@ class ReplayRewardModel final : public RewardModel, public VerdictModel {
       return found;
     }
     if (request.responses.size() != 2) throw DataError(part.name + ": has verdicts on pairs only");
-    std::string question;
-    for (const Part& one : request.prompt->messages.back().content)
-      if (one.kind == Part::Kind::text) question += one.text;
-    const std::string key = replay::key_of(request.prompt->id, question, request.responses[0].text,
-                                           request.responses[1].text);
+    const std::string key = replay::key_of(request.prompt->id, question_of(*request.prompt),
+                                           request.responses[0].text, request.responses[1].text);
     const auto found = part.keys.find(key);
     if (found == part.keys.end())
       throw DataError(part.name + ": has no verdict on pair " + std::to_string(request.row) +

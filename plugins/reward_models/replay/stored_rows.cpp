@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "dt2it/names.hpp"
 #include "plugins/common/judging/verdict_reading.hpp"
 #include "plugins/common/records/record_fields.hpp"
 #include "plugins/common/records/record_reader.hpp"
@@ -80,12 +81,9 @@ StoredRow answer_row(const object& record, const std::string& where) {
 }
 
 Status status_named(std::string_view name, const std::string& where) {
-  constexpr std::string_view kNames[] = {"ok",          "unparsed",      "refused", "truncated",
-                                         "unavailable", "missing_media", "invalid"};
-  const auto found = std::find(std::begin(kNames), std::end(kNames), name);
-  if (found == std::end(kNames))
-    throw DataError(where + ": 'status' of a verdict is '" + std::string(name) + "'");
-  return static_cast<Status>(found - std::begin(kNames));
+  const auto status = value_named<Status>(kStatusNames, name);
+  if (!status) throw DataError(where + ": 'status' of a verdict is '" + std::string(name) + "'");
+  return *status;
 }
 
 StoredRow own_row(const object& record, const std::string& where) {

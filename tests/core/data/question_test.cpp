@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/data/question.hpp"
+#include "dt2it/question.hpp"
 
 #include <catch2/catch.hpp>
 
