@@ -39,7 +39,16 @@ function(dt2it_add_test name)
     add_dependencies(${name}_test ${arg_DEPENDS})
   endif()
   add_test(NAME ${name} COMMAND ${name}_test WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}")
+  dt2it_test_timeout(${name} ${arg_TIMEOUT})
+endfunction()
+
+# A test of the calling folder may take so many seconds, and longer under sanitizers.
+function(dt2it_test_timeout name seconds)
+  if(CMAKE_CXX_FLAGS_RELEASE MATCHES "-fsanitize")
+    math(EXPR seconds "${seconds} * 10")
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${seconds})
 endfunction()
 
 # The profile of the mini world names plugins that need LibTorch: without it (preset asan) these tests of the calling folder are off.

@@ -44,8 +44,15 @@ LabelledPair labelled(const KindMix& mix, const Recipe& recipe, Rng& rng) {
                    style, rng);
     };
     Written chosen = make(true, rng.integer(0, 2), recipe.subtle ? 0 : .05, false, a);
-    Written rejected = recipe.subtle ? make(true, rng.integer(1, 2), .6, rng.chance(.4), b)
-                                     : make(rng.chance(.15), rng.integer(0, 2), .4, false, b);
+    // Draws are statements: compilers differ in the order of arguments.
+    Written rejected;
+    if (recipe.subtle) {
+      const bool garbled = rng.chance(.4);
+      rejected = make(true, rng.integer(1, 2), .6, garbled, b);
+    } else {
+      const int claims = rng.integer(0, 2);
+      rejected = make(rng.chance(.15), claims, .4, false, b);
+    }
     if (chosen.quality.overall - rejected.quality.overall >= .3)
       return {std::move(item), std::move(chosen), std::move(rejected)};
   }
@@ -157,7 +164,9 @@ std::array<BenchmarkPair, 3> mm_rlhf_rewardbench_pairs(std::size_t index, double
                    style, rng);
     };
     const Written best = make(true, 2, 0, false, look(.65));
-    const Written faulty = make(true, rng.integer(1, 2), .7, rng.chance(.5), look(.5));
+    const Style faulty_style = look(.5);
+    const bool garbled = rng.chance(.5);
+    const Written faulty = make(true, rng.integer(1, 2), .7, garbled, faulty_style);
     const Written wrong = make(false, 1, .4, false, look(.4));
     if (best.quality.overall - faulty.quality.overall <= .2 ||
         faulty.quality.overall - wrong.quality.overall <= .2)

@@ -387,8 +387,8 @@ Lesson Teacher::probe_critique(Rng& rng, bool two) const {
     } else {
       scenes = {random_scene(rng)};
       question = question_one(scenes[0], rng);
-      response = response_text(compose(question, scenes, right, 0, 0, false, rng),
-                               static_cast<Style>(rng.below(kStyleCount)), rng);
+      const auto style = static_cast<Style>(rng.below(kStyleCount));  // drawn first
+      response = response_text(compose(question, scenes, right, 0, 0, false, rng), style, rng);
     }
     std::int64_t next = 0;
     Lesson lesson =
