@@ -51,7 +51,7 @@ function(dt2it_test_timeout name seconds)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${seconds})
 endfunction()
 
-# The profile of the mini world names plugins that need LibTorch: without it (preset asan) these tests of the calling folder are off.
+# The profile of the mini world names plugins that need LibTorch: without it (preset tsan) these tests of the calling folder are off.
 function(dt2it_tests_need_torch)
   if(NOT DT2IT_TORCH)
     set_tests_properties(${ARGN} PROPERTIES DISABLED ON)

@@ -63,13 +63,18 @@ include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch REQUIRED_VARS LibTorch_INCLUDE_DIR LibTorch_torch_cpu LibTorch_c10
   VERSION_VAR LibTorch_VERSION REASON_FAILURE_MESSAGE "set LIBTORCH_ROOT, or run ./dev setup")
 if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
-  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  find_package(OpenMP COMPONENTS CXX)
+  if(NOT OpenMP_CXX_FOUND)  # clang without libomp
+    message(STATUS "The compiler has no OpenMP: at::parallel_for in our code takes one thread")
+  endif()
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE
     ${LibTorch_INCLUDE_DIR} ${LibTorch_INCLUDE_DIR}/torch/csrc/api/include)
   # -fopenmp only for the compiler: at::parallel_for in our code is serial without it, and torch brings
   # its own libgomp. --no-as-needed keeps libtorch_cuda, which no symbol of ours names.
-  target_compile_options(LibTorch::LibTorch INTERFACE -fopenmp)
+  if(OpenMP_CXX_FOUND)
+    target_compile_options(LibTorch::LibTorch INTERFACE -fopenmp)
+  endif()
   target_compile_definitions(LibTorch::LibTorch INTERFACE USE_DISTRIBUTED USE_C10D_GLOO
     DT2IT_TORCH_VERSION="${LibTorch_VERSION}")
   if(_nccl_includes)
