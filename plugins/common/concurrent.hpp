@@ -12,8 +12,8 @@
 
 namespace dt2it {
 
-// work(0) ... work(count - 1), several at a time from threads of their own: for what waits for
-// remote models. After an exception no more is begun; it is thrown when what is in flight has
+// work(0) ... work(count - 1), `most` at a time from threads of their own: for what waits for
+// remote models, or is to use several cores. After an exception no more is begun; it is thrown when what is in flight has
 // ended.
 inline void concurrently(std::size_t count, int most,
                          const std::function<void(std::size_t)>& work) {

@@ -4,14 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <thread>
 
 #include "dt2it/benchmark.hpp"
 #include "dt2it/dataset.hpp"
 #include "dt2it/error.hpp"
 #include "dt2it/json_text.hpp"
+#include "plugins/common/concurrent.hpp"
 #include "plugins/curators/decontaminate/image_hash.hpp"
 
 namespace dt2it {
@@ -224,24 +223,10 @@ std::vector<Decision> DecontaminateCurator::review(std::span<const PreferencePai
     ready_ = true;
   }
   std::vector<Decision> decisions(pairs.size());
-  std::atomic<std::size_t> next{0};
-  std::exception_ptr failure;
-  std::mutex failing;
-  const auto work = [&] {
-    try {
-      for (std::size_t i; (i = next.fetch_add(1)) < pairs.size();) decisions[i] = decide(pairs[i]);
-    } catch (...) {
-      std::lock_guard lock(failing);
-      failure = std::current_exception();
-    }
-  };
-  const std::size_t cores = params_.threads > 0 ? static_cast<std::size_t>(params_.threads)
-                                                : std::max(1u, std::thread::hardware_concurrency());
-  std::vector<std::thread> threads;
-  for (std::size_t i = 1; i < std::min(cores, pairs.size()); ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
-  if (failure) std::rethrow_exception(failure);
+  const auto cores = params_.threads > 0 ? static_cast<int>(params_.threads)
+                                         : static_cast<int>(std::thread::hardware_concurrency());
+  concurrently(pairs.size(), std::max(1, cores),
+               [&](std::size_t i) { decisions[i] = decide(pairs[i]); });
   return decisions;
 }
 
