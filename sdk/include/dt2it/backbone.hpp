@@ -78,7 +78,7 @@ enum class HiddenState : std::uint8_t { normed, unnormed };
 
 // Sequences that grow token by token, each with its key-value cache; the samples of one prompt share its prefill. Row i
 // of all results is the i-th live sequence: prompt after prompt as they came, sample after sample. What a row gives does
-// not depend, to the last bit, on which rows are beside it. Holds a NoGradGuard while it works; not thread-safe; must not
+// not depend on which rows are beside it: on a CPU to the last bit, on a GPU but for rounding. Holds a NoGradGuard while it works; not thread-safe; must not
 // outlive its backbone.
 class DT2IT_API Decoding {
  public:

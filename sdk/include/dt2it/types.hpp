@@ -105,7 +105,7 @@ struct Score {
   std::optional<double> stated_overall;  // the figure the judge itself wrote, kept beside ours
   std::vector<Criterion> criteria;
   std::string judge_reference;  // the judge's own reference answer
-  std::string detail;           // why the status is not ok
+  std::string detail;           // why the status is not ok; else JSON of repeated draws
   std::string reply;            // raw text of the answer that this score was read from
   bool ok() const { return status == Status::ok; }
 };
@@ -116,7 +116,7 @@ struct Verdict {
   Status status = Status::invalid;
   Winner winner = Winner::tie;
   std::optional<double> first_score, second_score;
-  std::string detail;
+  std::string detail;  // likewise
   std::string reply;
   bool ok() const { return status == Status::ok; }
 };
