@@ -17,14 +17,30 @@ if(DT2IT_BUNDLE)
   foreach(target ${plugins})
     list(APPEND libraries "$<TARGET_FILE:${target}>")
   endforeach()
+  set(opened)  # by LibTorch for CUDA when it is first needed
+  if(LibTorch_torch_cuda)
+    get_filename_component(folder ${LibTorch_torch_cuda} DIRECTORY)
+    file(GLOB opened ${folder}/libcaffe2_nvrtc.so)
+  endif()
   string(CONFIGURE [[
-    set(libraries @libraries@)
+    set(libraries @libraries@ @opened@)
     file(GET_RUNTIME_DEPENDENCIES LIBRARIES ${libraries} RESOLVED_DEPENDENCIES_VAR found
-      UNRESOLVED_DEPENDENCIES_VAR absent CONFLICTING_DEPENDENCIES_PREFIX twice PRE_EXCLUDE_REGEXES "^ld-linux" "^libc\\.so" "^libm\\.so"
+      UNRESOLVED_DEPENDENCIES_VAR absent CONFLICTING_DEPENDENCIES_PREFIX twice PRE_EXCLUDE_REGEXES "^ld-linux" "^libc\\.so" "^libm\\.so" "^libcuda\\.so"
       POST_EXCLUDE_REGEXES "^/lib" "^/usr/lib" "libdt2it_nn")
     foreach(name ${twice_FILENAMES})  # LibTorch brings an OpenMP of its own beside the system's
       list(FILTER twice_${name} EXCLUDE REGEX "^/lib|^/usr/lib")
       list(APPEND found ${twice_${name}})
+    endforeach()
+    list(APPEND found @opened@)
+    foreach(file IN LISTS found)  # parts that cuDNN and NVRTC open from their own folder
+      get_filename_component(folder "${file}" DIRECTORY)
+      if(file MATCHES "/libcudnn\\.so")
+        file(GLOB parts "${folder}/libcudnn_*.so.*")
+        list(APPEND found ${parts})
+      elseif(file MATCHES "/libnvrtc\\.so")
+        file(GLOB parts "${folder}/libnvrtc-builtins*.so.*")
+        list(APPEND found ${parts})
+      endif()
     endforeach()
     if(absent)
       message(FATAL_ERROR "cannot find libraries that plugins need: ${absent}")
