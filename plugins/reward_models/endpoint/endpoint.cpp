@@ -9,6 +9,7 @@
 
 #include "dt2it/plugin.hpp"
 #include "dt2it/reward_model.hpp"
+#include "dt2it/secrets.hpp"
 #include "plugins/reward_models/endpoint/http_post.hpp"
 #include "plugins/reward_models/endpoint/wire.hpp"
 

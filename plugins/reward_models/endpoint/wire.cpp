@@ -11,6 +11,7 @@
 
 #include "dt2it/error.hpp"
 #include "dt2it/names.hpp"
+#include "dt2it/secrets.hpp"
 #include "plugins/common/json_out.hpp"
 
 namespace dt2it::endpoint {
@@ -36,7 +37,6 @@ void append_media(std::string& json, const Media& media, Part::Kind kind, MediaS
   json += "\"}}";
 }
 
-constexpr std::size_t kShortestKey = 8;  // "EMPTY" and "none" are words of answers
 constexpr std::size_t kLongestWords = 500;
 
 Reward unparsed(std::string detail) {
@@ -132,12 +132,6 @@ std::string in_short(const std::string& text) {
 }
 
 }  // namespace
-
-void blot_out(std::string& text, const std::string& key) {
-  if (key.size() < kShortestKey) return;
-  for (std::size_t at = 0; (at = text.find(key, at)) != std::string::npos;)
-    text.replace(at, key.size(), "[key]");
-}
 
 std::string write_messages(const Prompt& prompt, MediaStore& media) {
   constexpr std::array kRoles{"system", "user", "assistant"};

@@ -29,7 +29,4 @@ std::vector<Reward> read_answer(Api api, std::string_view body, std::size_t coun
 // the key.
 std::string read_error(long status, std::string_view body, const std::string& key = {});
 
-// A server may send back what it was sent. As core/calls, which no plugin can reach.
-void blot_out(std::string& text, const std::string& key);
-
 }  // namespace dt2it::endpoint
