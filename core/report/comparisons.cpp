@@ -146,6 +146,10 @@ TextTable comparisons_table(std::span<const RunSummary> runs) {
   table.notes.push_back(
       "Items are resampled 10,000 times with both rows' answers to them; several seeds are "
       "averaged by item first.");
+  if (std::ranges::any_of(rows, [](const Row& row) { return row.seeds.size() < 2; }))
+    table.notes.push_back(
+        "This is of one training each and says nothing of what another seed would give, which may "
+        "be several points: --seeds 0,1,2.");
   return table;
 }
 

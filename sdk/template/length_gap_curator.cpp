@@ -66,6 +66,7 @@ class LengthGapCurator final : public dt2it::Curator {
 
 }  // namespace
 
+// Raise the version when the same parameters decide otherwise: results are kept by it.
 DT2IT_PLUGIN("curators/length_gap", "1.0.0", registrar) {
   registrar.add<dt2it::Curator, LengthGapCurator>(
       "length_gap", "Discards pairs whose chosen answer is much longer than the rejected one.");

@@ -66,6 +66,7 @@ PAGES = {
         "not_run": {"--device cuda": "serves until it is stopped; the next block does so too",
                     "./dev bench serve": "half an hour, and the peers' environment"},
     },
+    "docs/first_walk.md": {"replace": [("./dev setup && ./dev build\n", "")]},  # what is being tested
     "docs/installing.md": {"not_run": {"./dev build release": "an hour; the test install_tree installs and moves a tree"}},
     "docs/reliability.md": {"not_run": {"./dev torture": "an hour; the test cli_torture kills fewer", "./dev fuzz": "as long as one likes; the tests "
                                         "fuzz_* run each for a fixed count"}},
