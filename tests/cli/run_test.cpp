@@ -182,4 +182,31 @@ TEST_CASE("Two processes share a runs folder: one works, the other waits and say
         std::vector<std::string>{});
 }
 
+TEST_CASE("An experiment elsewhere extends one that comes with the program") {
+  testing::TemporaryFolder own;
+  // Its plan, without the line that names the experiment.
+  const auto plan = [&](const std::string& file) {
+    const Finished done = dt2it({"plan", file}, {}, own.path());
+    INFO(done.err);
+    REQUIRE(done.code == 0);
+    return done.out.substr(done.out.find('\n'));
+  };
+  for (const std::string shipped :
+       {"examples/one_pair.toml", "experiments/table7/method1_pointwise.toml"}) {
+    own.write("own.toml", "extends = \"" + shipped + "\"\n");
+    CHECK(plan("own.toml") == plan(shipped));
+  }
+  own.write("own.toml", "extends = \"examples/none.toml\"\n");
+  const Finished absent = dt2it({"check", "own.toml"}, {}, own.path());
+  CHECK(absent.code == 2);
+  CHECK_THAT(absent.err + absent.out,
+             Catch::Contains("own.toml:1:11: there is no file examples/none.toml"));
+  // What is beside it comes first.
+  fs::create_directory(own.path() / "examples");
+  own.write("examples/one_pair.toml", "oops = 1\n");
+  own.write("own.toml", "extends = \"examples/one_pair.toml\"\n");
+  const Finished beside = dt2it({"check", "own.toml"}, {}, own.path());
+  CHECK_THAT(beside.err + beside.out, Catch::Contains("examples/one_pair.toml:1:1: unknown key"));
+}
+
 }  // namespace dt2it
