@@ -13,6 +13,7 @@
 #include "core/cli/verbs.hpp"
 #include "core/config/component_check.hpp"
 #include "core/config/installed_file.hpp"
+#include "core/config/suggest.hpp"
 #include "core/stages/stages.hpp"
 #include "dt2it/error.hpp"
 
@@ -89,7 +90,8 @@ ComponentConfig component_of(const Catalog& catalog, const std::string& kind,
     std::string names;
     for (const ComponentDescription* other : catalog.of_kind(kind))
       names += (names.empty() ? "" : ", ") + other->name;
-    throw ConfigError(fmt::format("no {}/{} (there are: {})", kind, type, names));
+    throw ConfigError(
+        fmt::format("no {}/{} (there are: {}){}", kind, type, names, kPluginsElsewhere));
   }
   Diagnostics diagnostics;
   TomlEntry table;
