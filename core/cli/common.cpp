@@ -12,6 +12,8 @@
 
 #include "core/cli/verbs.hpp"
 #include "core/config/component_check.hpp"
+#include "core/config/installed_file.hpp"
+#include "core/config/suggest.hpp"
 #include "core/stages/stages.hpp"
 #include "dt2it/error.hpp"
 
@@ -88,7 +90,8 @@ ComponentConfig component_of(const Catalog& catalog, const std::string& kind,
     std::string names;
     for (const ComponentDescription* other : catalog.of_kind(kind))
       names += (names.empty() ? "" : ", ") + other->name;
-    throw ConfigError(fmt::format("no {}/{} (there are: {})", kind, type, names));
+    throw ConfigError(
+        fmt::format("no {}/{} (there are: {}){}", kind, type, names, kPluginsElsewhere));
   }
   Diagnostics diagnostics;
   TomlEntry table;
@@ -202,14 +205,6 @@ fs::path find_profiles(const fs::path& experiment) {
 }
 
 namespace {
-
-// An experiment that comes with the program (experiments/demo.toml), from wherever it is called.
-fs::path installed_file(const fs::path& file) {
-  if (file.is_absolute() || fs::exists(file)) return file;
-  const fs::path installed =
-      fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/dt2it" / file;
-  return fs::exists(installed) ? installed : file;
-}
 
 std::vector<std::uint64_t> seeds_of(const std::string& text) {
   std::vector<std::uint64_t> seeds;

@@ -1,15 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <boost/optional.hpp>
 #include <cstdlib>
 #include <iostream>
+#include <ranges>
+#include <set>
 #include <string_view>
 
 #include "core/cli/verbs.hpp"
+#include "core/run/layout.hpp"
 #include "core/run/runner.hpp"
 
 namespace dt2it::cli {
 
 namespace po = boost::program_options;
+
+namespace {
+
+// Stages whose result is a checkpoint: those that the experiment itself names, and of the parts of composites those from
+// which no further training comes.
+std::vector<std::string> trained_models(const Experiment& experiment, const StageGraph& graph) {
+  std::set<std::string> led_on;  // to a training, themselves or by other stages
+  std::vector<std::string> names;
+  for (const PlannedStage& stage : std::views::reverse(graph.stages)) {
+    const std::string& name = stage.config.name;
+    const bool trained = stage.type->result == layout::kCheckpoint;
+    const bool used = led_on.contains(name);
+    if (trained && (!used || experiment.stage(name))) names.push_back(name);
+    if (trained || used) led_on.insert(stage.inputs.begin(), stage.inputs.end());
+  }
+  std::ranges::reverse(names);
+  return names;
+}
+
+}  // namespace
 
 int run(const Arguments& arguments) {
   CommonOptions common;
@@ -75,7 +99,15 @@ int run(const Arguments& arguments) {
     std::cerr << "stopped; what is done is saved. Go on with:\n  " << command << '\n';
     throw;
   }
-  if (run_options.stage.empty()) print_reports(folders, {}, command, std::cout);
+  if (!run_options.stage.empty()) return 0;
+  print_reports(folders, {}, command, std::cout);
+  for (const auto& entry : runner.entries())
+    for (const std::string& name : trained_models(entry->experiment, entry->graph)) {
+      const std::filesystem::path checkpoint =
+          runner.run_folder(entry->experiment) / layout::kStages / name / layout::kCheckpoint;
+      if (std::filesystem::is_directory(checkpoint))
+        std::cout << "checkpoint: " << checkpoint.string() << '\n';
+    }
   return 0;
 }
 

@@ -263,9 +263,10 @@ CheckedComponent check_component(std::string_view kind, const TomlEntry& entry,
   }
   const ComponentDescription* description = catalog.find(kind, result.type);
   if (!description) {
-    diagnostics.add(type_at, fmt::format("there is no {} type '{}'{}",
-                                         kind == "stages" ? "stage" : std::string(kind),
-                                         result.type, allowed_text(result.type, types)));
+    const bool stage = kind == "stages";
+    diagnostics.add(type_at,
+                    fmt::format("there is no {} type '{}'{}{}", stage ? "stage" : kind, result.type,
+                                allowed_text(result.type, types), stage ? "" : kPluginsElsewhere));
     return result;
   }
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/config/component_check.hpp"
+#include "core/config/installed_file.hpp"
 #include "core/config/references.hpp"
 #include "core/config/resolved.hpp"
 #include "core/config/suggest.hpp"
@@ -103,7 +104,7 @@ class Loader {
       }
       const auto text = expand_variables(*parent, errors_);
       if (!text) return false;
-      at = (at.parent_path() / *text).lexically_normal();
+      at = parent_file(at, *text);
       if (text->empty() || at.extension() != ".toml") {
         errors_.add(
             asked_from,

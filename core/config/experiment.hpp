@@ -6,7 +6,7 @@
 // checked against the Catalog, defaults filled in, paths made absolute. The only place that knows
 // TOML.
 //
-//   extends = "listwise.toml"            # one parent, relative to this file
+//   extends = "listwise.toml"            # one parent (installed_file.hpp: parent_file)
 //   [experiment]  paper, about, seed, seeds, expect, rows
 //   [KIND.NAME]   type = "..."  + parameters of that component type
 //   [stages.NAME] type = "..."  (default: NAME) + parameters of that stage type

@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "core/config/installed_file.hpp"
 #include "core/config/toml_tree.hpp"
 #include "dt2it/error.hpp"
 
@@ -19,7 +20,7 @@ PlanFacts PlanFacts::read(const std::filesystem::path& profile) {
   if (!tree) throw ConfigError(diagnostics.text());
   if (const TomlNode* parent = tree->find("extends");
       parent && parent->type == TomlNode::Type::string) {
-    const PlanFacts base = read((profile.parent_path() / parent->string).lexically_normal());
+    const PlanFacts base = read(parent_file(profile, parent->string));
     facts.numbers_ = base.numbers_;
     facts.texts_ = base.texts_;
   }

@@ -18,4 +18,8 @@ std::string allowed_text(std::string_view wrong, const std::vector<std::string>&
 // The same without a guess: " (allowed: a, b)"; " (there are none)" for an empty list.
 std::string allowed_text(const std::vector<std::string>& allowed);
 
+// What to add after it where a plugin's type is unknown: it may be one of a folder that was not given.
+inline constexpr std::string_view kPluginsElsewhere =
+    "; plugins elsewhere: --plugin-path DIR or DT2IT_PLUGIN_PATH";
+
 }  // namespace dt2it

@@ -349,8 +349,8 @@ std::shared_ptr<void> PluginRegistry::make(std::string_view kind, std::string_vi
       std::vector<std::string> names;
       for (const auto& [key, one] : state_->items)
         if (key.first == kind && one.plugin) names.push_back(key.second);
-      throw ConfigError(
-          fmt::format("there is no {} type '{}'{}", kind, type, allowed_text(type, names)));
+      throw ConfigError(fmt::format("there is no {} type '{}'{}{}", kind, type,
+                                    allowed_text(type, names), kPluginsElsewhere));
     }
     state_->load(*item->plugin);
     component = &item->plugin->types.at({std::string(kind), std::string(type)});

@@ -140,6 +140,10 @@ void Runner::run(const std::atomic<bool>& stop) {
       todo.push_back(std::move(job));
     }
 
+  if (todo.empty())
+    board_->say(done.size() == 1 ? "the stage was there already"
+                                 : fmt::format("all {} stages were there already", done.size()));
+
   // Also now, so that `clean` and `report` know what this run is at work on.
   for (const auto& entry : entries_) write_run_folder(*entry);
   std::set<std::string> stages;

@@ -85,7 +85,8 @@ TEST_CASE("A run prints its tables, writes its page, and is finished the second 
   const Finished second = Process(run_words(runs.path())).wait();
   CHECK(second.code == 0);
   CHECK(second.out == first.out);
-  CHECK(second.err.empty());
+  CHECK(second.err == "all 12 stages were there already\n");
+  CHECK(Process(run_words(runs.path(), {"--quiet"})).wait().err.empty());
   CHECK(differences(files, stored_files(runs.path())) == std::vector<std::string>{});
 
   const Finished plan = dt2it({"plan", kData, "--runs", runs.path().string()});
@@ -180,6 +181,46 @@ TEST_CASE("Two processes share a runs folder: one works, the other waits and say
   REQUIRE(Process(run_words(alone.path(), settings)).wait().code == 0);
   CHECK(differences(stored_files(together.path()), stored_files(alone.path())) ==
         std::vector<std::string>{});
+}
+
+TEST_CASE("A run ends with the paths of what it trained") {
+  testing::TemporaryFolder runs;
+  const Finished run = dt2it({"run", "tests/fixtures/experiments/all_stages.toml", "--quiet",
+                              "--runs", runs.path().string()});
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const std::string folder = (runs.path() / "all_stages").string();
+  CHECK_THAT(run.out, Catch::EndsWith("\nreport: " + folder + "/report.html\ncheckpoint: " +
+                                      folder + "/stages/iterate/checkpoint\ncheckpoint: " + folder +
+                                      "/stages/offline_rl.dpo/checkpoint\n"));
+  CHECK(fs::exists(folder + "/stages/iterate/checkpoint/config.json"));
+}
+
+TEST_CASE("An experiment elsewhere extends one that comes with the program") {
+  testing::TemporaryFolder own;
+  // Its plan, without the line that names the experiment.
+  const auto plan = [&](const std::string& file) {
+    const Finished done = dt2it({"plan", file}, {}, own.path());
+    INFO(done.err);
+    REQUIRE(done.code == 0);
+    return done.out.substr(done.out.find('\n'));
+  };
+  for (const std::string shipped :
+       {"examples/one_pair.toml", "experiments/table7/method1_pointwise.toml"}) {
+    own.write("own.toml", "extends = \"" + shipped + "\"\n");
+    CHECK(plan("own.toml") == plan(shipped));
+  }
+  own.write("own.toml", "extends = \"examples/none.toml\"\n");
+  const Finished absent = dt2it({"check", "own.toml"}, {}, own.path());
+  CHECK(absent.code == 2);
+  CHECK_THAT(absent.err + absent.out,
+             Catch::Contains("own.toml:1:11: there is no file examples/none.toml"));
+  // What is beside it comes first.
+  fs::create_directory(own.path() / "examples");
+  own.write("examples/one_pair.toml", "oops = 1\n");
+  own.write("own.toml", "extends = \"examples/one_pair.toml\"\n");
+  const Finished beside = dt2it({"check", "own.toml"}, {}, own.path());
+  CHECK_THAT(beside.err + beside.out, Catch::Contains("examples/one_pair.toml:1:1: unknown key"));
 }
 
 }  // namespace dt2it

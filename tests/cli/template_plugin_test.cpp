@@ -54,4 +54,20 @@ TEST_CASE("A plugin from elsewhere works like one of the tree") {
         std::vector<std::string>{});
 }
 
+TEST_CASE("The template's experiment runs where it lies") {
+  const fs::path folder = build_path("/install_test/template");
+  testing::TemporaryFolder runs;
+  const Words rest = {"experiment.toml", "--plugin-path", "build/plugins", "--runs",
+                      runs.path().string()};
+  const auto call = [&](Words words) {
+    words.insert(words.end(), rest.begin(), rest.end());
+    return dt2it(words, {}, folder);
+  };
+  CHECK_THAT(call({"plan"}).out, Catch::Contains("short") && Catch::Contains("<- distil"));
+  const Finished run = call({"run", "--stage", "short"});
+  INFO(run.err);
+  CHECK(run.code == 0);
+  CHECK(fs::exists(runs.path() / "experiment/stages/short/pairs.jsonl"));
+}
+
 }  // namespace dt2it

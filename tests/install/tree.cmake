@@ -19,6 +19,8 @@ set(dt2it env -i HOME=${WORK}/elsewhere PATH=/usr/bin:/bin ${WORK}/moved/bin/dt2
 step("Say the version" ${dt2it} --version)
 step("Read an experiment that comes with it" ${dt2it} plan experiments/demo.toml)
 step("Run one" ${dt2it} run examples/one_pair.toml --set datasets.prompts.count=30)
+file(WRITE ${WORK}/elsewhere/own/row.toml "extends = \"examples/one_pair.toml\"\n")
+step("Plan one of the user's that extends one that comes with it" ${dt2it} plan own/row.toml)
 file(GLOB reports ${WORK}/elsewhere/runs/*/report.html)
 if(NOT reports)
   message(FATAL_ERROR "the run left no report:\n${output}")

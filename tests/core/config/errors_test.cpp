@@ -12,6 +12,7 @@ const std::string kTop =
     "curators, datasets, "
     "diversity, judges, "
     "mllms, reformulators, reward_models, scorers, trainers)\n";
+const std::string kElsewhere = "; plugins elsewhere: --plugin-path DIR or DT2IT_PLUGIN_PATH";
 
 }  // namespace
 
@@ -50,14 +51,15 @@ TEST_CASE("Types of components") {
         "main.toml:1:8: [mllms.a] has no 'type' (allowed: endpoint, echo)\n");
   CHECK(errors_of("[mllms.a]\ntype='ekho'\n") ==
         "main.toml:2:6: there is no mllms type 'ekho' (did you mean 'echo'? allowed: endpoint, "
-        "echo)\n");
+        "echo)" +
+            kElsewhere + "\n");
   CHECK(errors_of("[mllms.a]\ntype=1\n") ==
         "main.toml:2:6: 'type' is an integer (a string is expected)\n");
   CHECK(errors_of("[stages.colect]\n") ==
         "main.toml:1:9: there is no stage type 'colect' (did you mean 'collect'? allowed: collect, "
         "score, fit)\n");
   CHECK(errors_of("[trainers.t]\ntype='native'\n") ==
-        "main.toml:2:6: there is no trainers type 'native' (there are none)\n");
+        "main.toml:2:6: there is no trainers type 'native' (there are none)" + kElsewhere + "\n");
 }
 
 TEST_CASE("Wrong types, ranges, choices, missing parameters") {
@@ -234,7 +236,8 @@ TEST_CASE("Profiles") {
         "mini, paper)\n");
   CHECK(folder.errors("main.toml", {}, "mini") ==
         "main.toml:1:1: unknown key 'x' " + kTop +
-            "profiles/mini.toml:2:6: there is no mllms type 'nope' (allowed: endpoint, echo)\n");
+            "profiles/mini.toml:2:6: there is no mllms type 'nope' (allowed: endpoint, echo)" +
+            kElsewhere + "\n");
   CHECK(folder.errors("main.toml", {}, "nowhere/x.toml") ==
         "--profile nowhere/x.toml: there is no file nowhere/x.toml\n");
 }

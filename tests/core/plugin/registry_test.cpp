@@ -224,7 +224,8 @@ TEST_CASE("What a constructor throws keeps its kind and gets the plugin's name")
                        Catch::Message(prefix + "unknown parameter 'valu'"));
   CHECK_THROWS_MATCHES(
       make(registry, "goood", {}, context), ConfigError,
-      Catch::Message("there is no scorers type 'goood' (did you mean 'good'? allowed: good)"));
+      Catch::Message("there is no scorers type 'goood' (did you mean 'good'? allowed: good); "
+                     "plugins elsewhere: --plugin-path DIR or DT2IT_PLUGIN_PATH"));
 }
 
 TEST_CASE("Built-in types are described like plugins and are not made by the registry") {
