@@ -73,7 +73,7 @@ Weights::Weights(const fs::path& folder, const WeightsOptions& options)
     if (model_folder_.empty())
       throw ModelError(
           fmt::format("{}: is a LoRA adapter of '{}', which is no folder here; give the folder of "
-                      "its base model",
+                      "its base model (dt2it convert: --base DIR)",
                       folder.string(), adapter_->base()));
   }
   read_config(options);

@@ -22,6 +22,25 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kFailuresShown = 5;
 
+// Where `folder` is that of a stage or of a run: the checkpoint in it.
+std::string checkpoint_hint(const fs::path& folder) {
+  std::vector<fs::path> places = {folder};
+  std::error_code absent;
+  for (const auto& stage : fs::directory_iterator(folder / "stages", absent))
+    places.push_back(stage.path());
+  // Parts of composite stages ("train.model_0") last.
+  const auto part = [](const fs::path& place) {
+    return place.filename().string().find('.') != std::string::npos;
+  };
+  std::sort(places.begin() + 1, places.end(), [&](const fs::path& a, const fs::path& b) {
+    return std::pair(part(a), a) < std::pair(part(b), b);
+  });
+  for (const fs::path& place : places)
+    if (const fs::path found = place / "checkpoint"; fs::exists(found / "config.json", absent))
+      return fmt::format(" (did you mean {}?)", found.string());
+  return {};
+}
+
 // A trained multimodal reward model: a backbone and a head on the last token of the response. With the head "contrast" it
 // is the backbone as it is: how much rather it would say the positive than the negative word after the response.
 class MrmRewardModel final : public RewardModel {
@@ -297,12 +316,14 @@ class MrmRewardModel final : public RewardModel {
     simdjson::dom::element root;
     std::string_view type;
     if (!fs::exists(config) && fs::exists(checkpoint() / "adapter_config.json"))
-      throw ModelError(fmt::format(
-          "{0}: is a LoRA adapter; merge it first: dt2it convert {0} TARGET --merge-adapter",
-          checkpoint().string()));
-    if (!fs::exists(config))
       throw ModelError(
-          fmt::format("{}: no such file; a checkpoint's folder is needed", config.string()));
+          fmt::format("{0}: is a LoRA adapter; merge it first: dt2it convert {0} TARGET "
+                      "--merge-adapter --base DIR "
+                      "(the folder of its base model)",
+                      checkpoint().string()));
+    if (!fs::exists(config))
+      throw ModelError(fmt::format("{}: no such file; a checkpoint's folder is needed{}",
+                                   config.string(), checkpoint_hint(checkpoint())));
     if (parser.load(config.string()).get(root) || root["model_type"].get(type))
       throw ModelError(fmt::format("{}: has no model_type", config.string()));
     return std::string(type);

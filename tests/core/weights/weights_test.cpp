@@ -269,7 +269,7 @@ TEST_CASE("A LoRA adapter is merged as it is read, from its own folder or into a
   CHECK(Weights(adapter).model_folder() == adapter / "../base");
   write_adapter(adapter, "Qwen/Qwen3-VL-8B-Instruct");
   CHECK_THAT(complaint([&] { Weights weights(adapter); }),
-             Contains("Qwen/Qwen3-VL-8B-Instruct") && Contains("base model"));
+             Contains("Qwen/Qwen3-VL-8B-Instruct") && Contains("--base DIR"));
 }
 
 TEST_CASE("A large LoRA merge is the same in blocks, with a rank that is no multiple of four") {

@@ -272,7 +272,19 @@ TEST_CASE("Checkpoints that cannot be used are refused with a reason") {
   CHECK_THAT(message(context.scratch() / "nowhere"), Contains("config.json"));
   fs::create_directories(context.scratch() / "adapter");
   std::ofstream(context.scratch() / "adapter/adapter_config.json") << "{}";
-  CHECK_THAT(message(context.scratch() / "adapter"), Contains("--merge-adapter"));
+  CHECK_THAT(message(context.scratch() / "adapter"), Contains("--merge-adapter --base DIR"));
+  // A run's folder, or a stage's: the checkpoint in it is named.
+  const fs::path run = context.scratch() / "run";
+  for (const char* stage : {"iterate.model_0", "train", "mix"})
+    fs::create_directories(run / "stages" / stage / "checkpoint");
+  CHECK_THAT(message(run), !Contains("did you mean"));
+  for (const char* stage : {"iterate.model_0", "train"}) {
+    const fs::path checkpoint = run / "stages" / stage / "checkpoint";
+    std::ofstream(checkpoint / "config.json") << "{}";
+    const std::string meant = "did you mean " + checkpoint.string() + "?";
+    CHECK_THAT(message(run), Contains(meant));
+    CHECK_THAT(message(run / "stages" / stage), Contains(meant));
+  }
   CHECK_THAT(message(tiny_checkpoint()), Contains("contrast"));  // no reward head
   CHECK_THAT(message(tiny_checkpoint(),
                      {{"head", value_of("contrast")}, {"positive", value_of("red ring")}}),
