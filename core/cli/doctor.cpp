@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <iostream>
+#include <map>
 
 #include "core/cli/inputs.hpp"
 #include "core/cli/system_check.hpp"
 #include "core/cli/verbs.hpp"
+#include "core/data/records.hpp"
 #include "core/media/passing_media_store.hpp"
 #include "core/run/runner.hpp"
 #include "core/run/scope.hpp"
@@ -29,7 +31,7 @@ namespace {
 struct Options {
   std::vector<std::string> plugin_path, settings;
   std::string model, pairs;
-  fs::path media_root;
+  InputOptions input;
   std::string dtype, device;
   int threads = 0;
   std::size_t limit = 200;
@@ -63,20 +65,35 @@ int system_report(const Options& options) {
   return missing ? 1 : 0;
 }
 
+// How many records have no rewards, and why.
+using Failures = std::map<Status, std::size_t>;
+
+std::string failures_text(const Failures& failures) {
+  std::string text;
+  for (const auto& [status, count] : failures)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, to_string(status));
+  return text;
+}
+
 // The pairs of a file that have not failed, at most `limit`; they hold their media until the end.
 class FirstPairs final : public Stream<AnswerRecord> {
  public:
-  FirstPairs(std::unique_ptr<Stream<AnswerRecord>> records, std::size_t limit)
-      : records_(std::move(records)), left_(limit) {}
+  FirstPairs(std::unique_ptr<Stream<AnswerRecord>> records, std::size_t limit, Failures& failures)
+      : records_(std::move(records)), left_(limit), failures_(failures) {}
   bool next(AnswerRecord& record) override {
-    while (left_ > 0 && records_->next(record))
-      if (record.status == Status::ok && record.pair) return --left_, true;
+    while (left_ > 0 && records_->next(record)) {
+      if (record.status != Status::ok)
+        ++failures_[record.status];
+      else if (record.pair)
+        return --left_, true;
+    }
     return false;
   }
 
  private:
   std::unique_ptr<Stream<AnswerRecord>> records_;
   std::size_t left_;
+  Failures& failures_;
 };
 
 class GivenRecords final : public Stream<AnswerRecord> {
@@ -96,8 +113,27 @@ class GivenRecords final : public Stream<AnswerRecord> {
 struct Probe {
   HeadReading final_norm, before_norm;
   HeadVerdict verdict;
-  std::size_t failed = 0;  // pairs without rewards
+  Failures failures;
+  std::size_t failed() const {
+    std::size_t count = 0;
+    for (const auto& [status, failed] : failures) count += failed;
+    return count;
+  }
 };
+
+std::string no_pairs_text(const Options& options, const Failures& failures) {
+  const std::string file = options.pairs.empty() ? "the built-in pairs" : options.pairs;
+  if (failures.empty()) return file + ": has no preference pairs";
+  std::string text = fmt::format("{}: no pair has rewards ({})", file, failures_text(failures));
+  if (failures.contains(Status::missing_media))
+    text += fmt::format(
+        "; media that records name by id are looked for in {} (--media-store DIR){}, paths of "
+        "images from {} (--media-root DIR)",
+        options.input.media_store.string(),
+        fs::is_directory(options.input.media_store) ? "" : ", which is not there",
+        options.input.media_root.empty() ? "the file's folder" : options.input.media_root.string());
+  return text;
+}
 
 // One model in memory, read both ways.
 Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFacts& facts) {
@@ -115,27 +151,33 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
          fmt::format("threads={}", options.threads ? static_cast<unsigned>(options.threads)
                                                    : hardware_threads())}));
   if (!options.pairs.empty()) {
-    InputOptions input;
+    InputOptions input = options.input;
     input.inputs = {options.pairs};
-    input.media_root = options.media_root;
     components.push_back(input_datasets(input, registry, "pairs").front());
   }
 
   const ScratchFolder scratch("doctor");
-  HostMedia media(registry, scratch.path() / "media");
-  StageScope scope(registry, components, media.store(), 0, scratch.path(),
+  HostMedia passing(registry, scratch.path() / "media");
+  std::unique_ptr<HostMedia> kept;
+  if (fs::is_directory(options.input.media_store))
+    kept = std::make_unique<HostMedia>(registry, options.input.media_store);
+  PassingMediaStore media(passing.store(), scratch.path() / "media",
+                          kept ? &kept->store() : nullptr);
+  StageScope scope(registry, components, media, 0, scratch.path(),
                    [](LogLevel level, std::string_view message) {
                      if (level >= LogLevel::warning) std::cerr << message << '\n';
                    });
   Probe result;
   std::vector<std::vector<ScoreLine>> lines(2);
   for (const std::size_t reading : {0, 1}) {
+    result.failures.clear();  // of what both read the same way
     std::unique_ptr<Stream<AnswerRecord>> records;
     if (options.pairs.empty())
       records = std::make_unique<GivenRecords>(probe_pairs());
     else
-      records = std::make_unique<FirstPairs>(
-          scope.context().component<Dataset>("pairs_1")->answers({}), options.limit);
+      records =
+          std::make_unique<FirstPairs>(scope.context().component<Dataset>("pairs_1")->answers({}),
+                                       options.limit, result.failures);
     Scoring scoring;
     scoring.write = [&](std::span<const ScoreLine> some) {
       lines[reading].insert(lines[reading].end(), some.begin(), some.end());
@@ -145,19 +187,23 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
         *scope.context().component<RewardModel>(reading == 0 ? "final_norm" : "before_norm"),
         scoring);
   }
-  if (lines[0].empty()) throw DataError(options.pairs + ": has no preference pairs");
   std::vector<ProbeRewards> final_norm, before_norm;
   for (std::size_t i = 0; i < lines[0].size(); ++i) {
-    if (lines[0][i].status != Status::ok || lines[1][i].status != Status::ok) {
-      ++result.failed;
+    const auto failed = std::find_if(lines.begin(), lines.end(), [i](const auto& reading) {
+      return reading[i].status != Status::ok;
+    });
+    if (failed != lines.end()) {
+      ++result.failures[(*failed)[i].status];
       continue;
     }
     final_norm.push_back({lines[0][i].rewards[0].value, lines[0][i].rewards[1].value});
     before_norm.push_back({lines[1][i].rewards[0].value, lines[1][i].rewards[1].value});
   }
+  if (final_norm.empty()) throw DataError(no_pairs_text(options, result.failures));
   result.final_norm = read_rewards(final_norm);
   result.before_norm = read_rewards(before_norm);
-  result.verdict = judge_readings(final_norm, before_norm, facts.head_input_odds());
+  result.verdict = judge_readings(final_norm, before_norm, facts.head_input_odds(),
+                                  head_input_named(facts.head_input));
   return result;
 }
 
@@ -175,15 +221,17 @@ std::string probe_text(const Options& options, const Probe& probe) {
   std::string text =
       fmt::format("\nThe head on {} pairs ({})\n", verdict.pairs,
                   options.pairs.empty() ? "built in, without pictures" : options.pairs);
-  if (probe.failed) text += fmt::format("  {} more have no rewards\n", probe.failed);
+  if (probe.failed())
+    text += fmt::format("  {} more have no rewards ({})\n", probe.failed(),
+                        failures_text(probe.failures));
   text +=
       reading_text("final_norm", probe.final_norm) + reading_text("before_norm", probe.before_norm);
   text += fmt::format(
-      "  both order {} of {} alike; log-odds for final_norm {:+.1f} (order {:+.1f}, spread "
-      "{:+.1f}, "
-      "offset {:+.1f}, made with {:+.1f})\n",
-      verdict.same_order, verdict.pairs, verdict.log_odds, verdict.order, verdict.spread,
-      verdict.offset, verdict.maker);
+      "  both order {} of {} alike; log-odds for final_norm {:+.1f} (order {:+.1f}{}, spread "
+      "{:+.1f}, offset {:+.1f}{}, made with {:+.1f})\n",
+      verdict.same_order, verdict.pairs, verdict.log_odds, verdict.order,
+      verdict.order_counts ? "" : " not counted", verdict.spread, verdict.offset,
+      verdict.scale_counts ? "" : ", both not counted", verdict.maker);
   return text + "head_input: " + verdict_text(verdict) + '\n';
 }
 
@@ -202,12 +250,13 @@ void write_reading(JsonWriter& json, const HeadReading& reading) {
 
 void write_probe(JsonWriter& json, const Probe& probe) {
   const HeadVerdict& verdict = probe.verdict;
-  constexpr std::array kInputs{"unknown", "final_norm", "before_norm"};
   json.begin_object();
-  json.key("head_input")
-      .value(kInputs[static_cast<std::size_t>(verdict.input)])
-      .key("sure")
-      .value(verdict.sure);
+  json.key("head_input").value(to_string(verdict.input)).key("sure").value(verdict.sure);
+  json.key("stated")
+      .value(to_string(verdict.stated))
+      .key("likely")
+      .value(to_string(verdict.likely));
+  json.key("disagrees").value(verdict.disagrees);
   json.key("log_odds")
       .value(verdict.log_odds)
       .key("order")
@@ -215,7 +264,7 @@ void write_probe(JsonWriter& json, const Probe& probe) {
       .key("spread")
       .value(verdict.spread);
   json.key("offset").value(verdict.offset).key("maker").value(verdict.maker);
-  json.key("same_order").value(verdict.same_order).key("failed").value(probe.failed);
+  json.key("same_order").value(verdict.same_order).key("failed").value(probe.failed());
   write_reading(json.key("final_norm"), probe.final_norm);
   write_reading(json.key("before_norm"), probe.before_norm);
   json.end_object();
@@ -229,9 +278,8 @@ int doctor(const Arguments& arguments) {
   words.add_options()("model", po::value(&options.model), "the checkpoint's folder")(
       "pairs", po::value(&options.pairs)->value_name("FILE"),
       "pairs whose better answer is known, in any form that dt2it score reads (default: a few "
-      "built-in ones)")("media-root", po::value(&options.media_root)->value_name("DIR"),
-                        "folder that paths of images start from")(
-      "limit", po::value(&options.limit)->value_name("N"), "read at most N pairs (default: 200)")(
+      "built-in ones)")("limit", po::value(&options.limit)->value_name("N"),
+                        "read at most N pairs (default: 200)")(
       "dtype", po::value(&options.dtype)->value_name("TYPE"), "float32, bfloat16, checkpoint")(
       "device", po::value(&options.device)->value_name("DEVICE"), "cpu, cuda, cuda:N, auto")(
       "threads", po::value(&options.threads)->value_name("N"),
@@ -247,6 +295,7 @@ int doctor(const Arguments& arguments) {
                                                        "print JSON")(
       "plugin-path", po::value(&options.plugin_path)->composing()->value_name("DIR"),
       "look for plugins here first; may be given often");
+  add_input_options(words, options.input);
   if (!parse(arguments, words, "model",
              "usage: dt2it doctor [--endpoint URL] [options]\n       dt2it doctor MODEL [--pairs "
              "FILE] [options]\n\n"

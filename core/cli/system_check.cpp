@@ -24,6 +24,9 @@ using State = Finding::State;
 
 namespace {
 
+// A path as people read it: programs that can be moved find their parts by `..`.
+std::string shown(const fs::path& path) { return path.lexically_normal().string(); }
+
 // Libraries that plugins stand on, shown where they are loaded.
 std::string loaded_library(const std::string& name) {
   struct Search {
@@ -52,7 +55,7 @@ void check_plugins(const SystemOptions& options, std::vector<Finding>& findings)
   std::vector<fs::path> found;
   for (const fs::path& folder : PluginRegistry::default_search_path(options.plugin_path))
     if (fs::is_directory(folder)) {
-      folders += " " + folder.string();
+      folders += " " + shown(folder);
       found.push_back(folder);
     }
   findings.push_back({folders.empty() ? State::missing : State::good, "plugins",
@@ -86,8 +89,8 @@ void check_gpu(std::vector<Finding>& findings) {
   const bool cuda_build =
       !torch.empty() && fs::exists(fs::path(torch).parent_path() / "libtorch_cuda.so");
   if (!torch.empty())
-    findings.push_back(
-        {State::good, "LibTorch", fmt::format("{} build, {}", cuda_build ? "CUDA" : "CPU", torch)});
+    findings.push_back({State::good, "LibTorch",
+                        fmt::format("{} build, {}", cuda_build ? "CUDA" : "CPU", shown(torch))});
   void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
   using Init = int (*)(unsigned);
   using Count = int (*)(int*);
@@ -131,8 +134,8 @@ void check_files(const SystemOptions& options, std::vector<Finding>& findings) {
       keys.insert((*at)[1]);
   }
   findings.push_back({names.empty() ? State::missing : State::good, "profiles",
-                      names.empty() ? profiles.string() + ": none are found"
-                                    : fmt::format("{}:{}", profiles.string(), names)});
+                      names.empty() ? shown(profiles) + ": none are found"
+                                    : fmt::format("{}:{}", shown(profiles), names)});
   const fs::path assets = report::assets_folder();
   const bool charts = fs::exists(assets / "chart.umd.js");
   findings.push_back(
@@ -140,7 +143,7 @@ void check_files(const SystemOptions& options, std::vector<Finding>& findings) {
        : charts                            ? State::good
                                            : State::note,
        "report pages",
-       !fs::exists(assets / "report.html") ? assets.string() + " is absent"
+       !fs::exists(assets / "report.html") ? shown(assets) + " is absent"
        : charts ? "with charts"
                 : "tables without charts: the chart library was absent when this was built"});
   for (const std::string& key : keys) {
@@ -151,7 +154,7 @@ void check_files(const SystemOptions& options, std::vector<Finding>& findings) {
                      value && *value ? "set" : "not set; models of the profiles need it")});
   }
   for (fs::path folder : {fs::absolute(options.runs), fs::temp_directory_path()}) {
-    const std::string shown = folder.string();
+    const std::string name = shown(folder);
     while (!fs::exists(folder) && folder.has_parent_path()) folder = folder.parent_path();
     const fs::space_info space = fs::space(folder, error);
     const double gib = static_cast<double>(space.available) / (1 << 30);
@@ -160,8 +163,8 @@ void check_files(const SystemOptions& options, std::vector<Finding>& findings) {
                         : gib < 5          ? State::note
                                            : State::good,
                         "disk",
-                        error ? shown + ": " + error.message()
-                              : fmt::format("{}: {:.1f} GiB free{}", shown, gib,
+                        error ? name + ": " + error.message()
+                              : fmt::format("{}: {:.1f} GiB free{}", name, gib,
                                             writable ? "" : ", cannot be written")});
   }
 }

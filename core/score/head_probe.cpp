@@ -14,12 +14,18 @@ constexpr double kSaturated = 20;
 constexpr double kUsualSpread = 2;
 constexpr double kSpreadFactor = 3;  // one standard deviation, as a factor
 constexpr double kOrderLimit = 5, kSpreadLimit = 4, kOffsetLimit = 1;
+constexpr double kChance = 6;               // 2.4 standard deviations, squared
 constexpr double kSure = 3, kLikely = 1.4;  // 20 to 1, 4 to 1
 
 // How well a spread fits a trained head, as the logarithm of a density with a floor: two absurd spreads fit alike.
 double spread_fit(double spread) {
   const double away = std::log(std::max(spread, 1e-12) / kUsualSpread) / std::log(kSpreadFactor);
   return -std::min(away * away / 2, 2 * kSpreadLimit);
+}
+
+HeadVerdict::Input by_odds(double log_odds) {
+  if (std::abs(log_odds) < kLikely) return HeadVerdict::Input::unknown;
+  return log_odds > 0 ? HeadVerdict::Input::final_norm : HeadVerdict::Input::before_norm;
 }
 
 struct ProbePair {
@@ -101,18 +107,18 @@ HeadReading read_rewards(std::span<const ProbeRewards> rewards) {
 }
 
 HeadVerdict judge_readings(std::span<const ProbeRewards> final_norm,
-                           std::span<const ProbeRewards> before_norm, double maker) {
+                           std::span<const ProbeRewards> before_norm, double maker,
+                           HeadVerdict::Input stated) {
   HeadVerdict verdict;
   verdict.pairs = std::min(final_norm.size(), before_norm.size());
-  if (verdict.pairs == 0) return verdict;
-  double order = 0;
   for (std::size_t i = 0; i < verdict.pairs; ++i) {
     const bool after = final_norm[i].margin() > 0, before = before_norm[i].margin() > 0;
-    order += static_cast<double>(after) - static_cast<double>(before);
+    verdict.more_right += static_cast<int>(after) - static_cast<int>(before);
     verdict.same_order += after == before;
   }
   const HeadReading after = read_rewards(final_norm), before = read_rewards(before_norm);
-  verdict.order = std::clamp(order * std::log(4.0), -kOrderLimit, kOrderLimit);
+  const auto more_right = static_cast<double>(verdict.more_right);
+  verdict.order = std::clamp(more_right * std::log(4.0), -kOrderLimit, kOrderLimit);
   verdict.spread =
       std::clamp(spread_fit(after.spread) - spread_fit(before.spread), -kSpreadLimit, kSpreadLimit);
   const auto offset = [](const HeadReading& reading) {
@@ -120,24 +126,72 @@ HeadVerdict judge_readings(std::span<const ProbeRewards> final_norm,
   };
   verdict.offset = std::clamp((offset(before) - offset(after)) / 3, -kOffsetLimit, kOffsetLimit);
   verdict.maker = maker;
-  verdict.log_odds = verdict.order + verdict.spread + verdict.offset + verdict.maker;
-  verdict.sure = std::abs(verdict.log_odds) >= kSure;
-  if (std::abs(verdict.log_odds) >= kLikely)
-    verdict.input =
-        verdict.log_odds > 0 ? HeadVerdict::Input::final_norm : HeadVerdict::Input::before_norm;
+  verdict.stated = stated;
+  verdict.few_pairs = verdict.pairs < kEnoughPairs;
+  verdict.order_counts = !verdict.few_pairs || std::abs(verdict.order) >= kOrderLimit;
+  verdict.scale_counts = !verdict.few_pairs && std::abs(verdict.order) >= kLikely;
+  const double by_order = verdict.order_counts ? verdict.order : 0;
+  double measured = by_order + (verdict.scale_counts ? verdict.spread + verdict.offset : 0);
+  if (measured * by_order < 0) measured = 0;
+  verdict.log_odds = measured + maker;
+  verdict.likely = by_odds(verdict.log_odds);
+  verdict.input = verdict.likely;
+  verdict.sure = std::abs(verdict.few_pairs ? maker : verdict.log_odds) >= kSure &&
+                 std::abs(verdict.log_odds) >= kSure;
+  if (stated == HeadVerdict::Input::unknown) return verdict;
+  verdict.input = stated;
+  verdict.sure = true;
+  const auto differing = static_cast<double>(verdict.pairs - verdict.same_order);
+  const bool by_chance = more_right * more_right < kChance * differing;
+  verdict.disagrees = !verdict.few_pairs && !by_chance && std::abs(measured) >= kSure &&
+                      by_odds(measured) != stated;
   return verdict;
 }
 
+const char* to_string(HeadVerdict::Input input) {
+  return input == HeadVerdict::Input::unknown      ? "unknown"
+         : input == HeadVerdict::Input::final_norm ? "final_norm"
+                                                   : "before_norm";
+}
+
+HeadVerdict::Input head_input_named(std::string_view name) {
+  for (const auto input : {HeadVerdict::Input::final_norm, HeadVerdict::Input::before_norm})
+    if (name == to_string(input)) return input;
+  return HeadVerdict::Input::unknown;
+}
+
 std::string verdict_text(const HeadVerdict& verdict) {
+  if (verdict.stated != HeadVerdict::Input::unknown) {
+    std::string text = fmt::format("{}, as training.json says", to_string(verdict.stated));
+    if (verdict.disagrees)
+      text += fmt::format(
+          "\nbut these {} pairs disagree: {} more of them are right with {}; is training.json of "
+          "this head?",
+          verdict.pairs, std::abs(verdict.more_right),
+          to_string(verdict.more_right > 0 ? HeadVerdict::Input::final_norm
+                                           : HeadVerdict::Input::before_norm));
+    return text;
+  }
+  std::string why;  // the pairs cannot tell
+  if (verdict.few_pairs && !verdict.order_counts)
+    why = fmt::format("too few pairs to tell: {}; give {} or more by --pairs", verdict.pairs,
+                      kEnoughPairs);
+  else if (!verdict.few_pairs && !verdict.scale_counts)
+    why = fmt::format(
+        "these {} pairs cannot tell; {}", verdict.pairs,
+        verdict.same_order == verdict.pairs
+            ? "both readings order them alike, so that only the scale of rewards depends on it"
+            : "both readings get about as many of them right");
+  if (!verdict.few_pairs && !verdict.scale_counts && std::abs(verdict.spread) >= kLikely)
+    why += fmt::format("; margins are of the usual size with {}, which alone does not tell",
+                       to_string(by_odds(verdict.spread)));
   if (verdict.input == HeadVerdict::Input::unknown)
-    return fmt::format(
-        "these {} pairs cannot tell{}", verdict.pairs,
-        verdict.pairs > 0 && verdict.same_order == verdict.pairs
-            ? "; both readings order them alike, so that only the scale of rewards depends on it"
-            : "; try more pairs whose better answer is known (--pairs FILE)");
-  return fmt::format("{}, {}",
-                     verdict.input == HeadVerdict::Input::final_norm ? "final_norm" : "before_norm",
-                     verdict.sure ? "very likely" : "likely");
+    return !why.empty() ? why
+                        : fmt::format("these {} pairs cannot tell; what they say does not agree",
+                                      verdict.pairs);
+  const std::string text =
+      fmt::format("{}, {}", to_string(verdict.input), verdict.sure ? "very likely" : "likely");
+  return why.empty() ? text : fmt::format("{}, by who made it ({})", text, why);
 }
 
 std::vector<AnswerRecord> probe_pairs() {

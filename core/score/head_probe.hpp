@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dt2it/types.hpp"
@@ -36,19 +37,32 @@ HeadReading read_rewards(std::span<const ProbeRewards> rewards);
 //            another scale than those after it, and so are the margins of the wrong reading
 //   maker    what is known from elsewhere, such as the program that wrote the checkpoint
 //   offset   what all answers have in common is larger beside their differences under the wrong reading; weak
+// Spread and offset depend on how long a head was trained: they count only beside an order of many pairs, and do not turn
+// it round. Of few pairs only an order at its bound counts, and is not sure. What the checkpoint itself says decides.
 struct HeadVerdict {
   enum class Input { unknown, final_norm, before_norm };
-  Input input = Input::unknown;
-  bool sure = false;    // 20 to 1 or better; otherwise better than 4 to 1 where the input is known
-  double log_odds = 0;  // for final_norm
+  Input input = Input::unknown;   // the answer
+  Input stated = Input::unknown;  // by the checkpoint
+  Input likely = Input::unknown;  // by the evidence: better than 4 to 1
+  bool sure = false;              // stated, or better than 20 to 1
+  bool disagrees = false;  // with what is stated: an order of many pairs that is hardly chance
+  bool few_pairs = false;  // below kEnoughPairs
+  bool order_counts = false, scale_counts = false;  // scale: spread and offset
+  double log_odds = 0;                              // for final_norm, of what counts
   double order = 0, spread = 0, offset = 0, maker = 0;
-  std::size_t same_order = 0;  // pairs that both readings order alike
+  std::size_t same_order = 0;     // pairs that both readings order alike
+  std::ptrdiff_t more_right = 0;  // pairs that final_norm gets right beyond those of before_norm
   std::size_t pairs = 0;
 };
+inline constexpr std::size_t kEnoughPairs = 30;
 HeadVerdict judge_readings(std::span<const ProbeRewards> final_norm,
-                           std::span<const ProbeRewards> before_norm, double maker = 0);
+                           std::span<const ProbeRewards> before_norm, double maker = 0,
+                           HeadVerdict::Input stated = HeadVerdict::Input::unknown);
 
-// "final_norm, very likely" and the like.
+const char* to_string(HeadVerdict::Input input);
+HeadVerdict::Input head_input_named(std::string_view name);  // unknown for other names
+
+// "final_norm, very likely", "final_norm, as training.json says" and the like; a line more where the pairs disagree.
 std::string verdict_text(const HeadVerdict& verdict);
 
 // Questions without pictures, each with a clearly better answer.
