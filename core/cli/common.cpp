@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <iostream>
 #include <set>
@@ -15,6 +14,7 @@
 #include "core/config/installed_file.hpp"
 #include "core/config/suggest.hpp"
 #include "core/stages/stages.hpp"
+#include "core/util/shell_word.hpp"
 #include "dt2it/error.hpp"
 
 void boost::validate(any& value, const std::vector<std::string>& texts,
@@ -40,18 +40,6 @@ void on_signal(int) {
   [[maybe_unused]] const auto written = write(STDERR_FILENO, kText, sizeof kText - 1);
 }
 
-// As a shell reads it back.
-std::string quoted(const std::string& word) {
-  constexpr std::string_view kPlain = "_-./=:,+@%";
-  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [&](unsigned char c) {
-    return std::isalnum(c) != 0 || kPlain.find(static_cast<char>(c)) != std::string_view::npos;
-  });
-  if (plain) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
 }  // namespace
 
 const std::atomic<bool>& catch_interrupts() {
@@ -64,7 +52,7 @@ const std::atomic<bool>& catch_interrupts() {
 
 std::string command_line(const std::string& verb, const Arguments& arguments) {
   std::string command = "dt2it " + verb;
-  for (const std::string& argument : arguments) command += ' ' + quoted(argument);
+  for (const std::string& argument : arguments) command += ' ' + shell_word(argument);
   return command;
 }
 

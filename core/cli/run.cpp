@@ -79,6 +79,8 @@ int run(const Arguments& arguments) {
     throw ConfigError("dt2it run is one process, and WORLD_SIZE is " + std::string(size) +
                       " (several train by: torchrun ... dt2it train)");
   run_options.runs = common.runs;
+  run_options.settings = common.settings;
+  run_options.plugin_path = common.plugin_path;
   if (!shard.empty()) {
     if (run_options.stage.empty()) throw ConfigError("--shard: of which stage? (--stage NAME)");
     run_options.shard = Shard::parse(shard);

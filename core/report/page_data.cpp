@@ -12,6 +12,7 @@
 #include "core/report/tables.hpp"
 #include "core/run/layout.hpp"
 #include "core/util/json.hpp"
+#include "core/util/shell_word.hpp"
 
 namespace dt2it::report {
 
@@ -403,16 +404,24 @@ void write_answers(JsonWriter& json, std::span<const RunSummary> runs) {
   json.end_array().end_object();
 }
 
-// One line for each profile and seed.
+// One line for each profile and seed, and other settings.
 std::string command_of(std::span<const RunSummary> runs) {
   std::vector<std::pair<std::string, std::string>> lines;  // options, experiments
   for (const RunSummary& run : runs) {
-    std::string options = run.profile.empty() ? "" : " --profile " + run.profile;
-    if (run.seed != 0) options += " --set experiment.seed=" + std::to_string(run.seed);
+    std::string options = run.profile.empty() ? "" : " --profile " + shell_word(run.profile);
+    bool seeded = false;
+    for (const std::string& setting : run.settings) {
+      options += " --set " + shell_word(setting);
+      seeded = seeded || setting.starts_with("experiment.seed=");
+    }
+    if (run.seed != 0 && !seeded) options += " --set experiment.seed=" + std::to_string(run.seed);
+    for (const std::string& folder : run.plugin_path)
+      options += " --plugin-path " + shell_word(folder);
     auto line = std::find_if(lines.begin(), lines.end(),
                              [&](const auto& one) { return one.first == options; });
     if (line == lines.end()) line = lines.insert(lines.end(), {options, "dt2it run"});
-    line->second += " experiments/" + run.name + ".toml";
+    line->second +=
+        ' ' + shell_word(run.file.empty() ? "experiments/" + run.name + ".toml" : run.file);
   }
   std::string command;
   for (const auto& [options, experiments] : lines)

@@ -220,6 +220,15 @@ RunSummary load_run(const fs::path& folder) {
   run.about = text_of(root, "about");
   run.version = text_of(root, "version");
   run.seed = static_cast<std::uint64_t>(integer_of(root, "seed"));
+  run.file = text_of(root, "file");
+  const auto texts = [&](const char* key, std::vector<std::string>& values) {
+    each(root, key, [&](const element& item) {
+      std::string_view text;
+      if (!item.get(text)) values.emplace_back(text);
+    });
+  };
+  texts("settings", run.settings);
+  texts("plugin_path", run.plugin_path);
   simdjson::dom::object expect;
   if (!root["expect"].get(expect))
     for (const auto& [metric, relation] : expect) {

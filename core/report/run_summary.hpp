@@ -97,6 +97,8 @@ struct RunSummary {
   std::string label;  // how tables call it: given as such, else the last part of the name
   std::string profile, paper, about, version;
   std::uint64_t seed = 0;
+  std::string file;  // of the experiment, as it was given; empty: older runs do not say
+  std::vector<std::string> settings, plugin_path;  // --set, --plugin-path
   std::vector<std::pair<std::string, std::string>> expect;
   std::vector<StageSummary> stages;  // every stage after its inputs
   std::vector<Evaluation> evaluations;

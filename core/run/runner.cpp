@@ -429,11 +429,19 @@ void Runner::write_run_folder(const Entry& entry) const {
   JsonWriter json;
   json.begin_object();
   json.key("name").value(experiment.name);
+  json.key("file").value(experiment.file.string());
   json.key("profile").value(experiment.profile);
   json.key("seed").value(static_cast<std::int64_t>(experiment.seed));
   json.key("paper").value(experiment.paper);
   json.key("about").value(experiment.about);
   json.key("version").value(program_version());
+  const auto texts = [&](const char* key, const std::vector<std::string>& values) {
+    json.key(key).begin_array();
+    for (const std::string& value : values) json.value(value);
+    json.end_array();
+  };
+  texts("settings", options_.settings);
+  texts("plugin_path", options_.plugin_path);
   json.key("expect").begin_object();
   for (const auto& [metric, relation] : experiment.expect) json.key(metric).value(relation);
   json.end_object();

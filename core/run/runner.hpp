@@ -32,6 +32,9 @@ struct RunOptions {
   std::filesystem::path call_store;  // file; empty: calls.sqlite in runs/.calls
   std::string stage;  // run only this stage of each experiment and what it needs; empty: all
   Shard shard;        // with `stage`, which must be shardable: only this part of it
+  // How the experiments were read; kept in run.json so that a report says how to make the run again.
+  std::vector<std::string> settings;     // --set
+  std::vector<std::string> plugin_path;  // --plugin-path
 };
 
 // The media store of a runs folder, with the decoder that the codecs plugin gives. Outlives all stages.

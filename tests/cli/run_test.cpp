@@ -223,4 +223,22 @@ TEST_CASE("An experiment elsewhere extends one that comes with the program") {
   CHECK_THAT(beside.err + beside.out, Catch::Contains("examples/one_pair.toml:1:1: unknown key"));
 }
 
+TEST_CASE("A report of a run says how it was made") {
+  testing::TemporaryFolder own;
+  own.write("row.toml", "extends = \"examples/one_pair.toml\"\n");
+  const Words options = {"--set",         "datasets.prompts.count=12",
+                         "--plugin-path", build_path("/tests/host_plugins"),
+                         "--runs",        (own.path() / "runs").string()};
+  Words words = {"run", "row.toml", "--quiet"};
+  words.insert(words.end(), options.begin(), options.end());
+  const Finished run = dt2it(words, {}, own.path());
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  REQUIRE(dt2it({"report", "runs/row", "--json", "page.json"}, {}, own.path()).code == 0);
+  CHECK_THAT(read_file(own.path() / "page.json"),
+             Catch::Contains("\"dt2it run row.toml --profile mini --set "
+                             "datasets.prompts.count=12 --plugin-path " +
+                             build_path("/tests/host_plugins") + "\""));
+}
+
 }  // namespace dt2it

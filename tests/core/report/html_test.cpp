@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <iterator>
 
+#include "core/util/files.hpp"
 #include "tests/core/report/invented_run.hpp"
 
 using namespace dt2it;
@@ -87,6 +88,25 @@ TEST_CASE("page data: curves are shortened by means, shared stages are kept, fig
   CHECK(page["command"].get_string().value() ==
         "dt2it run experiments/table7/method1_pointwise.toml --profile mini --set "
         "experiment.seed=11");
+}
+
+TEST_CASE("page data: the command names files, settings and plugin folders as they were given") {
+  TemporaryFolder root;
+  const fs::path file = make_run(root.path(), {}) / "run.json";
+  std::string text = read_file(file);
+  text.insert(1, R"("file":"/tmp/own rows/row.toml","settings":["stages.distil.limit=3"],)"
+                 R"("plugin_path":["build/plugins"],)");
+  report_test::write(file, text);
+  const std::vector runs{load_run(file.parent_path()),
+                         load_run(make_run(root.path(), {.name = "older", .seed = 0}))};
+  simdjson::dom::parser parser;
+  simdjson::dom::element page;
+  const std::string data = page_data(runs, {});
+  REQUIRE_FALSE(parser.parse(data).get(page));
+  CHECK(page["command"].get_string().value() ==
+        "dt2it run '/tmp/own rows/row.toml' --profile mini --set stages.distil.limit=3 --set "
+        "experiment.seed=11 --plugin-path build/plugins\n"
+        "dt2it run experiments/older.toml --profile mini");
 }
 
 TEST_CASE("without the chart library the page is still written") {
