@@ -71,8 +71,7 @@ TEST_CASE("the curator of the page is built from the page's text and runs in ite
   for (const auto& [language, name] :
        {std::pair("cpp", "second_opinion_curator.cpp"), std::pair("cmake", "CMakeLists.txt")})
     std::ofstream(folder / name) << named_block(page, std::string(language) + " " + name);
-  std::ofstream(folder / "round.toml")
-      << with(named_block(page, "toml round.toml"), "/path/to/dt2it", kSource.string());
+  std::ofstream(folder / "round.toml") << named_block(page, "toml round.toml");
 
   shell(named_block(page, "sh second_opinion"), home);
   REQUIRE(fs::exists(folder / "build/plugins/curators/second_opinion.so"));
