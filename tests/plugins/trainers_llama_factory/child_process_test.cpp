@@ -111,7 +111,9 @@ TEST_CASE("A child ends when its parent is killed") {
   const pid_t parent = ::fork();
   if (parent == 0) {
     ChildProcess process(shell(folder, "echo $$ >pid; exec sleep 300"));
-    while (!fs::exists(folder.path() / "pid")) std::this_thread::sleep_for(5ms);
+    // Written to, too: the child ends with us.
+    const fs::path pid = folder.path() / "pid";
+    while (!fs::exists(pid) || fs::file_size(pid) == 0) std::this_thread::sleep_for(5ms);
     ::kill(::getpid(), SIGKILL);
   }
   ::waitpid(parent, nullptr, 0);
