@@ -92,7 +92,7 @@ def blocks_of(page):
             continue
         end = next(i for i in range(at + 1, len(lines)) if lines[i].startswith("```"))
         before = " ".join(lines[max(0, at - 3):at])
-        saved = re.search(r"[Ss]ave this as `([^`]+)`:?\s*$", before)
+        saved = re.search(r"[Ss]ave this\s+as `([^`]+)`:?\s*$", before)
         found.append((at + 1, fence.group(1), saved.group(1) if saved else None, "\n".join(lines[at + 1:end]) + "\n"))
         at = end + 1
     return found
