@@ -10,8 +10,6 @@
 #include "core/cli/system_check.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/data/records.hpp"
-#include "core/media/passing_media_store.hpp"
-#include "core/run/runner.hpp"
 #include "core/run/scope.hpp"
 #include "core/score/checkpoint_facts.hpp"
 #include "core/score/head_probe.hpp"
@@ -157,12 +155,8 @@ Probe probe(const Options& options, PluginRegistry& registry, const CheckpointFa
   }
 
   const ScratchFolder scratch("doctor");
-  HostMedia passing(registry, scratch.path() / "media");
-  std::unique_ptr<HostMedia> kept;
-  if (fs::is_directory(options.input.media_store))
-    kept = std::make_unique<HostMedia>(registry, options.input.media_store);
-  PassingMediaStore media(passing.store(), scratch.path() / "media",
-                          kept ? &kept->store() : nullptr);
+  InputMedia input_media(options.input, registry, scratch.path());
+  PassingMediaStore& media = input_media.store();
   StageScope scope(registry, components, media, 0, scratch.path(),
                    [](LogLevel level, std::string_view message) {
                      if (level >= LogLevel::warning) std::cerr << message << '\n';

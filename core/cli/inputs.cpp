@@ -105,4 +105,12 @@ std::vector<ComponentConfig> input_datasets(const InputOptions& options, const C
   return datasets;
 }
 
+InputMedia::InputMedia(const InputOptions& options, PluginRegistry& registry,
+                       const fs::path& folder)
+    : passing_(registry, folder / "media"),
+      kept_(fs::is_directory(options.media_store)
+                ? std::make_unique<HostMedia>(registry, options.media_store)
+                : nullptr),
+      media_(passing_.store(), folder / "media", kept_ ? &kept_->store() : nullptr) {}
+
 }  // namespace dt2it::cli

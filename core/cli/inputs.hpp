@@ -2,10 +2,13 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/cli/verbs.hpp"
+#include "core/media/passing_media_store.hpp"
+#include "core/run/runner.hpp"
 
 namespace dt2it::cli {
 
@@ -26,5 +29,18 @@ std::vector<ComponentConfig> input_datasets(const InputOptions& options, const C
 // The same for pairs to be used whole, with strengths and sources: files in this software's own form keep them.
 std::vector<ComponentConfig> pair_datasets(const InputOptions& options, const Catalog& catalog,
                                            const std::string& prefix);
+
+// Media of such files while they are read: what passes lies below FOLDER/media, what records name by id in --media-store.
+class InputMedia {
+ public:
+  InputMedia(const InputOptions& options, PluginRegistry& registry,
+             const std::filesystem::path& folder);
+  PassingMediaStore& store() { return media_; }
+
+ private:
+  HostMedia passing_;
+  std::unique_ptr<HostMedia> kept_;  // null: there is no such folder
+  PassingMediaStore media_;
+};
 
 }  // namespace dt2it::cli

@@ -13,8 +13,6 @@
 #include "core/cli/verbs.hpp"
 #include "core/config/experiment.hpp"
 #include "core/data/records.hpp"
-#include "core/media/passing_media_store.hpp"
-#include "core/run/runner.hpp"
 #include "core/run/scope.hpp"
 #include "core/stages/training_log.hpp"
 #include "core/util/file_lock.hpp"
@@ -170,12 +168,8 @@ int train_model(Options& options, const std::string& command) {
   const auto lock = FileLock::try_lock(own / "lock", holder);
   if (!lock) throw Error(fmt::format("{}: is in use by {}", own.string(), holder));
 
-  HostMedia kept(registry, own / "media");
-  std::unique_ptr<HostMedia> others;
-  if (fs::is_directory(options.input.media_store))
-    others = std::make_unique<HostMedia>(registry, options.input.media_store);
-  PassingMediaStore media(kept.store(), own / "media", others ? &others->store() : nullptr);
-  StageScope scope(registry, components, media, options.seed, own,
+  InputMedia media(options.input, registry, own);
+  StageScope scope(registry, components, media.store(), options.seed, own,
                    [&](LogLevel level, std::string_view message) {
                      if (level >= LogLevel::warning) std::cerr << message << '\n';
                    });
